@@ -1,0 +1,220 @@
+"""The command line: ``lit-offrl fit --config FILE``."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sys
+import warnings
+from pathlib import Path
+from typing import Any, NoReturn
+
+from lit_offrl import __version__
+from lit_offrl.errors import UserError
+
+HELP = f"""\
+lit-offrl {__version__}: model-based offline reinforcement learning with behaviour priors
+
+  lit-offrl fit --config FILE [--key value ...]   train dynamics, prior and policy, and evaluate them
+  lit-offrl fit --help                            every option
+  lit-offrl fit --config FILE --print_config      what a run would use, all defaults filled in
+  lit-offrl --version
+"""
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line.
+
+    Args:
+        args: Arguments after the program's name; by default those of the process.
+
+    Raises:
+        SystemExit: With code 2 and one line on standard error if the user has something to mend.
+    """
+    args = sys.argv[1:] if args is None else args
+    if not args or args[0] in ("-h", "--help"):
+        print(HELP)
+        return
+    if args[0] == "--version":
+        print(__version__)
+        return
+    # A console script does not see the working folder, where users keep their own priors.
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        _run(args)
+    except UserError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        print("\nlit-offrl: stopped; the same command continues", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def fail(message: str) -> NoReturn:
+    """Print one line and leave with code 2."""
+    print(f"lit-offrl: error: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def _run(args: list[str]) -> None:
+    from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+    from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+    from lit_offrl.data import OfflineDataModule
+    from lit_offrl.pipeline import CriticStage, DynamicsStage, Pipeline, PolicyStage, PriorStage
+    from lit_offrl.pipeline.pipeline import quiet_lightning
+
+    quiet_lightning()
+
+    class Parser(LightningArgumentParser):
+        def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+            fail(explain(message, self))
+
+    class OfflineRLCLI(LightningCLI):
+        """LightningCLI whose ``fit`` is the pipeline: one Trainer placement, one block per stage."""
+
+        def __init__(self) -> None:
+            super().__init__(
+                LightningModule,
+                LightningDataModule,
+                save_config_callback=None,
+                auto_configure_optimizers=False,
+                load_from_checkpoint_support=False,
+                seed_everything_default=0,
+                args=args,
+                parser_kwargs={"fit": {"description": "Train every stage, in order."}},
+            )
+
+        @staticmethod
+        def subcommands() -> dict[str, set[str]]:
+            skip = {"model", "datamodule", "train_dataloaders", "val_dataloaders", "ckpt_path", "weights_only"}
+            return {"fit": skip}
+
+        def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+            parser = Parser(**kwargs)
+            parser.add_argument("-c", "--config", action="config", help="A YAML file; several may stack.")
+            return parser
+
+        def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+            parser.usage = "lit-offrl fit --config FILE [--key value ...]"
+            parser.add_argument(
+                "--run_dir",
+                type=str | None,
+                default=None,
+                help="The run's folder; by default runs/<name of the last config>-seed<seed>.",
+            )
+            parser.add_argument(
+                "--until",
+                type=str | None,
+                default=None,
+                choices=["dynamics", "critic", "prior", "policy"],
+                help="Stop after this stage, skipping those it does not need.",
+            )
+            parser.add_class_arguments(
+                Trainer,
+                "trainer",
+                skip=set(OWNED_BY_STAGES),
+                instantiate=False,
+                fail_untyped=False,
+                sub_configs=True,
+            )
+            parser.set_defaults({"trainer.accelerator": "auto", "trainer.devices": 1})
+            parser.add_class_arguments(OfflineDataModule, "data", sub_configs=True)
+            parser.add_class_arguments(DynamicsStage, "dynamics")
+            parser.add_class_arguments(CriticStage, "critic")
+            parser.add_class_arguments(PriorStage, "prior")
+            parser.add_class_arguments(PolicyStage, "policy")
+            parser.set_defaults(
+                {
+                    "dynamics.module": {"class_path": "lit_offrl.dynamics.DynamicsEnsemble"},
+                    "critic.module": {"class_path": "lit_offrl.priors.BehaviorCritic"},
+                    "prior.module": {"class_path": "lit_offrl.priors.GaussianPrior"},
+                    "prior.weighting": {"class_path": "lit_offrl.priors.ValueWeighting"},
+                    "policy.module": {
+                        "class_path": "lit_offrl.policy.PolicyLearner",
+                        "init_args": {"constraint": {"class_path": "lit_offrl.policy.PriorDivergence"}},
+                    },
+                    "policy.imagination": {"penalty": {"class_path": "lit_offrl.dynamics.MaxStd"}},
+                }
+            )
+
+        def before_instantiate_classes(self) -> None:
+            return
+
+        def instantiate_classes(self) -> None:
+            fit = self.config.fit
+            run_dir = Path(fit.run_dir or default_run_dir(fit))
+            plain = fit.clone()
+            config = plain.as_dict()
+            init = self.parser.instantiate(self.config).fit
+            self.model, self.datamodule = None, init.data
+            self.trainer = Pipeline(
+                run_dir,
+                int(fit.seed_everything),
+                vars(init.trainer),
+                init.data,
+                init.dynamics,
+                init.critic,
+                init.prior,
+                init.policy,
+                config,
+            )
+
+        def _run_subcommand(self, subcommand: str) -> None:
+            pipeline = self.trainer
+            pipeline.run_dir.mkdir(parents=True, exist_ok=True)
+            parser = self._subcommand_parsers[subcommand]
+            parser.save(self.config.fit, pipeline.run_dir / "config.yaml", overwrite=True, skip_check=True)
+            pipeline.fit(self.config.fit.until)
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
+        OfflineRLCLI()
+
+
+# What the stages' own settings decide, so that no option can contradict them.
+OWNED_BY_STAGES = (
+    "logger",
+    "max_epochs",
+    "min_epochs",
+    "max_steps",
+    "min_steps",
+    "limit_train_batches",
+    "limit_val_batches",
+    "limit_test_batches",
+    "limit_predict_batches",
+    "overfit_batches",
+    "fast_dev_run",
+    "val_check_interval",
+    "check_val_every_n_epoch",
+    "num_sanity_val_steps",
+    "log_every_n_steps",
+    "enable_checkpointing",
+    "enable_model_summary",
+    "enable_progress_bar",
+    "accumulate_grad_batches",
+    "gradient_clip_val",
+    "gradient_clip_algorithm",
+    "use_distributed_sampler",
+    "reload_dataloaders_every_n_epochs",
+    "default_root_dir",
+    "barebones",
+    "model_registry",
+    "inference_mode",
+    "enable_autolog_hparams",
+    "sync_batchnorm",
+)
+
+
+def default_run_dir(config: Any) -> str:
+    """``runs/<name of the last config file>-seed<seed>``."""
+    files = config.get("config") or []
+    name = Path(str(files[-1])).stem if files else "fit"
+    return f"runs/{name}-seed{config.seed_everything}"
+
+
+def explain(message: str, parser: Any) -> str:
+    """The parser's complaint as one line, with the nearest valid name where a name is wrong."""
+    return " ".join(message.split())

@@ -1,0 +1,164 @@
+"""Minari datasets, by local id, by folder, or bundled with the package, to flat tensors."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box, Space
+
+from lit_offrl.data.dataset import OfflineDataset
+from lit_offrl.errors import UserError
+from lit_offrl.transitions import Transitions
+
+if TYPE_CHECKING:
+    from minari import MinariDataset
+
+BUNDLED = Path(__file__).parent / "bundled"
+
+
+def read_minari(name: str) -> OfflineDataset:
+    """Read a dataset into memory.
+
+    Args:
+        name: ``bundled/NAME``, a folder in Minari's layout, or the id of a local Minari dataset
+            (looked up under ``MINARI_DATASETS_PATH``, by default ``~/.minari/datasets``).
+
+    Raises:
+        UserError: The dataset is missing or holds what cannot be trained on.
+    """
+    source = _open(name)
+    spec = source.spec
+    obs_dim = _flat_dim(name, "observation", spec.observation_space)
+    _flat_dim(name, "action", spec.action_space)
+    box = spec.action_space
+    assert isinstance(box, Box)
+    if not (np.isfinite(box.low).all() and np.isfinite(box.high).all()):
+        raise UserError(f"dataset '{name}': the action space {box} has no bounds; actions need finite ones")
+    columns: dict[str, list[np.ndarray]] = {
+        key: [] for key in ("obs", "next_obs", "act", "rew", "term", "trunc")
+    }
+    starts, row = [], 0
+    try:
+        for episode in source.iterate_episodes():
+            steps = len(episode.rewards)
+            if steps == 0:
+                continue
+            obs = np.asarray(episode.observations, np.float32).reshape(len(episode.observations), -1)
+            act = np.asarray(episode.actions, np.float32).reshape(len(episode.actions), -1)
+            _check_episode(name, int(episode.id), steps, obs, act, episode, obs_dim, box.low.size)
+            starts.append(row)
+            row += steps
+            columns["obs"].append(obs[:-1])
+            columns["next_obs"].append(obs[1:])
+            columns["act"].append(act)
+            columns["rew"].append(np.asarray(episode.rewards, np.float32))
+            columns["term"].append(np.asarray(episode.terminations, bool))
+            columns["trunc"].append(np.asarray(episode.truncations, bool))
+    except (OSError, KeyError, ValueError) as error:
+        raise UserError(f"dataset '{name}': cannot be read, {_first_line(error)}; copy it anew") from error
+    if not starts:
+        raise UserError(f"dataset '{name}': holds no episodes; record some, or choose another dataset")
+    flat = {key: torch.from_numpy(np.concatenate(parts)) for key, parts in columns.items()}
+    low, high = torch.from_numpy(box.low.ravel()), torch.from_numpy(box.high.ravel())
+    metadata = source.storage.metadata
+    return OfflineDataset(
+        name=name,
+        transitions=Transitions(
+            observations=flat["obs"],
+            actions=(2 * (flat["act"] - low) / (high - low) - 1).clamp(-1, 1),
+            rewards=flat["rew"],
+            next_observations=flat["next_obs"],
+            terminations=flat["term"],
+            truncations=flat["trunc"],
+        ),
+        episode_starts=torch.tensor(starts),
+        env_spec=spec.env_spec,
+        score_min=metadata.get("ref_min_score"),
+        score_max=metadata.get("ref_max_score"),
+    )
+
+
+def _open(name: str) -> MinariDataset:
+    import minari
+
+    if name.startswith("bundled/"):
+        folder = BUNDLED / name.removeprefix("bundled/")
+        known = sorted(f"bundled/{path.name}" for path in BUNDLED.iterdir() if path.is_dir())
+    else:
+        folder = Path(name).expanduser()
+        known = []
+    if (folder / "data" / "metadata.json").is_file():
+        folder = folder / "data"
+    try:
+        if (folder / "metadata.json").is_file():
+            return minari.MinariDataset(folder)
+        if folder.is_dir() or Path(name).is_absolute() or name.startswith("."):
+            raise UserError(
+                f"data.dataset: '{name}' is not a Minari dataset, no data/metadata.json in it; "
+                "give the folder that holds data/"
+            )
+        known = known or sorted(minari.list_local_datasets())
+        if name in known:
+            return minari.load_dataset(name)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"dataset '{name}': cannot be opened, {_first_line(error)}; copy it anew"
+        ) from error
+    root = os.environ.get("MINARI_DATASETS_PATH", "~/.minari/datasets")
+    close = difflib.get_close_matches(name, [*known, "bundled/halfcheetah-mixed"], n=1, cutoff=0.5)
+    hint = f"did you mean '{close[0]}'?" if close else "'bundled/halfcheetah-mixed' is always there."
+    raise UserError(
+        f"data.dataset: no dataset '{name}' under {root}; {hint} "
+        f"'minari download {name}' fetches a public one, MINARI_DATASETS_PATH says where yours are"
+    )
+
+
+def _flat_dim(name: str, what: str, space: Space) -> int:
+    if not isinstance(space, Box) or space.shape is None:
+        raise UserError(
+            f"dataset '{name}': the {what} space is {space}; only Box spaces can be trained on"
+        )
+    return int(np.prod(space.shape))
+
+
+def _check_episode(
+    name: str,
+    number: int,
+    steps: int,
+    obs: np.ndarray,
+    act: np.ndarray,
+    episode: object,
+    obs_dim: int,
+    act_dim: int,
+) -> None:
+    where = f"dataset '{name}', episode {number}"
+    expected = {"observations": (steps + 1, obs_dim), "actions": (steps, act_dim)}
+    for field, values in (("observations", obs), ("actions", act)):
+        if values.shape != expected[field]:
+            raise UserError(
+                f"{where}: {field} have shape {values.shape}, expected {expected[field]}; "
+                "every episode needs one more observation than actions, of the declared size"
+            )
+    for field in ("rewards", "terminations", "truncations"):
+        shape = np.shape(getattr(episode, field))
+        if shape != (steps,):
+            raise UserError(f"{where}: {field} have shape {shape}, expected {(steps,)}; mend the episode")
+    rewards = np.asarray(getattr(episode, "rewards"), np.float32)[:, None]
+    for field, values in (("observations", obs), ("actions", act), ("rewards", rewards)):
+        finite = np.isfinite(values).all(axis=1)
+        if not finite.all():
+            raise UserError(
+                f"{where}, row {int(np.argmin(finite))}: {field} hold NaN or Inf; "
+                "drop or mend the episode"
+            )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

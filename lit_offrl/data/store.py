@@ -1,0 +1,65 @@
+"""A ring of transitions, allocated once on one device."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lit_offrl.transitions import Transitions
+
+
+class TransitionStore:
+    """First in, first out: the newest ``capacity`` rows.
+
+    Args:
+        capacity: Rows kept.
+        obs_dim: Size of an observation.
+        act_dim: Size of an action.
+        device: Where the rows live.
+    """
+
+    def __init__(self, capacity: int, obs_dim: int, act_dim: int, device: torch.device | str) -> None:
+        def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+            return torch.zeros(capacity, *shape, dtype=dtype, device=device)
+
+        self.capacity = capacity
+        self.rows = Transitions(
+            observations=empty(obs_dim),
+            actions=empty(act_dim),
+            rewards=empty(),
+            next_observations=empty(obs_dim),
+            terminations=empty(dtype=torch.bool),
+            truncations=empty(dtype=torch.bool),
+        )
+        self.position = 0
+        self.size = 0
+
+    def __len__(self) -> int:
+        return self.size
+
+    def extend(self, rows: Transitions) -> None:
+        """Append ``rows [n, ...]``, overwriting the oldest; of more than ``capacity`` keep the last."""
+        rows = rows[-self.capacity :]
+        first = min(len(rows), self.capacity - self.position)
+        for f in fields(Transitions):
+            column, new = getattr(self.rows, f.name), getattr(rows, f.name)
+            if column is not None:
+                column[self.position : self.position + first] = new[:first]
+                column[: len(rows) - first] = new[first:]
+        self.position = (self.position + len(rows)) % self.capacity
+        self.size = min(self.size + len(rows), self.capacity)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Rows in use and the position, for a checkpoint."""
+        columns = {f.name: getattr(self.rows, f.name) for f in fields(Transitions)}
+        used = {name: c[: self.size].cpu() for name, c in columns.items() if c is not None}
+        return {"rows": used, "position": self.position, "size": self.size}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`state_dict` gave."""
+        self.position, self.size = state["position"], state["size"]
+        for name, column in state["rows"].items():
+            getattr(self.rows, name)[: self.size] = column

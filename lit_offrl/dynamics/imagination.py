@@ -1,0 +1,97 @@
+"""Short rollouts of a policy inside the dynamics ensemble."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from lit_offrl.dynamics.ensemble import DynamicsEnsemble
+from lit_offrl.dynamics.penalties import Penalty
+from lit_offrl.dynamics.terminations import Termination
+from lit_offrl.transitions import Transitions
+
+Act = Callable[[Tensor, torch.Generator], Tensor]
+
+# Rows stepped at once on a CPU: the members' activations stay in its cache.
+CPU_CHUNK = 1024
+
+
+@dataclass(frozen=True)
+class Imagination:
+    """How rows are imagined.
+
+    Args:
+        horizon: Imagined steps from each start (h).
+        starts: Real observations to start from at each refresh.
+        retain: Refreshes whose rows are kept.
+        penalty: What the reward is lowered by, in reward units; null for nothing.
+        penalty_coefficient: Factor of the penalty (MOPO's lambda, MABE's xi).
+        reward: Imagine the elite's sampled reward, or its mean (D-4).
+        termination: Function of next observations; by default the environment's own rule.
+    """
+
+    horizon: int = 5
+    starts: int = 50_000
+    retain: int = 5
+    penalty: Penalty | None = None
+    penalty_coefficient: float = 1.0
+    reward: Literal["sample", "mean"] = "sample"
+    termination: Termination | None = None
+
+    @property
+    def capacity(self) -> int:
+        """Rows of the store that holds all retained refreshes."""
+        return self.retain * self.starts * self.horizon
+
+    @torch.no_grad()
+    def imagine(
+        self,
+        dynamics: DynamicsEnsemble,
+        act: Act,
+        starts: Tensor,
+        generator: torch.Generator,
+        termination: Termination,
+    ) -> tuple[Transitions, dict[str, Tensor]]:
+        """Roll ``act`` out from ``starts [n, obs]``; rows that terminate are kept and step no further.
+
+        Returns:
+            Rows ``[m, ...]`` with ``m <= n * horizon``, penalised rewards, and averages to log.
+        """
+        chunk = CPU_CHUNK if starts.device.type == "cpu" else len(starts)
+        parts, penalties = [], []
+        for observations in starts.split(chunk):
+            for _ in range(self.horizon):
+                actions = act(observations, generator)
+                following, rewards, prediction = dynamics.sample(observations, actions, generator)
+                if self.reward == "mean":
+                    rewards = prediction.mean[dynamics.elites, :, 0].mean(dim=0)
+                penalty = torch.zeros_like(rewards)
+                if self.penalty is not None and self.penalty_coefficient != 0:
+                    penalty = self.penalty(prediction)
+                ended = termination(following)
+                parts.append(
+                    Transitions(
+                        observations=observations,
+                        actions=actions,
+                        rewards=rewards - self.penalty_coefficient * penalty,
+                        next_observations=following,
+                        terminations=ended,
+                        truncations=torch.zeros_like(ended),
+                    )
+                )
+                penalties.append(penalty)
+                observations = following if not ended.any() else following[~ended]
+                if len(observations) == 0:
+                    break
+        rows = Transitions.cat(parts)
+        penalty = torch.cat(penalties)
+        return rows, {
+            "reward_mean": (rows.rewards + self.penalty_coefficient * penalty).mean(),
+            "penalty_mean": penalty.mean(),
+            "penalty_max": penalty.max(),
+            "terminated_fraction": rows.terminations.float().mean(),
+        }

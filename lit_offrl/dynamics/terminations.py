@@ -1,0 +1,69 @@
+"""When an imagined step ends the task, judged on predicted next observations (ALGORITHMS 0.3).
+
+Each rule maps next observations ``[batch, obs]`` to ``[batch]`` bool. Like the papers, imagination
+is given these rules; it does not learn them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from lit_offrl.errors import UserError
+
+Termination = Callable[[Tensor], Tensor]
+
+
+def never(next_observations: Tensor) -> Tensor:
+    """HalfCheetah and other tasks of fixed length."""
+    return torch.zeros(len(next_observations), dtype=torch.bool, device=next_observations.device)
+
+
+def hopper(next_observations: Tensor) -> Tensor:
+    """Fallen, tilted, or any coordinate but the height at 100 or beyond, of either sign."""
+    height, pitch = next_observations[:, 0], next_observations[:, 1]
+    healthy = (
+        next_observations.isfinite().all(dim=1)
+        & (next_observations[:, 1:].abs() < 100).all(dim=1)
+        & (height > 0.7)
+        & (pitch.abs() < 0.2)
+    )
+    return ~healthy
+
+
+def walker2d(next_observations: Tensor) -> Tensor:
+    """Fallen, thrown up, or tilted."""
+    height, pitch = next_observations[:, 0], next_observations[:, 1]
+    return ~((height > 0.8) & (height < 2.0) & (pitch.abs() < 1.0))
+
+
+def ant(next_observations: Tensor) -> Tensor:
+    """Torso outside 0.2 to 1.0, bounds healthy, or anything not finite."""
+    height = next_observations[:, 0]
+    healthy = next_observations.isfinite().all(dim=1) & (height >= 0.2) & (height <= 1.0)
+    return ~healthy
+
+
+RULES: dict[str, Termination] = {
+    "HalfCheetah": never,
+    "Hopper": hopper,
+    "Walker2d": walker2d,
+    "Ant": ant,
+}
+
+
+def termination_for(environment: str | None) -> Termination:
+    """The rule of a Gymnasium environment, by its id without the version.
+
+    Raises:
+        UserError: There is none.
+    """
+    name = (environment or "").split("/")[-1].rsplit("-v", 1)[0]
+    if name not in RULES:
+        raise UserError(
+            f"policy.imagination.termination: no rule is known for environment '{environment}'; name a "
+            "function of next observations, such as lit_offrl.dynamics.terminations.never"
+        )
+    return RULES[name]

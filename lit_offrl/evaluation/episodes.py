@@ -1,0 +1,105 @@
+"""Whole episodes of a policy in the real environment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.spaces import Box
+from gymnasium.wrappers import FlattenObservation, RescaleAction
+from torch import Tensor
+from torchmetrics import MaxMetric, MeanMetric, MetricCollection, MinMetric
+
+from lit_offrl.errors import UserError
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a number of episodes came to.
+
+    Attributes:
+        returns: Undiscounted, environment units, ``[episodes]``.
+        lengths: Steps, ``[episodes]``.
+    """
+
+    returns: Tensor
+    lengths: Tensor
+
+    def summary(self) -> dict[str, float]:
+        """Mean, spread and extremes, for logs and tables."""
+        metrics = MetricCollection(
+            {"return_mean": MeanMetric(), "return_min": MinMetric(), "return_max": MaxMetric()}
+        )
+        metrics.update(self.returns.float())
+        values = {name: float(value) for name, value in metrics.compute().items()}
+        values["return_std"] = float(self.returns.std(correction=0))
+        values["length_mean"] = float(self.lengths.float().mean())
+        return values
+
+
+class Evaluator:
+    """Runs episodes side by side, one environment each.
+
+    Args:
+        environment: Gymnasium id or spec.
+        episodes: How many episodes, hence environments.
+        obs_dim: Size of an observation in the data, which the environment must share.
+        act_dim: Size of an action in the data.
+
+    Raises:
+        UserError: The environment cannot be made, or is not the data's.
+    """
+
+    def __init__(self, environment: str | EnvSpec, episodes: int, obs_dim: int, act_dim: int) -> None:
+        name = environment if isinstance(environment, str) else environment.id
+        rescale = partial(RescaleAction, min_action=np.float32(-1), max_action=np.float32(1))
+        try:
+            self.environments = gym.make_vec(
+                environment,
+                num_envs=episodes,
+                vectorization_mode="sync",
+                wrappers=[FlattenObservation, rescale],
+            )
+        except Exception as error:
+            reason = (str(error) or type(error).__name__).strip().splitlines()[0]
+            raise UserError(
+                f"environment '{name}' cannot be made: {reason} Give another with --data.environment, or "
+                "--policy.evaluate_every 0 to train without one"
+            ) from error
+        obs_space = self.environments.single_observation_space
+        act_space = self.environments.single_action_space
+        for what, space, dim in (("observations", obs_space, obs_dim), ("actions", act_space, act_dim)):
+            if not isinstance(space, Box) or space.shape != (dim,):
+                raise UserError(
+                    f"environment '{name}' has {what} {space}, the data have {dim} numbers; "
+                    "give the one that made the data with --data.environment"
+                )
+        self.episodes = episodes
+
+    def run(
+        self, act: Callable[[Tensor], Tensor], seed: int, device: torch.device | str = "cpu"
+    ) -> Outcome:
+        """Play each environment's first episode from ``seed`` to its end.
+
+        Args:
+            act: Observations ``[episodes, obs]`` to actions ``[episodes, act]``, on ``device``.
+            seed: Seeds the starts.
+            device: Where ``act`` computes.
+        """
+        returns = np.zeros(self.episodes)
+        lengths = np.zeros(self.episodes, dtype=np.int64)
+        running = np.ones(self.episodes, dtype=bool)
+        observations, _ = self.environments.reset(seed=seed % 2**31)
+        while running.any():
+            inputs = torch.as_tensor(observations, dtype=torch.float32, device=device)
+            actions = act(inputs).cpu().numpy()
+            observations, rewards, terminated, truncated, _ = self.environments.step(actions)
+            returns += rewards * running
+            lengths += running
+            running &= ~(terminated | truncated)
+        return Outcome(torch.from_numpy(returns), torch.from_numpy(lengths))

@@ -1,0 +1,85 @@
+"""How far the dynamics ensemble strays from real segments it never saw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from lit_offrl.dynamics import DynamicsEnsemble
+from lit_offrl.transitions import Transitions
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@torch.no_grad()
+def imagine_segments(dynamics: DynamicsEnsemble, segments: Transitions) -> Tensor:
+    """Follow each segment's own actions with each elite's mean.
+
+    Args:
+        dynamics: A fitted ensemble.
+        segments: Consecutive real rows, ``[segments, steps, ...]``.
+
+    Returns:
+        Imagined observations after each step, ``[elites, segments, steps, obs]``.
+    """
+    paths = []
+    for elite in dynamics.elites.tolist():
+        observations, path = segments.observations[:, 0], []
+        for step in range(segments.rewards.shape[1]):
+            mean = dynamics(observations, segments.actions[:, step]).mean[elite]
+            observations = observations + mean[:, 1:]
+            path.append(observations)
+        paths.append(torch.stack(path, dim=1))
+    return torch.stack(paths)
+
+
+def step_errors(imagined: Tensor, segments: Transitions, std: Tensor) -> Tensor:
+    """Root mean square error after 1, 2, ... steps, in standard deviations of the data.
+
+    Args:
+        imagined: ``[elites, segments, steps, obs]``.
+        segments: The real rows, ``[segments, steps, ...]``.
+        std: Spread of each observation in the data, ``[obs]``.
+
+    Returns:
+        ``[steps]``, averaged over elites, segments and dimensions.
+    """
+    error = (imagined - segments.next_observations) / std.clamp(min=1e-6)
+    return error.square().mean(dim=(0, 1, 3)).sqrt()
+
+
+def draw_segments(imagined: Tensor, segments: Transitions, errors: Tensor, path: Path) -> Figure:
+    """Draw true against imagined observations of a few segments, save to ``path``.
+
+    Shows the four dimensions that vary most, four segments each, every elite as a thin line.
+    """
+    from matplotlib.figure import Figure
+
+    truth = torch.cat([segments.observations[:, :1], segments.next_observations], dim=1).cpu()
+    start = segments.observations[:, :1].expand(len(imagined), -1, -1, -1)
+    paths = torch.cat([start, imagined], dim=2).cpu()
+    dims = truth.std(dim=(0, 1)).argsort(descending=True)[:4].tolist()
+    shown = min(4, len(truth))
+    figure = Figure(figsize=(3 * shown, 2 * len(dims)), layout="constrained")
+    axes = figure.subplots(len(dims), shown, squeeze=False, sharex=True)
+    for row, dim in enumerate(dims):
+        for column in range(shown):
+            axis = axes[row][column]
+            for elite in paths[:, column, :, dim]:
+                axis.plot(elite, color="tab:orange", linewidth=0.8, alpha=0.7)
+            axis.plot(truth[column, :, dim], color="black", linewidth=1.4)
+            if column == 0:
+                axis.set_ylabel(f"observation {dim}")
+            if row == len(dims) - 1:
+                axis.set_xlabel("step")
+    figure.suptitle(
+        f"held-out segments: true (black), imagined by each elite (orange); "
+        f"error {errors[0]:.3f} after 1 step, {errors[-1]:.3f} after {len(errors)} (in sd of the data)"
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    return figure

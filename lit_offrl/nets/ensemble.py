@@ -1,0 +1,54 @@
+"""Layers in which all members of an ensemble are one batched matrix product."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+
+class EnsembleLinear(nn.Module):
+    """``members`` linear layers as one: ``[members, batch, in]`` to ``[members, batch, out]``.
+
+    Args:
+        members: How many layers.
+        in_dim: Size of an input row.
+        out_dim: Size of an output row.
+        truncated: Draw weights from a normal of std ``1 / (2 sqrt(in_dim))`` cut at two std, with
+            zero biases, as the dynamics ensemble does (ALGORITHMS section 1); otherwise as
+            ``torch.nn.Linear`` does.
+    """
+
+    def __init__(self, members: int, in_dim: int, out_dim: int, truncated: bool = False) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(members, in_dim, out_dim))
+        self.bias = nn.Parameter(torch.zeros(members, 1, out_dim))
+        if truncated:
+            std = 1 / (2 * math.sqrt(in_dim))
+            nn.init.trunc_normal_(self.weight, std=std, a=-2 * std, b=2 * std)
+        else:
+            bound = 1 / math.sqrt(in_dim)
+            nn.init.uniform_(self.weight, -bound, bound)
+            nn.init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return torch.baddbmm(self.bias, inputs, self.weight)
+
+
+def ensemble_mlp(
+    members: int,
+    in_dim: int,
+    hidden: Sequence[int],
+    out_dim: int,
+    activation: type[nn.Module] = nn.ReLU,
+    truncated: bool = False,
+) -> nn.Sequential:
+    """``members`` perceptrons as one: ``[members, batch, in]`` to ``[members, batch, out]``."""
+    layers: list[nn.Module] = []
+    for size_in, size_out in pairwise([in_dim, *hidden]):
+        layers += [EnsembleLinear(members, size_in, size_out, truncated), activation()]
+    last = EnsembleLinear(members, [in_dim, *hidden][-1], out_dim, truncated)
+    return nn.Sequential(*layers, last)

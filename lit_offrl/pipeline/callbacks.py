@@ -1,0 +1,133 @@
+"""When to save, stop and imagine."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+
+from lit_offrl.blocks import BlockModule, seeded
+from lit_offrl.checkpoints import save_module
+from lit_offrl.data import OfflineDataModule
+from lit_offrl.dynamics import DynamicsEnsemble, Imagination
+from lit_offrl.dynamics.terminations import Termination
+from lit_offrl.policy import PolicyLearner
+
+
+class Checkpoints(pl.Callback):
+    """Keeps ``resume.ckpt`` for a killed run and ``best.ckpt`` for those who use it.
+
+    Lightning's own ModelCheckpoint tells steps apart by optimizer steps, writes in place, and writes
+    ``last`` only beside a new best; a run that is killed at any instant needs none of these.
+
+    Args:
+        folder: The stage's folder.
+        monitor: Metric that decides what is best, or ``None``.
+        mode: ``min`` or ``max``.
+        resume_every_n_epochs: How often ``resume.ckpt`` is written.
+    """
+
+    def __init__(self, folder: Path, monitor: str | None, mode: str, resume_every_n_epochs: int = 1) -> None:
+        self.folder, self.monitor = folder, monitor
+        self.sign = 1 if mode == "max" else -1
+        self.resume_every_n_epochs = resume_every_n_epochs
+        self.best = -math.inf
+        self.seconds = 0.0
+        self.started = time.perf_counter()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "seconds": self.elapsed()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best, self.seconds = state_dict["best"], state_dict["seconds"]
+
+    def elapsed(self) -> float:
+        """Seconds of training, those before a kill included."""
+        return self.seconds + time.perf_counter() - self.started
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, BlockModule)
+        if self.monitor in trainer.callback_metrics:
+            value = self.sign * float(trainer.callback_metrics[self.monitor])
+            if value > self.best:
+                self.best = value
+                save_module(pl_module, self.folder / "best.ckpt")
+        if (trainer.current_epoch + 1) % self.resume_every_n_epochs == 0:
+            part = self.folder / "resume.part"
+            trainer.save_checkpoint(part, weights_only=False)
+            os.replace(part, self.folder / "resume.ckpt")
+
+
+class Patience(pl.Callback):
+    """Stops once a loss has not improved for some epochs, also straight after a resume.
+
+    Args:
+        monitor: The loss.
+        patience: Epochs in a row without improvement that training survives.
+        min_improvement: Relative fall that counts as improvement.
+    """
+
+    def __init__(self, monitor: str, patience: int, min_improvement: float = 0.0) -> None:
+        self.monitor, self.patience, self.min_improvement = monitor, patience, min_improvement
+        self.best = math.inf
+        self.waited = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "waited": self.waited}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best, self.waited = state_dict["best"], state_dict["waited"]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        trainer.should_stop = self.waited > self.patience
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        value = float(trainer.callback_metrics[self.monitor])
+        margin = self.min_improvement * abs(self.best) if math.isfinite(self.best) else 0.0
+        if value < self.best - margin:
+            self.best, self.waited = value, 0
+        else:
+            self.waited += 1
+        trainer.should_stop = self.waited > self.patience
+
+
+class Refresh(pl.Callback):
+    """Imagines new rows with the current policy at the start of every epoch.
+
+    Args:
+        data: Holds the starts and the store.
+        dynamics: A fitted ensemble.
+        imagination: How to imagine.
+        termination: When an imagined row ends.
+        seed: Seed of the stage.
+    """
+
+    def __init__(
+        self,
+        data: OfflineDataModule,
+        dynamics: DynamicsEnsemble,
+        imagination: Imagination,
+        termination: Termination,
+        seed: int,
+    ) -> None:
+        self.data, self.dynamics, self.imagination = data, dynamics, imagination
+        self.termination, self.seed = termination, seed
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, PolicyLearner) and self.data.imagined is not None
+        device = pl_module.device
+        real = self.data.plan.real  # type: ignore[attr-defined]
+        generator = seeded(device, self.seed, "imagine", trainer.current_epoch)
+        shape = (self.imagination.starts,)
+        index = torch.randint(len(real), shape, generator=generator, device=device)
+        rows, metrics = self.imagination.imagine(
+            self.dynamics, pl_module.sample, real.observations[index], generator, self.termination
+        )
+        self.data.imagined.extend(rows)
+        named = {f"imagined/{key}": value for key, value in metrics.items()}
+        pl_module.log_dict(named, on_step=False, on_epoch=True, batch_size=1)

@@ -1,0 +1,91 @@
+"""What the policy is tied to, and how hard: a divergence and its dual coefficient.
+
+Entropy and prior are one thing here: SAC's temperature is the dual of ``E[log pi] <= A`` as MABE's
+beta is the dual of ``KL(pi || prior) <= delta``. Both enter the target and the actor's loss as
+``coefficient * divergence``, and both coefficients rise while the divergence is above its target.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, kl_divergence
+
+from lit_offrl.nets import TanhNormal
+
+
+@dataclass(frozen=True)
+class Constraint(ABC):
+    """A divergence per state and the settings of its coefficient.
+
+    Args:
+        target: The divergence at which the coefficient rests, in nats.
+        coefficient: Where the coefficient starts; where it stays if ``fixed``.
+        fixed: Do not learn the coefficient.
+        in_target: Subtract the divergence from the critics' target too.
+        minimum: Smallest coefficient.
+        maximum: Largest coefficient.
+    """
+
+    target: float
+    coefficient: float = 1.0
+    fixed: bool = False
+    in_target: bool = True
+    minimum: float = 1e-6
+    maximum: float = 1e3
+
+    @abstractmethod
+    def divergence(self, policy: TanhNormal, actions: Tensor, prior: Distribution | None) -> Tensor:
+        """The divergence at each state, ``[batch]``, given actions ``[batch, act]`` of the policy."""
+
+    @property
+    def needs_prior(self) -> bool:
+        """Whether :meth:`divergence` looks at the prior."""
+        return False
+
+    def coefficient_loss(self, log_coefficient: Tensor, divergence: Tensor) -> Tensor:
+        """``-log c * (E divergence - target)``: descending it raises c while above target (D-15)."""
+        return -log_coefficient * (divergence.detach().mean() - self.target)
+
+    @torch.no_grad()
+    def clamp(self, log_coefficient: Tensor) -> None:
+        """Keep ``log_coefficient`` within its bounds."""
+        log_coefficient.clamp_(math.log(self.minimum), math.log(self.maximum))
+
+
+@dataclass(frozen=True)
+class PriorDivergence(Constraint):
+    """``KL(pi || prior)``: exact between tanh-Gaussians, else a one-sample estimate (MABE, BRAC).
+
+    It contains the policy's negative entropy, so no temperature stands beside it (D-11).
+    """
+
+    target: float = 1.0
+
+    @property
+    def needs_prior(self) -> bool:
+        return True
+
+    def divergence(self, policy: TanhNormal, actions: Tensor, prior: Distribution | None) -> Tensor:
+        assert prior is not None
+        if isinstance(prior, TanhNormal):
+            return kl_divergence(policy, prior)
+        return policy.log_prob(actions) - prior.log_prob(actions)
+
+
+@dataclass(frozen=True)
+class EntropyTemperature(Constraint):
+    """``log pi(a|s)``, whose target is the negative of SAC's target entropy (MOPO, MBPO, SAC).
+
+    Args:
+        target: ``-H``; SAC's heuristic is the number of action dimensions, MOPO's release has 3.
+    """
+
+    target: float = 3.0
+
+    def divergence(self, policy: TanhNormal, actions: Tensor, prior: Distribution | None) -> Tensor:
+        return policy.log_prob(actions)

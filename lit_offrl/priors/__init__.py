@@ -1,0 +1,23 @@
+"""What the data's authors would do, and how well."""
+
+from lit_offrl.priors.base import BehaviorPrior
+from lit_offrl.priors.critic import BehaviorCritic
+from lit_offrl.priors.gaussian import GaussianPrior
+from lit_offrl.priors.weighting import (
+    ReturnWeighting,
+    UniformWeighting,
+    ValueWeighting,
+    Weighting,
+    effective_sample_size,
+)
+
+__all__ = [
+    "BehaviorCritic",
+    "BehaviorPrior",
+    "GaussianPrior",
+    "ReturnWeighting",
+    "UniformWeighting",
+    "ValueWeighting",
+    "Weighting",
+    "effective_sample_size",
+]

@@ -1,0 +1,65 @@
+"""The action value of the behaviour itself, from which the prior's weights come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lit_offrl.blocks import BlockModule, adam
+from lit_offrl.nets import Critics, critic_loss, polyak_update, target_of, td_target
+from lit_offrl.transitions import Transitions
+
+
+class BehaviorCritic(BlockModule):
+    """Twin action values by SARSA on the data alone: no action outside it is ever asked for (D-9).
+
+    Args:
+        obs_dim: Size of an observation.
+        act_dim: Size of an action.
+        hidden: Widths of the hidden layers (D-12).
+        discount: Weight of the next step's value.
+        polyak_rate: How fast the target critics follow.
+        learning_rate: Adam's.
+    """
+
+    room = "critic"
+
+    def __init__(
+        self,
+        obs_dim: int,
+        act_dim: int,
+        hidden: Sequence[int] = (256, 256, 256),
+        discount: float = 0.99,
+        polyak_rate: float = 0.005,
+        learning_rate: float = 3e-4,
+    ) -> None:
+        super().__init__()
+        self.discount, self.polyak_rate, self.learning_rate = discount, polyak_rate, learning_rate
+        self.critics = Critics(obs_dim, act_dim, hidden)
+        self.target_critics = target_of(self.critics)
+
+    @torch.no_grad()
+    def values(self, rows: Transitions) -> Tensor:
+        """The smaller of the two values of each logged action, ``[n]``."""
+        chunks = zip(rows.observations.split(10_000), rows.actions.split(10_000), strict=True)
+        return torch.cat([self.critics(obs, act).amin(dim=0) for obs, act in chunks])
+
+    def update(self, batch: Transitions) -> dict[str, Tensor]:
+        """One temporal-difference step on ``[batch, ...]`` rows that hold ``next_actions``."""
+        assert batch.next_actions is not None
+        with torch.no_grad():
+            following = self.target_critics(batch.next_observations, batch.next_actions).amin(dim=0)
+            target = td_target(batch.rewards, batch.terminations, following, self.discount)
+        values = self.critics(batch.observations, batch.actions)
+        loss = critic_loss(values, target)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        polyak_update(self.target_critics, self.critics, self.polyak_rate)
+        return {"td_loss": loss.detach(), "q_mean": values.detach().mean()}
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        self.optimizer = adam(self.critics.parameters(), self.learning_rate)
+        return self.optimizer

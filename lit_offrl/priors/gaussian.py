@@ -1,0 +1,34 @@
+"""The tanh-Gaussian prior of MABE (ALGORITHMS 5.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from lit_offrl.nets import TanhNormal, TanhNormalNet
+from lit_offrl.priors.base import BehaviorPrior
+
+
+class GaussianPrior(BehaviorPrior):
+    """A tanh-squashed diagonal Gaussian with the policy's architecture.
+
+    Args:
+        obs_dim: Size of an observation.
+        act_dim: Size of an action.
+        hidden: Widths of the hidden layers.
+        learning_rate: Adam's.
+    """
+
+    def __init__(
+        self,
+        obs_dim: int,
+        act_dim: int,
+        hidden: Sequence[int] = (256, 256),
+        learning_rate: float = 3e-4,
+    ) -> None:
+        super().__init__(learning_rate)
+        self.net = TanhNormalNet(obs_dim, act_dim, hidden)
+
+    def distribution(self, observations: Tensor) -> TanhNormal:
+        return self.net(observations)

@@ -1,0 +1,89 @@
+"""How much each logged action counts in the prior's likelihood (ALGORITHMS 5.1-5.5)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+
+class Weighting(ABC):
+    """Rows' weights ``[n]``, the largest of them 1.
+
+    Attributes:
+        needs_values: Whether a critic has to be fitted first.
+    """
+
+    needs_values: ClassVar[bool]
+
+    @abstractmethod
+    def __call__(self, rewards: Tensor, returns: Tensor, values: Tensor | None) -> Tensor:
+        """Weigh rows.
+
+        Args:
+            rewards: ``[n]``.
+            returns: Undiscounted return of the episode each row belongs to, ``[n]``.
+            values: The behaviour's action values ``[n]``, where ``needs_values``.
+        """
+
+
+@dataclass(frozen=True)
+class UniformWeighting(Weighting):
+    """Every row counts the same: the flat prior, which is behaviour cloning."""
+
+    needs_values: ClassVar[bool] = False
+
+    def __call__(self, rewards: Tensor, returns: Tensor, values: Tensor | None) -> Tensor:
+        return torch.ones_like(rewards)
+
+
+@dataclass(frozen=True)
+class ReturnWeighting(Weighting):
+    """``exp(R(episode) / max R / temperature)`` (MABE on halfcheetah-medium-expert).
+
+    Args:
+        temperature: The smaller, the fewer episodes count (eta, D-10).
+    """
+
+    temperature: float = 0.2
+    needs_values: ClassVar[bool] = False
+
+    def __call__(self, rewards: Tensor, returns: Tensor, values: Tensor | None) -> Tensor:
+        return exponential(returns / returns.abs().max(), self.temperature)
+
+
+@dataclass(frozen=True)
+class ValueWeighting(Weighting):
+    """``exp(Q(s, a) / scale / temperature)`` (MABE).
+
+    Args:
+        temperature: The smaller, the fewer actions count (eta, D-10).
+        scale: ``max_q`` divides by the largest absolute value (appendix C.1), ``rmax`` by the largest
+            reward over ``1 - discount`` (main text).
+        discount: The critic's, for ``rmax``.
+    """
+
+    temperature: float = 0.2
+    scale: Literal["max_q", "rmax"] = "max_q"
+    discount: float = 0.99
+    needs_values: ClassVar[bool] = True
+
+    def __call__(self, rewards: Tensor, returns: Tensor, values: Tensor | None) -> Tensor:
+        assert values is not None
+        largest = values.abs().max()
+        if self.scale == "rmax":
+            largest = rewards.max().abs() / (1 - self.discount)
+        return exponential(values / largest, self.temperature)
+
+
+def exponential(omega: Tensor, temperature: float) -> Tensor:
+    """``exp((omega - max omega) / temperature)``: subtracting the maximum only rescales the loss."""
+    return ((omega - omega.max()) / temperature).exp()
+
+
+def effective_sample_size(weights: Tensor) -> Tensor:
+    """``(sum w)^2 / sum w^2 / n``: the share of rows that really count, 1 when all do."""
+    return weights.sum().square() / weights.square().sum() / len(weights)

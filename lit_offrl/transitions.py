@@ -1,0 +1,58 @@
+"""The one type that crosses rooms: rows of experience as a struct of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Transitions:
+    """Rows of experience; every column shares the leading dimensions ``[...]``.
+
+    Attributes:
+        observations: What the policy saw, ``[..., obs]``.
+        actions: What it did, ``[..., act]``, each in ``[-1, 1]``.
+        rewards: What it got, ``[...]``, in environment units.
+        next_observations: What it saw next, ``[..., obs]``.
+        terminations: The task ended here: do not bootstrap, ``[...]`` bool.
+        truncations: The episode was cut here: do bootstrap, ``[...]`` bool.
+        next_actions: The data's own next action, ``[..., act]``; ``None`` where nobody needs it.
+        weights: How much a row counts in a prior's loss, ``[...]``; ``None`` where rows are equal.
+    """
+
+    observations: Tensor
+    actions: Tensor
+    rewards: Tensor
+    next_observations: Tensor
+    terminations: Tensor
+    truncations: Tensor
+    next_actions: Tensor | None = None
+    weights: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.rewards.shape[0]
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Transitions:
+        """Apply ``function`` to every column that is present."""
+        columns = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Transitions(**{k: v if v is None else function(v) for k, v in columns.items()})
+
+    def __getitem__(self, index: int | slice | Tensor) -> Transitions:
+        return self.map(lambda column: column[index])
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Transitions:
+        """Move every column; Lightning calls this for each batch."""
+        return self.map(lambda column: column.to(device, non_blocking=non_blocking))
+
+    @staticmethod
+    def cat(parts: Sequence[Transitions], dim: int = 0) -> Transitions:
+        """Join rows of several parts along ``dim``; optional columns survive when all have them."""
+        columns = {}
+        for f in fields(Transitions):
+            values = [getattr(part, f.name) for part in parts]
+            columns[f.name] = None if any(v is None for v in values) else torch.cat(values, dim)
+        return Transitions(**columns)
