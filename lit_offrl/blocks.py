@@ -90,7 +90,7 @@ class BlockModule(pl.LightningModule):
         self.updates += len(history)
         self.log_step({key: torch.stack([m[key] for m in history]).mean() for key in history[0]})
 
-    def finish(self) -> None:  # noqa: B027
+    def finish(self) -> None:
         """Settle what training left open; called once, before the stage's result is saved."""
 
     def log_step(self, metrics: dict[str, Any]) -> None:
@@ -112,4 +112,3 @@ class BlockModule(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.updates = checkpoint["updates"]
-

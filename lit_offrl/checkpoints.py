@@ -52,9 +52,16 @@ def load_module(path: str | Path, expected: type[Module]) -> Module:
     except FileNotFoundError:
         raise UserError(f"checkpoint '{path}': no such file; give a stage's best.ckpt") from None
     except Exception as error:
-        raise UserError(f"checkpoint '{path}': not a checkpoint of lit-offrl ({type(error).__name__})") from error
-    if not isinstance(content, dict) or not {"class_path", "init_args", "state_dict"} <= content.keys():
-        raise UserError(f"checkpoint '{path}': not a stage's best.ckpt or last.ckpt; give one of these")
+        raise UserError(
+            f"checkpoint '{path}': not a checkpoint of lit-offrl ({type(error).__name__})"
+        ) from error
+    if (
+        not isinstance(content, dict)
+        or not {"class_path", "init_args", "state_dict"} <= content.keys()
+    ):
+        raise UserError(
+            f"checkpoint '{path}': not a stage's best.ckpt or last.ckpt; give one of these"
+        )
     try:
         cls = _import(content["class_path"])
     except (ImportError, AttributeError) as error:
@@ -62,7 +69,9 @@ def load_module(path: str | Path, expected: type[Module]) -> Module:
             f"checkpoint '{path}' needs {content['class_path']}, which cannot be imported: {error}"
         ) from error
     if not (isinstance(cls, type) and issubclass(cls, expected)):
-        raise UserError(f"checkpoint '{path}' holds {content['class_path']}, not a {expected.__name__}")
+        raise UserError(
+            f"checkpoint '{path}' holds {content['class_path']}, not a {expected.__name__}"
+        )
     module = cls(**{k: _decode(v) for k, v in content["init_args"].items()})
     module.load_state_dict(content["state_dict"])
     return module.eval()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import importlib
+import inspect
 import os
 import re
 import sys
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -69,7 +72,7 @@ def _run(args: list[str]) -> None:
 
     class Parser(LightningArgumentParser):
         def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-            fail(explain(message, self))
+            fail(explain(message, [a.dest.removeprefix("fit.") for a in self._actions]))
 
     class OfflineRLCLI(LightningCLI):
         """LightningCLI whose ``fit`` is the pipeline: one Trainer placement, one block per stage."""
@@ -88,12 +91,21 @@ def _run(args: list[str]) -> None:
 
         @staticmethod
         def subcommands() -> dict[str, set[str]]:
-            skip = {"model", "datamodule", "train_dataloaders", "val_dataloaders", "ckpt_path", "weights_only"}
+            skip = {
+                "model",
+                "datamodule",
+                "train_dataloaders",
+                "val_dataloaders",
+                "ckpt_path",
+                "weights_only",
+            }
             return {"fit": skip}
 
         def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
             parser = Parser(**kwargs)
-            parser.add_argument("-c", "--config", action="config", help="A YAML file; several may stack.")
+            parser.add_argument(
+                "-c", "--config", action="config", help="A YAML file; several may stack."
+            )
             return parser
 
         def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -121,10 +133,10 @@ def _run(args: list[str]) -> None:
             )
             parser.set_defaults({"trainer.accelerator": "auto", "trainer.devices": 1})
             parser.add_class_arguments(OfflineDataModule, "data", sub_configs=True)
-            parser.add_class_arguments(DynamicsStage, "dynamics")
-            parser.add_class_arguments(CriticStage, "critic")
-            parser.add_class_arguments(PriorStage, "prior")
-            parser.add_class_arguments(PolicyStage, "policy")
+            parser.add_class_arguments(DynamicsStage, "dynamics", fail_untyped=False)
+            parser.add_class_arguments(CriticStage, "critic", fail_untyped=False)
+            parser.add_class_arguments(PriorStage, "prior", fail_untyped=False)
+            parser.add_class_arguments(PolicyStage, "policy", fail_untyped=False)
             parser.set_defaults(
                 {
                     "dynamics.module": {"class_path": "lit_offrl.dynamics.DynamicsEnsemble"},
@@ -133,7 +145,9 @@ def _run(args: list[str]) -> None:
                     "prior.weighting": {"class_path": "lit_offrl.priors.ValueWeighting"},
                     "policy.module": {
                         "class_path": "lit_offrl.policy.PolicyLearner",
-                        "init_args": {"constraint": {"class_path": "lit_offrl.policy.PriorDivergence"}},
+                        "init_args": {
+                            "constraint": {"class_path": "lit_offrl.policy.PriorDivergence"}
+                        },
                     },
                     "policy.imagination": {"penalty": {"class_path": "lit_offrl.dynamics.MaxStd"}},
                 }
@@ -149,7 +163,8 @@ def _run(args: list[str]) -> None:
             config = plain.as_dict()
             init = self.parser.instantiate(self.config).fit
             self.model, self.datamodule = None, init.data
-            self.trainer = Pipeline(
+            # LightningCLI looks up the subcommand's method on what it calls the trainer.
+            self.trainer = self.pipeline = Pipeline(  # type: ignore[assignment]
                 run_dir,
                 int(fit.seed_everything),
                 vars(init.trainer),
@@ -162,10 +177,12 @@ def _run(args: list[str]) -> None:
             )
 
         def _run_subcommand(self, subcommand: str) -> None:
-            pipeline = self.trainer
+            pipeline = self.pipeline
             pipeline.run_dir.mkdir(parents=True, exist_ok=True)
             parser = self._subcommand_parsers[subcommand]
-            parser.save(self.config.fit, pipeline.run_dir / "config.yaml", overwrite=True, skip_check=True)
+            parser.save(
+                self.config.fit, pipeline.run_dir / "config.yaml", overwrite=True, skip_check=True
+            )
             pipeline.fit(self.config.fit.until)
 
     with warnings.catch_warnings():
@@ -215,6 +232,47 @@ def default_run_dir(config: Any) -> str:
     return f"runs/{name}-seed{config.seed_everything}"
 
 
-def explain(message: str, parser: Any) -> str:
-    """The parser's complaint as one line, with the nearest valid name where a name is wrong."""
+def explain(message: str, options: Iterable[str]) -> str:
+    """The parser's complaint as one line, with the nearest valid name where a name is wrong.
+
+    Args:
+        message: What the parser says.
+        options: All options, such as ``policy.updates``.
+    """
+    key = _found(r'Parser key "([^"]+)"', message)
+    prefix = f"{key}: " if key else ""
+    module, name = (
+        _found(r"module '([\w.]+)' has no attribute", message),
+        _found(r"has no attribute '(\w+)'", message),
+    )
+    if module and name:
+        near = difflib.get_close_matches(name, dir(importlib.import_module(module)), n=1)
+        hint = f"; did you mean '{module}.{near[0]}'?" if near else ""
+        return f"{prefix}there is no '{module}.{name}'{hint}"
+    unknown = _found(r"(?:unrecognized arguments|ambiguous option): --([\w.]+)", message)
+    if unknown:
+        near = difflib.get_close_matches(unknown, options, n=1)
+        return f"no option '{unknown}'" + (f"; did you mean '{near[0]}'?" if near else "")
+    argument = _found(r"Option '([\w.]+)' is not accepted", message)
+    if argument:
+        names = {option.split(".")[-1] for option in options} | _arguments_of_parts()
+        near = difflib.get_close_matches(argument.split(".")[-1], names, n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        return f"{prefix}'{argument}' is not accepted here{hint}"
     return " ".join(message.split())
+
+
+def _found(pattern: str, message: str) -> str | None:
+    match = re.search(pattern, message)
+    return match.group(1) if match else None
+
+
+def _arguments_of_parts() -> set[str]:
+    """Names of what the package's own parts take."""
+    names: set[str] = set()
+    for room in ("dynamics", "priors", "policy"):
+        module = importlib.import_module(f"lit_offrl.{room}")
+        for part in map(vars(module).get, module.__all__):
+            if isinstance(part, type):
+                names |= inspect.signature(part).parameters.keys()
+    return names

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,8 +39,9 @@ class Transitions:
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Transitions:
         """Apply ``function`` to every column that is present."""
-        columns = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Transitions(**{k: v if v is None else function(v) for k, v in columns.items()})
+        columns: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        mapped: dict[str, Any] = {k: v if v is None else function(v) for k, v in columns.items()}
+        return Transitions(**mapped)
 
     def __getitem__(self, index: int | slice | Tensor) -> Transitions:
         return self.map(lambda column: column[index])
@@ -51,7 +53,7 @@ class Transitions:
     @staticmethod
     def cat(parts: Sequence[Transitions], dim: int = 0) -> Transitions:
         """Join rows of several parts along ``dim``; optional columns survive when all have them."""
-        columns = {}
+        columns: dict[str, Any] = {}
         for f in fields(Transitions):
             values = [getattr(part, f.name) for part in parts]
             columns[f.name] = None if any(v is None for v in values) else torch.cat(values, dim)

@@ -29,7 +29,8 @@ class BlockLoader:
         return self.plan.blocks_per_epoch
 
     def __iter__(self) -> Iterator[Block]:
-        return self.plan.blocks(self.trainer.current_epoch)
+        # Lazily: after a resume Lightning makes the iterator before it has corrected the epoch.
+        yield from self.plan.blocks(self.trainer.current_epoch)
 
 
 class ValidationLoader:
@@ -67,7 +68,7 @@ class OfflineDataModule(pl.LightningDataModule):
         holdout_segment: int = 10,
     ) -> None:
         super().__init__()
-        self.name = dataset
+        self.source = dataset
         self.environment = environment
         self.holdout_rows = holdout_rows
         self.holdout_segment = holdout_segment
@@ -80,7 +81,7 @@ class OfflineDataModule(pl.LightningDataModule):
         Raises:
             UserError: The dataset is missing or holds what cannot be trained on.
         """
-        return read_minari(self.name)
+        return read_minari(self.source)
 
     def rows_on(self, device: torch.device) -> Transitions:
         """All rows on ``device``."""

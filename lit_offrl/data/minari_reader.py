@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from lit_offrl.errors import UserError
 from lit_offrl.transitions import Transitions
 
 if TYPE_CHECKING:
-    from minari import MinariDataset
+    from minari import EpisodeData, MinariDataset
 
 BUNDLED = Path(__file__).parent / "bundled"
 
@@ -38,7 +38,9 @@ def read_minari(name: str) -> OfflineDataset:
     box = spec.action_space
     assert isinstance(box, Box)
     if not (np.isfinite(box.low).all() and np.isfinite(box.high).all()):
-        raise UserError(f"dataset '{name}': the action space {box} has no bounds; actions need finite ones")
+        raise UserError(
+            f"dataset '{name}': the action space {box} has no bounds; actions need finite ones"
+        )
     columns: dict[str, list[np.ndarray]] = {
         key: [] for key in ("obs", "next_obs", "act", "rew", "term", "trunc")
     }
@@ -48,7 +50,9 @@ def read_minari(name: str) -> OfflineDataset:
             steps = len(episode.rewards)
             if steps == 0:
                 continue
-            obs = np.asarray(episode.observations, np.float32).reshape(len(episode.observations), -1)
+            obs = np.asarray(episode.observations, np.float32).reshape(
+                len(episode.observations), -1
+            )
             act = np.asarray(episode.actions, np.float32).reshape(len(episode.actions), -1)
             _check_episode(name, int(episode.id), steps, obs, act, episode, obs_dim, box.low.size)
             starts.append(row)
@@ -60,9 +64,13 @@ def read_minari(name: str) -> OfflineDataset:
             columns["term"].append(np.asarray(episode.terminations, bool))
             columns["trunc"].append(np.asarray(episode.truncations, bool))
     except (OSError, KeyError, ValueError) as error:
-        raise UserError(f"dataset '{name}': cannot be read, {_first_line(error)}; copy it anew") from error
+        raise UserError(
+            f"dataset '{name}': cannot be read, {_first_line(error)}; copy it anew"
+        ) from error
     if not starts:
-        raise UserError(f"dataset '{name}': holds no episodes; record some, or choose another dataset")
+        raise UserError(
+            f"dataset '{name}': holds no episodes; record some, or choose another dataset"
+        )
     flat = {key: torch.from_numpy(np.concatenate(parts)) for key, parts in columns.items()}
     low, high = torch.from_numpy(box.low.ravel()), torch.from_numpy(box.high.ravel())
     metadata = source.storage.metadata
@@ -113,14 +121,16 @@ def _open(name: str) -> MinariDataset:
         ) from error
     root = os.environ.get("MINARI_DATASETS_PATH", "~/.minari/datasets")
     close = difflib.get_close_matches(name, [*known, "bundled/halfcheetah-mixed"], n=1, cutoff=0.5)
-    hint = f"did you mean '{close[0]}'?" if close else "'bundled/halfcheetah-mixed' is always there."
+    hint = (
+        f"did you mean '{close[0]}'?" if close else "'bundled/halfcheetah-mixed' is always there."
+    )
     raise UserError(
         f"data.dataset: no dataset '{name}' under {root}; {hint} "
         f"'minari download {name}' fetches a public one, MINARI_DATASETS_PATH says where yours are"
     )
 
 
-def _flat_dim(name: str, what: str, space: Space) -> int:
+def _flat_dim(name: str, what: str, space: Space[Any]) -> int:
     if not isinstance(space, Box) or space.shape is None:
         raise UserError(
             f"dataset '{name}': the {what} space is {space}; only Box spaces can be trained on"
@@ -134,7 +144,7 @@ def _check_episode(
     steps: int,
     obs: np.ndarray,
     act: np.ndarray,
-    episode: object,
+    episode: EpisodeData,
     obs_dim: int,
     act_dim: int,
 ) -> None:
@@ -149,8 +159,10 @@ def _check_episode(
     for field in ("rewards", "terminations", "truncations"):
         shape = np.shape(getattr(episode, field))
         if shape != (steps,):
-            raise UserError(f"{where}: {field} have shape {shape}, expected {(steps,)}; mend the episode")
-    rewards = np.asarray(getattr(episode, "rewards"), np.float32)[:, None]
+            raise UserError(
+                f"{where}: {field} have shape {shape}, expected {(steps,)}; mend the episode"
+            )
+    rewards = np.asarray(episode.rewards, np.float32)[:, None]
     for field, values in (("observations", obs), ("actions", act), ("rewards", rewards)):
         finite = np.isfinite(values).all(axis=1)
         if not finite.all():

@@ -21,7 +21,9 @@ class TransitionStore:
         device: Where the rows live.
     """
 
-    def __init__(self, capacity: int, obs_dim: int, act_dim: int, device: torch.device | str) -> None:
+    def __init__(
+        self, capacity: int, obs_dim: int, act_dim: int, device: torch.device | str
+    ) -> None:
         def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
             return torch.zeros(capacity, *shape, dtype=dtype, device=device)
 

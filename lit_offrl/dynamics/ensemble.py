@@ -27,6 +27,22 @@ class Prediction(NamedTuple):
     std: Tensor
 
 
+class Step(NamedTuple):
+    """One imagined step of each row.
+
+    Attributes:
+        next_observations: ``[batch, obs]``.
+        rewards: Sampled, ``[batch]``.
+        mean_rewards: The mean of the member that was sampled from, ``[batch]``.
+        prediction: What all members predict.
+    """
+
+    next_observations: Tensor
+    rewards: Tensor
+    mean_rewards: Tensor
+    prediction: Prediction
+
+
 class DynamicsEnsemble(BlockModule):
     """Members that each predict a Gaussian over reward and change of observation.
 
@@ -66,7 +82,9 @@ class DynamicsEnsemble(BlockModule):
     ) -> None:
         super().__init__()
         if not 1 <= elites <= members:
-            raise UserError(f"dynamics: {elites} elites of {members} members; choose 1 to {members}")
+            raise UserError(
+                f"dynamics: {elites} elites of {members} members; choose 1 to {members}"
+            )
         if len(weight_decay) != len(hidden) + 1:
             raise UserError(
                 f"dynamics: weight_decay has {len(weight_decay)} values for {len(hidden)} hidden "
@@ -110,18 +128,13 @@ class DynamicsEnsemble(BlockModule):
         mean, logvar = self.outputs(observations, actions)
         return Prediction(mean, (0.5 * logvar).exp())
 
-    def sample(
-        self, observations: Tensor, actions: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor, Prediction]:
+    def sample(self, observations: Tensor, actions: Tensor, generator: torch.Generator) -> Step:
         """Step each row with an elite drawn for it alone.
 
         Args:
             observations: ``[batch, obs]``.
             actions: ``[batch, act]``.
             generator: Source of elites and noise, on the rows' device.
-
-        Returns:
-            Next observations ``[batch, obs]``, rewards ``[batch]``, and what all members predict.
         """
         prediction = self(observations, actions)
         rows = torch.arange(len(observations), device=observations.device)
@@ -132,7 +145,7 @@ class DynamicsEnsemble(BlockModule):
         mean, std = prediction.mean[member, rows], prediction.std[member, rows]
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)
         step = torch.addcmul(mean, std, noise)
-        return observations + step[:, 1:], step[:, 0], prediction
+        return Step(observations + step[:, 1:], step[:, 0], mean[:, 0], prediction)
 
     def update(self, batch: Transitions) -> dict[str, Tensor]:
         """Descend the members' summed negative log-likelihood on ``[members, batch, ...]`` rows."""
@@ -180,7 +193,9 @@ class DynamicsEnsemble(BlockModule):
             kept = self.snapshot.get(name, parameter)
             mask = improved.view(-1, *[1] * (parameter.dim() - 1))
             self.snapshot[name] = torch.where(mask, parameter, kept)
-        self.epochs_without_snapshot = 0 if bool(improved.any()) else self.epochs_without_snapshot + 1
+        self.epochs_without_snapshot = (
+            0 if bool(improved.any()) else self.epochs_without_snapshot + 1
+        )
 
     def finish(self) -> None:
         """Return each member to its snapshot and take the best on the holdout as elites."""

@@ -66,12 +66,12 @@ class Imagination:
         for observations in starts.split(chunk):
             for _ in range(self.horizon):
                 actions = act(observations, generator)
-                following, rewards, prediction = dynamics.sample(observations, actions, generator)
-                if self.reward == "mean":
-                    rewards = prediction.mean[dynamics.elites, :, 0].mean(dim=0)
+                step = dynamics.sample(observations, actions, generator)
+                following = step.next_observations
+                rewards = step.rewards if self.reward == "sample" else step.mean_rewards
                 penalty = torch.zeros_like(rewards)
                 if self.penalty is not None and self.penalty_coefficient != 0:
-                    penalty = self.penalty(prediction)
+                    penalty = self.penalty(step.prediction)
                 ended = termination(following)
                 parts.append(
                     Transitions(

@@ -20,7 +20,9 @@ class EvaluatePolicy(pl.Callback):
         seed: Seeds the starts, together with the number of updates done.
     """
 
-    def __init__(self, evaluator: Evaluator, dataset: OfflineDataset, every_n_epochs: int, seed: int) -> None:
+    def __init__(
+        self, evaluator: Evaluator, dataset: OfflineDataset, every_n_epochs: int, seed: int
+    ) -> None:
         self.evaluator, self.dataset = evaluator, dataset
         self.every_n_epochs, self.seed = every_n_epochs, seed
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import gymnasium as gym
+import mujoco
 import numpy as np
 import torch
 from gymnasium.envs.registration import EnvSpec
@@ -42,6 +44,11 @@ class Outcome:
         return values
 
 
+def _pass_on(message: str) -> None:
+    if "settotalmass" not in message:
+        warnings.warn(f"MuJoCo: {message}", stacklevel=2)
+
+
 class Evaluator:
     """Runs episodes side by side, one environment each.
 
@@ -55,8 +62,12 @@ class Evaluator:
         UserError: The environment cannot be made, or is not the data's.
     """
 
-    def __init__(self, environment: str | EnvSpec, episodes: int, obs_dim: int, act_dim: int) -> None:
+    def __init__(
+        self, environment: str | EnvSpec, episodes: int, obs_dim: int, act_dim: int
+    ) -> None:
         name = environment if isinstance(environment, str) else environment.id
+        # MuJoCo 4 warns, once per environment and in a log file, of an attribute in Gymnasium's models.
+        mujoco.set_mju_user_warning(_pass_on)
         rescale = partial(RescaleAction, min_action=np.float32(-1), max_action=np.float32(1))
         try:
             self.environments = gym.make_vec(
@@ -73,7 +84,10 @@ class Evaluator:
             ) from error
         obs_space = self.environments.single_observation_space
         act_space = self.environments.single_action_space
-        for what, space, dim in (("observations", obs_space, obs_dim), ("actions", act_space, act_dim)):
+        for what, space, dim in (
+            ("observations", obs_space, obs_dim),
+            ("actions", act_space, act_dim),
+        ):
             if not isinstance(space, Box) or space.shape != (dim,):
                 raise UserError(
                     f"environment '{name}' has {what} {space}, the data have {dim} numbers; "

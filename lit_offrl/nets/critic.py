@@ -30,7 +30,9 @@ class Critics(nn.Module):
         return self.body(inputs.expand(self.critics, -1, -1)).squeeze(-1)
 
 
-def td_target(rewards: Tensor, terminations: Tensor, next_values: Tensor, discount: float) -> Tensor:
+def td_target(
+    rewards: Tensor, terminations: Tensor, next_values: Tensor, discount: float
+) -> Tensor:
     """``r + discount * (1 - terminated) * V(s')``, all ``[batch]``; a truncation bootstraps."""
     return rewards + discount * next_values.masked_fill(terminations, 0.0)
 

@@ -27,13 +27,18 @@ class TanhNormal(TransformedDistribution):
     """
 
     def __init__(self, mean: Tensor, std: Tensor) -> None:
-        base = Independent(Normal(mean, std, validate_args=False), 1, validate_args=False)
+        self.normal = Normal(mean, std, validate_args=False)
+        base = Independent(self.normal, 1, validate_args=False)
         super().__init__(base, [TanhTransform(cache_size=1)], validate_args=False)
 
     @property
     def mode(self) -> Tensor:
         """The deterministic action, ``tanh(mean)``."""
-        return torch.tanh(self.base_dist.mean)
+        return torch.tanh(self.normal.loc)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log-density ``[...]`` of actions ``[..., act]``."""
+        return super().log_prob(value)  # type: ignore[no-untyped-call]
 
     def rsample_from(self, noise: Tensor) -> Tensor:
         """Reparameterised actions from standard normal ``noise [..., act]``.
@@ -41,8 +46,7 @@ class TanhNormal(TransformedDistribution):
         :meth:`log_prob` of what this returns is exact even at the bound: the transform remembers
         the value before squashing.
         """
-        normal = self.base_dist.base_dist
-        return self.transforms[0](normal.loc + normal.scale * noise)
+        return self.transforms[0](self.normal.loc + self.normal.scale * noise)
 
 
 class TanhNormalNet(nn.Module):

@@ -32,7 +32,9 @@ class Checkpoints(pl.Callback):
         resume_every_n_epochs: How often ``resume.ckpt`` is written.
     """
 
-    def __init__(self, folder: Path, monitor: str | None, mode: str, resume_every_n_epochs: int = 1) -> None:
+    def __init__(
+        self, folder: Path, monitor: str | None, mode: str, resume_every_n_epochs: int = 1
+    ) -> None:
         self.folder, self.monitor = folder, monitor
         self.sign = 1 if mode == "max" else -1
         self.resume_every_n_epochs = resume_every_n_epochs
@@ -119,7 +121,8 @@ class Refresh(pl.Callback):
         self.termination, self.seed = termination, seed
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, PolicyLearner) and self.data.imagined is not None
+        assert isinstance(pl_module, PolicyLearner)
+        assert self.data.imagined is not None
         device = pl_module.device
         real = self.data.plan.real  # type: ignore[attr-defined]
         generator = seeded(device, self.seed, "imagine", trainer.current_epoch)

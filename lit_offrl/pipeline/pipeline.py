@@ -108,7 +108,8 @@ class Pipeline:
         if self.dynamics.module is not None and (until in (None, "policy", "dynamics")):
             dynamics = self.fit_dynamics()
         if self.prior.module is not None and until != "dynamics":
-            critic = self.fit_critic() if self.prior.weighting.needs_values else None
+            weigh = self.prior.weighting.needs_values and self.prior.checkpoint is None
+            critic = self.fit_critic() if weigh or until == "critic" else None
             prior = None if until == "critic" else self.fit_prior(critic)
         if self.policy.module is not None and until in (None, "policy"):
             learner = self.fit_policy(dynamics, prior, evaluator, termination)
@@ -122,7 +123,9 @@ class Pipeline:
 
         def build() -> DynamicsEnsemble:
             assert settings.module is not None
-            module = settings.module(obs_dim=self.data.dataset.obs_dim, act_dim=self.data.dataset.act_dim)
+            module = settings.module(
+                obs_dim=self.data.dataset.obs_dim, act_dim=self.data.dataset.act_dim
+            )
             module.fit_normalizer(rows[train])
             return module
 
@@ -150,7 +153,9 @@ class Pipeline:
         logger = self._logger()
         for step, error in enumerate(errors.tolist(), start=1):
             logger.experiment.add_scalar("dynamics/error_by_step", error, step)
-        figure = draw_segments(imagined, held_out, errors, self.run_dir / "figures" / "imagined_segments.png")
+        figure = draw_segments(
+            imagined, held_out, errors, self.run_dir / "figures" / "imagined_segments.png"
+        )
         logger.experiment.add_figure("dynamics/imagined_segments", figure)
         logger.finalize("success")
         return module
@@ -169,7 +174,9 @@ class Pipeline:
                     "critic.module is null, and prior.weighting needs a critic; name one, or use "
                     "lit_offrl.priors.UniformWeighting"
                 )
-            return settings.module(obs_dim=self.data.dataset.obs_dim, act_dim=self.data.dataset.act_dim)
+            return settings.module(
+                obs_dim=self.data.dataset.obs_dim, act_dim=self.data.dataset.act_dim
+            )
 
         window = min(settings.window, settings.max_updates)
         stage = Stage(
@@ -199,11 +206,18 @@ class Pipeline:
             return settings.module(obs_dim=dataset.obs_dim, act_dim=dataset.act_dim)
 
         def plan(device: torch.device) -> RowsPlan:
-            values = None if critic is None else critic.to(device).values(self.data.rows_on(device)).cpu()
+            values = (
+                None
+                if critic is None
+                else critic.to(device).values(self.data.rows_on(device)).cpu()
+            )
             rewards, returns = dataset.transitions.rewards, dataset.returns[dataset.episode].float()
             weights = settings.weighting(rewards, returns, values)
             share = float(effective_sample_size(weights))
-            print(f"prior: the weights leave {share:.0%} of the rows (effective sample size)", flush=True)
+            print(
+                f"prior: the weights leave {share:.0%} of the rows (effective sample size)",
+                flush=True,
+            )
             logger = self._logger()
             logger.experiment.add_scalar("prior/effective_sample_size", share, 0)
             logger.experiment.add_histogram("prior/weights", weights, 0)
@@ -219,10 +233,9 @@ class Pipeline:
                 seed,
             )
 
-        upstream = [self._key_of_critic()] if critic is not None else []
         stage = Stage(
             name="prior",
-            key=self._key("prior", *upstream),
+            key=self._own_key_of_prior(),
             plan=plan,
             max_epochs=settings.max_epochs,
             total=None,
@@ -230,7 +243,7 @@ class Pipeline:
             shown=("prior/nll", "prior/validation_nll"),
             monitor="prior/validation_nll",
         )
-        return self._run(stage, settings.checkpoint, BehaviorPrior, build)
+        return self._run(stage, settings.checkpoint, BehaviorPrior, build)  # type: ignore[type-abstract]
 
     def fit_policy(
         self,
@@ -306,7 +319,10 @@ class Pipeline:
         return self._run(stage, settings.checkpoint, PolicyLearner, build, use="last.ckpt")
 
     def report(
-        self, prior: BehaviorPrior | None, learner: PolicyLearner | None, evaluator: Evaluator | None
+        self,
+        prior: BehaviorPrior | None,
+        learner: PolicyLearner | None,
+        evaluator: Evaluator | None,
     ) -> dict[str, Any]:
         """Play prior and policy, print the table, write ``results.json``."""
         dataset = self.data.dataset
@@ -331,7 +347,9 @@ class Pipeline:
         for name, mean, std in rows:
             score = dataset.score(torch.tensor(mean))
             spread = "" if std is None else f"{std:.0f}"
-            print(f"{name:<20}{mean:>10.0f}{spread:>8}{'' if score is None else f'{float(score):.1f}':>8}")
+            print(
+                f"{name:<20}{mean:>10.0f}{spread:>8}{'' if score is None else f'{float(score):.1f}':>8}"
+            )
         print(f"\n{self.run_dir}", flush=True)
         return results
 
@@ -394,8 +412,12 @@ class Pipeline:
         if resume.is_file():
             print(f"{stage.name}: continues from {resume}", flush=True)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*`val_dataloader`.*|.*validation_step.*|.*num_workers.*")
-            trainer.fit(module, datamodule=self.data, ckpt_path=str(resume) if resume.is_file() else None)
+            warnings.filterwarnings(
+                "ignore", message=".*`val_dataloader`.*|.*validation_step.*|.*num_workers.*"
+            )
+            trainer.fit(
+                module, datamodule=self.data, ckpt_path=str(resume) if resume.is_file() else None
+            )
         if trainer.interrupted:
             raise KeyboardInterrupt
         module.finish()
@@ -411,7 +433,9 @@ class Pipeline:
         print(f"{stage.name}: {module.updates} updates in {seconds:.0f} s", flush=True)
 
     def _logger(self) -> TensorBoardLogger:
-        return TensorBoardLogger(self.run_dir, name="tensorboard", version="", default_hp_metric=False)
+        return TensorBoardLogger(
+            self.run_dir, name="tensorboard", version="", default_hp_metric=False
+        )
 
     def _stage_seed(self, name: str) -> int:
         return mix_seed(self.seed, name)
@@ -419,7 +443,9 @@ class Pipeline:
     def _key(self, stage: str, *upstream: object) -> str:
         block = {k: v for k, v in self.config[stage].items() if k != "checkpoint"}
         parts = [FORMAT, stage, block, self.data.dataset.fingerprint, self.seed, *upstream]
-        return blake2b(json.dumps(parts, sort_keys=True, default=str).encode(), digest_size=5).hexdigest()
+        return blake2b(
+            json.dumps(parts, sort_keys=True, default=str).encode(), digest_size=5
+        ).hexdigest()
 
     def _key_of_dynamics(self) -> str:
         own = self._key("dynamics", self.data.holdout_rows, self.data.holdout_segment)
@@ -428,9 +454,13 @@ class Pipeline:
     def _key_of_critic(self) -> str:
         return _identity(self.critic.checkpoint, self._key("critic"))
 
+    def _own_key_of_prior(self) -> str:
+        return self._key(
+            "prior", *([self._key_of_critic()] if self.prior.weighting.needs_values else [])
+        )
+
     def _key_of_prior(self) -> str:
-        upstream = [self._key_of_critic()] if self.prior.weighting.needs_values else []
-        return _identity(self.prior.checkpoint, self._key("prior", *upstream))
+        return _identity(self.prior.checkpoint, self._own_key_of_prior())
 
     def _evaluator(self) -> Evaluator | None:
         dataset = self.data.dataset
@@ -454,9 +484,13 @@ def _identity(checkpoint: str | None, key: str) -> str:
     try:
         return blake2b(Path(checkpoint).read_bytes(), digest_size=8).hexdigest()
     except OSError:
-        raise UserError(f"checkpoint '{checkpoint}': no such file; give a stage's best.ckpt") from None
+        raise UserError(
+            f"checkpoint '{checkpoint}': no such file; give a stage's best.ckpt"
+        ) from None
 
 
 def quiet_lightning() -> None:
     """Silence what Lightning says once per Trainer; there are four in a run."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")

@@ -48,13 +48,23 @@ class StageBar(ProgressBar):
         )
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
     ) -> None:
-        assert isinstance(pl_module, BlockModule) and self.bar is not None
+        assert isinstance(pl_module, BlockModule)
+        assert self.bar is not None
         if self.bar.disable:
             return
         self.bar.update(pl_module.updates - self.bar.n)
-        found = {m.split("/")[-1]: trainer.callback_metrics[m] for m in self.shown if m in trainer.callback_metrics}
+        found = {
+            m.split("/")[-1]: trainer.callback_metrics[m]
+            for m in self.shown
+            if m in trainer.callback_metrics
+        }
         self.bar.set_postfix({k: f"{float(v):.3g}" for k, v in found.items()}, refresh=False)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -31,7 +31,9 @@ class PriorFactory(Protocol):
 class PolicyFactory(Protocol):
     """Builds the learner once data and prior are known."""
 
-    def __call__(self, *, obs_dim: int, act_dim: int, prior: BehaviorPrior | None) -> PolicyLearner: ...
+    def __call__(
+        self, *, obs_dim: int, act_dim: int, prior: BehaviorPrior | None
+    ) -> PolicyLearner: ...
 
 
 @dataclass

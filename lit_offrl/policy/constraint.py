@@ -74,7 +74,8 @@ class PriorDivergence(Constraint):
         assert prior is not None
         if isinstance(prior, TanhNormal):
             return kl_divergence(policy, prior)
-        return policy.log_prob(actions) - prior.log_prob(actions)
+        density: Tensor = prior.log_prob(actions)
+        return policy.log_prob(actions) - density
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ class PolicyLearner(BlockModule):
     def sample(self, observations: Tensor, generator: torch.Generator) -> Tensor:
         """A random action ``[batch, act]`` at each of ``observations [batch, obs]``."""
         policy = self.actor(observations)
-        shape = policy.base_dist.mean.shape
+        shape = policy.normal.loc.shape
         return policy.rsample_from(
             torch.randn(shape, generator=generator, device=observations.device)
         )
@@ -135,7 +135,7 @@ class PolicyLearner(BlockModule):
             "q_mean": q_values.detach().mean(),
             "q_max": q_values.detach().max(),
             "entropy": -policy.log_prob(actions).detach().mean(),
-            "std": policy.base_dist.stddev.detach().mean(),
+            "std": policy.normal.scale.detach().mean(),
         }
 
     @torch.no_grad()

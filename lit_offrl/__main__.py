@@ -1,0 +1,5 @@
+"""``python -m lit_offrl``."""
+
+from lit_offrl.cli import main
+
+main()

@@ -1,0 +1,391 @@
+"""The user's path: runs, reuse, kills, mistakes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import MakeDataset, episode
+from gymnasium.spaces import Box, Discrete
+
+from lit_offrl.checkpoints import load_module
+from lit_offrl.cli import main
+from lit_offrl.dynamics import DynamicsEnsemble
+from lit_offrl.policy import PolicyLearner
+from lit_offrl.priors import BehaviorPrior
+
+TINY = """
+data: {dataset: pendulum/random-v0, holdout_rows: 20, holdout_segment: 2}
+dynamics:
+  module: {init_args: {members: 3, elites: 2, hidden: [8], weight_decay: [0, 0]}}
+  batch_size: 16
+  updates_per_block: 4
+  max_epochs: 3
+critic: {module: {init_args: {hidden: [8]}}, batch_size: 16, updates_per_block: 4, window: 10, max_updates: 30}
+prior: {module: {init_args: {hidden: [8]}}, batch_size: 16, updates_per_block: 4, max_epochs: 3}
+policy:
+  module: {init_args: {actor_hidden: [8], critic_hidden: [8]}}
+  imagination: {horizon: 2, starts: 10, retain: 2, termination: lit_offrl.dynamics.terminations.never}
+  updates: 30
+  refresh_every: 10
+  batch_size: 40
+  updates_per_block: 4
+  evaluate_every: 10
+  episodes: 2
+  checkpoint_every: 10
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, pendulum: str) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    return path
+
+
+def fit(config: Path, run_dir: Path, *more: str) -> None:
+    main(["fit", "--config", str(config), "--run_dir", str(run_dir), *more])
+
+
+def weights(run_dir: Path) -> dict[str, dict[str, torch.Tensor]]:
+    found = {}
+    for path in sorted(run_dir.glob("*/last.ckpt")):
+        found[path.parent.name] = torch.load(path, weights_only=True)["state_dict"]
+    return found
+
+
+def test_a_run_leaves_what_it_promises(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    fit(tiny, run)
+    results = json.loads((run / "results.json").read_text())
+    assert results["updates"] == 30
+    assert results["seed"] == 0
+    assert {"dynamics", "critic", "prior", "policy", "total"} <= results["seconds"].keys()
+    for key in ("return_mean", "return_max"):
+        assert np.isfinite(results["dataset"][key])
+    assert np.isfinite(results["prior"]["return_mean"])
+    assert results["policy"].keys() >= {"return_mean", "return_std", "score"}
+    assert (run / "config.yaml").is_file()
+    assert (run / "figures" / "imagined_segments.png").stat().st_size > 10_000
+    for stage in ("dynamics", "critic", "prior", "policy"):
+        (folder,) = run.glob(f"{stage}-*")
+        assert {p.name for p in folder.iterdir()} == {"best.ckpt", "last.ckpt", "done.json"}
+        torch.load(folder / "best.ckpt", weights_only=True)
+    assert "policy" in capsys.readouterr().out
+    assert list(run.glob("tensorboard/events.out.tfevents.*"))
+
+
+def test_updates_are_what_was_asked_for(tiny: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    fit(tiny, run)
+    done = {p.parent.name.split("-")[0]: json.loads(p.read_text()) for p in run.glob("*/done.json")}
+    assert done["policy"]["updates"] == 30
+    assert done["critic"]["updates"] == 30
+
+
+def test_finished_stages_are_reused_and_changed_ones_are_not(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    fit(tiny, run)
+    before = weights(run)
+    capsys.readouterr()
+    fit(tiny, run)
+    out = capsys.readouterr().out
+    for stage in ("dynamics", "critic", "prior", "policy"):
+        assert f"{stage}: already done, reused" in out
+    fit(tiny, run, "--policy.real_fraction", "0.5")
+    out = capsys.readouterr().out
+    assert "prior: already done" in out
+    assert "policy: 30 updates" in out
+    assert len(weights(run)) == len(before) + 1
+
+
+def test_a_policy_takes_parts_from_checkpoints(tiny: Path, tmp_path: Path) -> None:
+    fit(tiny, tmp_path / "a", "--until", "dynamics")
+    (dynamics,) = (tmp_path / "a").glob("dynamics-*/best.ckpt")
+    assert not list((tmp_path / "a").glob("prior-*"))
+    fit(tiny, tmp_path / "b", "--until", "prior")
+    (prior,) = (tmp_path / "b").glob("prior-*/best.ckpt")
+    assert not list((tmp_path / "b").glob("dynamics-*"))
+    parts = ["--dynamics.checkpoint", str(dynamics), "--prior.checkpoint", str(prior)]
+    fit(tiny, tmp_path / "c", *parts)
+    assert {p.name.split("-")[0] for p in (tmp_path / "c").glob("*-*/")} == {"policy"}
+    assert isinstance(load_module(dynamics, DynamicsEnsemble), DynamicsEnsemble)
+    (policy,) = (tmp_path / "c").glob("policy-*/best.ckpt")
+    act = load_module(policy, PolicyLearner).act(torch.zeros(3, 4))
+    assert act.shape == (3, 1)
+    assert act.abs().max() <= 1
+
+
+def test_mopo_is_the_same_learner_without_a_prior(tiny: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    entropy = "lit_offrl.policy.EntropyTemperature"
+    fit(tiny, run, "--prior.module", "null", "--policy.module.constraint", entropy)
+    assert {p.name.split("-")[0] for p in run.glob("*-*/")} == {"dynamics", "policy"}
+    assert json.loads((run / "results.json").read_text())["prior"] is None
+
+
+PRIOR = '''
+import torch
+from torch import nn
+from torch.distributions import Independent, Laplace
+from lit_offrl.priors import BehaviorPrior
+
+
+class LaplacePrior(BehaviorPrior):
+    """Heavy tails for sloppy teleoperators."""
+
+    def __init__(self, act_dim, obs_dim, width=16, **kwargs):
+        super().__init__(**kwargs)
+        self.net = nn.Sequential(nn.Linear(obs_dim, width), nn.ReLU(), nn.Linear(width, 2 * act_dim))
+
+    def distribution(self, observations):
+        mean, log_scale = self.net(observations).chunk(2, dim=-1)
+        return Independent(Laplace(mean.tanh(), log_scale.clamp(-4, 1).exp()), 1)
+'''
+
+
+def test_a_users_prior_is_named_in_yaml(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert len(PRIOR.strip().splitlines()) < 40
+    (tmp_path / "sloppy.py").write_text(PRIOR)
+    config = tmp_path / "mine.yaml"
+    module = "prior: {module: {class_path: sloppy.LaplacePrior, init_args: {width: 8, learning_rate: 0.01}}}"
+    config.write_text(module)
+    monkeypatch.chdir(tmp_path)
+    fit(tiny, tmp_path / "run", "--config", str(config))
+    (path,) = (tmp_path / "run").glob("prior-*/best.ckpt")
+    prior = load_module(path, BehaviorPrior)
+    assert type(prior).__name__ == "LaplacePrior"
+    assert prior.net[0].out_features == 8
+    assert prior.learning_rate == 0.01
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--polcy.updates", "3"], "did you mean 'policy.updates'"),
+        (["--policy.update", "3"], "did you mean 'policy.updates'"),
+        (["--policy.updates", "many"], "policy.updates"),
+        (["--data.dataset", "pendulum/randm-v0"], "did you mean 'pendulum/random-v0'"),
+        (["--data.dataset", "bundled/halfcheetah"], "did you mean 'bundled/halfcheetah-mixed'"),
+        (["--prior.module", "lit_offrl.priors.GausianPrior"], "GaussianPrior"),
+        (["--prior.module", "lit_offrl.dynamics.DynamicsEnsemble"], "prior.module"),
+        (["--prior.module.hiden", "[8]"], "did you mean 'hidden'"),
+        (["--config", "nowhere.yaml"], "nowhere.yaml"),
+        (["--data.environment", "Cartwheel-v5"], "Cartwheel"),
+        (["--data.environment", "Hopper-v5"], "the data have 4 numbers"),
+        (["--dynamics.module.elites", "9"], "9 elites of 3 members"),
+        (["--dynamics.module", "null"], "policy.imagination needs dynamics"),
+        (["--prior.module", "null"], "needs a prior"),
+        (["--critic.module", "null"], "critic.module is null"),
+        (["--policy.updates", "25"], "not a multiple of policy.refresh_every"),
+        (["--policy.real_fraction", "5"], "policy.real_fraction"),
+        (["--policy.imagination.termination", "null"], "no rule is known"),
+        (["--dynamics.checkpoint", "nowhere.ckpt"], "nowhere.ckpt"),
+        (["--prior.checkpoint", "tiny.yaml"], "not a checkpoint"),
+        (["--data.holdout_segment", "2000"], "data.holdout"),
+    ],
+)
+def test_mistakes_get_one_line(
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    expected: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        fit(tiny, tmp_path / "run", *arguments)
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert stopped.value.code == 2
+    assert error.startswith("lit-offrl: error:")
+    assert expected in error
+    assert "Traceback" not in error
+
+
+nan = episode(1, 5).observations.copy()
+nan[3, 1] = np.nan
+
+
+@pytest.mark.parametrize(
+    ("episodes", "spaces", "expected"),
+    [
+        ([episode(0, 5), episode(1, 5, observations=nan)], {}, "episode 1, row 3: observations"),
+        ([episode(0, 5, rewards=np.full(5, np.inf))], {}, "episode 0, row 0: rewards"),
+        ([episode(0, 5, actions=np.zeros(5, np.int64))], {"action_space": Discrete(3)}, "Discrete"),
+        (
+            [episode(0, 5)],
+            {"action_space": Box(-np.inf, np.inf, (1,), np.float32)},
+            "has no bounds",
+        ),
+    ],
+)
+def test_bad_data_gets_one_line(
+    make_dataset: MakeDataset,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    episodes: list[object],
+    spaces: dict[str, object],
+    expected: str,
+) -> None:
+    name = make_dataset(episodes, **spaces)
+    with pytest.raises(SystemExit) as stopped:
+        main(["fit", "--data.dataset", name, "--run_dir", str(tmp_path / "run")])
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("lit-offrl: error:")
+    assert expected in error
+    assert "robot/test-v0" in error
+
+
+def edit(root: Path, change: str) -> None:
+    import h5py
+
+    path = root / "robot" / "test-v0" / "data" / "main_data.hdf5"
+    if change == "truncated":
+        path.write_bytes(path.read_bytes()[:1000])
+        return
+    with h5py.File(path, "r+") as file:
+        first = file["episode_0"]
+        if change == "short actions":
+            kept = first["actions"][:-1]
+            del first["actions"]
+            first["actions"] = kept
+        if change == "wide observations":
+            wide = np.repeat(first["observations"][:], 2, axis=1)
+            del first["observations"]
+            first["observations"] = wide
+        if change == "no rewards":
+            del first["rewards"]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("truncated", "truncated file"),
+        ("short actions", "actions"),
+        ("wide observations", "observations"),
+        ("no rewards", "rewards"),
+    ],
+)
+def test_broken_files_get_one_line(
+    make_dataset: MakeDataset,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    change: str,
+    expected: str,
+) -> None:
+    name = make_dataset([episode(0, 5), episode(1, 5)])
+    edit(tmp_path / "minari", change)
+    with pytest.raises(SystemExit) as stopped:
+        main(["fit", "--data.dataset", name, "--run_dir", str(tmp_path / "run")])
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("lit-offrl: error: dataset 'robot/test-v0'")
+    assert expected in error
+
+
+def test_an_unknown_environment_of_the_data_gets_one_line(
+    make_dataset: MakeDataset, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    name = make_dataset([episode(0, 30), episode(1, 30)])
+    with pytest.raises(SystemExit) as stopped:
+        main(["fit", "--data.dataset", name, "--run_dir", str(tmp_path / "run")])
+    assert stopped.value.code == 2
+    assert "no rule is known for environment 'None'" in capsys.readouterr().err
+
+
+def test_without_an_environment_all_stages_are_still_fitted(
+    make_dataset: MakeDataset, tiny: Path, tmp_path: Path
+) -> None:
+    name = make_dataset([episode(i, 30) for i in range(6)], name="robot/bare-v0")
+    fit(tiny, tmp_path / "run", "--data.dataset", name)
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["policy"] is None
+    assert results["updates"] == 30
+
+
+STAGES = ("dynamics", "critic", "prior", "policy")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_killed_run_ends_as_if_it_had_not_been(stage: str, tiny: Path, tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    fit(tiny, whole)
+    # Killed as soon as the stage's first state is on disk.
+    code = (
+        "import os, signal, sys; import lit_offrl.pipeline.callbacks as c\n"
+        "old = c.Checkpoints.on_train_epoch_end\n"
+        "def die(self, *a):\n"
+        "    old(self, *a)\n"
+        f"    if self.folder.name.startswith('{stage}-'): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "c.Checkpoints.on_train_epoch_end = die\n"
+        "from lit_offrl.cli import main; main(sys.argv[1:])\n"
+    )
+    command = [sys.executable, "-c", code, "fit", "--config", str(tiny), "--run_dir", str(killed)]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert finished.returncode == -signal.SIGKILL, finished.stderr
+    (resume,) = killed.glob("*/resume.ckpt")
+    assert resume.parent.name.startswith(stage)
+    torch.load(resume, weights_only=True)
+    fit(tiny, killed)
+    expected, found = weights(whole), weights(killed)
+    assert expected.keys() == found.keys()
+    for name, state in expected.items():
+        for key, value in state.items():
+            assert torch.equal(value, found[name][key]), f"{name}: {key}"
+
+
+@pytest.mark.slow
+def test_a_kill_at_any_instant_loses_nothing(tiny: Path, tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    fit(tiny, whole)
+    command = [sys.executable, "-m", "lit_offrl", "fit", "-c", str(tiny), "--run_dir", str(killed)]
+    for seconds in (6, 7, 8, 9, 10):
+        process = subprocess.Popen(command, env=os.environ, stdout=subprocess.DEVNULL)
+        time.sleep(seconds)
+        process.kill()
+        process.wait()
+    fit(tiny, killed)
+    expected, found = weights(whole), weights(killed)
+    assert expected.keys() == found.keys()
+    for name, state in expected.items():
+        assert all(torch.equal(v, found[name][k]) for k, v in state.items()), name
+
+
+def test_help_and_version_are_at_hand(capsys: pytest.CaptureFixture[str]) -> None:
+    main([])
+    main(["--version"])
+    out = capsys.readouterr().out
+    assert "lit-offrl fit --config FILE" in out
+
+
+def test_every_option_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["fit", "--help"])
+    assert stopped.value.code == 0
+    out = capsys.readouterr().out
+    assert "--policy.updates UPDATES" in out
+    assert "How many updates to train for." in out
+
+
+@pytest.mark.parametrize("path", sorted(Path("configs").glob("*.yaml")), ids=lambda p: p.stem)
+def test_configs_resolve(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["fit", "--config", str(path), "--print_config"])
+    assert stopped.value.code == 0
+    assert "dynamics:" in capsys.readouterr().out

@@ -1,0 +1,142 @@
+"""Rows, splits, the ring and the blocks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from conftest import MakeDataset, episode
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lit_offrl.data import BootstrapPlan, MixedPlan, OfflineDataModule, RowsPlan, TransitionStore
+from lit_offrl.data.minari_reader import read_minari
+from lit_offrl.transitions import Transitions
+
+
+def rows(values: list[float]) -> Transitions:
+    """Rows that can be told apart by their reward."""
+    column = torch.tensor(values, dtype=torch.float32)
+    flags = torch.zeros(len(values), dtype=torch.bool)
+    return Transitions(column[:, None], column[:, None], column, column[:, None], flags, flags)
+
+
+def test_bundled_data() -> None:
+    data = read_minari("bundled/halfcheetah-mixed")
+    assert len(data) == 101_000
+    assert (data.obs_dim, data.act_dim) == (17, 6)
+    assert data.env_spec is not None
+    assert data.env_spec.id == "HalfCheetah-v5"
+    assert round(data.returns.max().item()) == 5060
+    assert round(data.returns.mean().item()) == 1917
+    score = data.score(data.returns.mean())
+    assert score is not None
+    assert round(score.item(), 1) == 17.7
+    inside = torch.ones(len(data), dtype=torch.bool)
+    inside[data.episode_starts[1:] - 1] = False
+    inside[-1] = False
+    here = inside.nonzero().squeeze(1)
+    torch.testing.assert_close(
+        data.transitions.next_observations[here], data.transitions.observations[here + 1]
+    )
+
+
+def test_rows_are_the_episodes(make_dataset: MakeDataset) -> None:
+    episodes = [episode(i, steps) for i, steps in enumerate((4, 1, 7))]
+    last = np.arange(4) == 3
+    episodes[0] = episode(0, 4, terminations=last, truncations=np.zeros(4, bool))
+    data = read_minari(make_dataset(episodes))
+    assert data.episode_starts.tolist() == [0, 4, 5]
+    assert data.episode.tolist() == [0] * 4 + [1] + [2] * 7
+    assert data.transitions.terminations.nonzero().squeeze(1).tolist() == [3]
+    assert data.transitions.truncations.nonzero().squeeze(1).tolist() == [4, 11]
+    for start, one in zip(data.episode_starts.tolist(), episodes, strict=True):
+        steps = len(one.rewards)
+        part = data.transitions[start : start + steps]
+        np.testing.assert_array_equal(part.observations, one.observations[:-1])
+        np.testing.assert_array_equal(part.next_observations, one.observations[1:])
+        np.testing.assert_allclose(part.actions, one.actions, atol=1e-6)
+    # SARSA keeps a terminated last row, which needs no next action, and drops a cut one.
+    keep, with_next = data.with_next_actions
+    assert keep.tolist() == [0, 1, 2, 3, 5, 6, 7, 8, 9, 10]
+    assert with_next.next_actions is not None
+    torch.testing.assert_close(with_next.next_actions[0], data.transitions.actions[1])
+
+
+def test_a_folder_is_a_dataset_too(make_dataset: MakeDataset, tmp_path: Path) -> None:
+    make_dataset([episode(0, 5)])
+    assert len(read_minari(str(tmp_path / "minari" / "robot" / "test-v0"))) == 5
+
+
+def test_holdout_is_whole_segments_apart_from_training(make_dataset: MakeDataset) -> None:
+    name = make_dataset([episode(i, 50) for i in range(20)])
+    data = OfflineDataModule(name, holdout_rows=100, holdout_segment=10)
+    train, holdout, segments = data.holdout(seed=0)
+    assert segments.shape == (10, 10)
+    assert sorted([*train.tolist(), *holdout.tolist()]) == list(range(1000))
+    assert (segments.diff(dim=1) == 1).all()
+    assert (data.dataset.episode[segments].diff(dim=1) == 0).all()
+    other = data.holdout(seed=1)[1]
+    assert set(other.tolist()) != set(holdout.tolist())
+
+
+@given(
+    capacity=st.integers(1, 12),
+    sizes=st.lists(st.integers(1, 15), min_size=1, max_size=6),
+)
+def test_ring_keeps_the_newest(capacity: int, sizes: list[int]) -> None:
+    store = TransitionStore(capacity, 1, 1, "cpu")
+    seen: list[float] = []
+    for size in sizes:
+        new = [float(len(seen) + i) for i in range(size)]
+        seen += new
+        store.extend(rows(new))
+        assert sorted(store.rows.rewards[: len(store)].tolist()) == seen[-capacity:]
+    again = TransitionStore(capacity, 1, 1, "cpu")
+    again.load_state_dict(store.state_dict())
+    for one in (store, again):
+        one.extend(rows([-1.0]))
+    torch.testing.assert_close(store.rows.rewards, again.rows.rewards)
+
+
+def test_mixed_batches_hold_the_exact_share() -> None:
+    real, store = rows([1.0] * 100), TransitionStore(50, 1, 1, "cpu")
+    store.extend(rows([-1.0] * 20))
+    plan = MixedPlan(real, store, 0.05, 256, 40, 100, seed=0)
+    blocks = list(plan.blocks(epoch=0))
+    assert [len(block.rows) for block in blocks] == [40, 40, 20]
+    assert plan.blocks_per_epoch == 3
+    for block in blocks:
+        # Never a slot of the ring that nothing was written to: those hold zero.
+        assert ((block.rows.rewards == 1).sum(dim=1) == 12).all()
+        assert ((block.rows.rewards == -1).sum(dim=1) == 244).all()
+
+
+def test_blocks_depend_on_epoch_and_seed_alone() -> None:
+    data = rows([float(i) for i in range(1000)])
+
+    def drawn(seed: int, epoch: int) -> list[float]:
+        plan = RowsPlan(data, None, 8, 5, seed)
+        return [r for block in plan.blocks(epoch) for r in block.rows.rewards.flatten().tolist()]
+
+    assert drawn(0, 3) == drawn(0, 3)
+    assert drawn(0, 3) != drawn(0, 4)
+    assert drawn(0, 3) != drawn(1, 3)
+
+
+def test_every_member_passes_over_its_own_bag() -> None:
+    data = rows([float(i) for i in range(64)])
+    train, holdout = torch.arange(48), torch.arange(48, 64)
+    plan = BootstrapPlan(data, train, holdout, 3, 16, 2, seed=0)
+    assert plan.validation is not None
+    assert plan.validation.rewards.tolist() == [float(i) for i in range(48, 64)]
+    seen = torch.cat([block.rows.rewards for block in plan.blocks(0)]).transpose(0, 1).flatten(1)
+    for member in range(3):
+        bag = sorted(plan.bags[member].float().tolist())
+        assert sorted(seen[member].tolist()) == bag
+        assert max(bag) < 48
+        assert len(set(bag)) < 48
+    assert plan.bags[0].tolist() != plan.bags[1].tolist()
+    again = torch.cat([block.rows.rewards for block in plan.blocks(1)]).transpose(0, 1).flatten(1)
+    assert seen.tolist() != again.tolist()
