@@ -1,0 +1,358 @@
+"""How fast the three loops are: ours, and a plain eager PyTorch loop of the same work beside it.
+
+    python -m benchmarks.speed [--threads 2] [--rounds 5] [--device cpu] [--json FILE]
+
+Ours and the plain loop alternate within one process, so that a drift of the machine's speed falls on
+both; the table gives medians and ranges. "Lightning" is the share of a policy update that a Trainer
+adds to the same updates called directly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lit_offrl.blocks import Block
+from lit_offrl.dynamics import DynamicsEnsemble, Imagination, MaxStd
+from lit_offrl.dynamics.terminations import never
+from lit_offrl.policy import PolicyLearner, PriorDivergence
+from lit_offrl.priors import GaussianPrior
+from lit_offrl.transitions import Transitions
+
+OBS, ACT, BATCH, MEMBERS = 17, 6, 256, 7
+
+
+def rows(*shape: int, device: str) -> Transitions:
+    flags = torch.zeros(shape, dtype=torch.bool, device=device)
+    return Transitions(
+        observations=torch.randn(*shape, OBS, device=device),
+        actions=torch.rand(*shape, ACT, device=device) * 2 - 1,
+        rewards=torch.randn(shape, device=device),
+        next_observations=torch.randn(*shape, OBS, device=device),
+        terminations=flags,
+        truncations=flags,
+    )
+
+
+# --- the plain loops -----------------------------------------------------------------------------
+
+
+class Linears(nn.Module):
+    """Batched linear layers as one would write them by hand."""
+
+    def __init__(
+        self, members: int, sizes: list[int], activation: Callable[[Tensor], Tensor]
+    ) -> None:
+        super().__init__()
+        self.activation = activation
+        pairs = list(pairwise(sizes))
+        self.w = nn.ParameterList(torch.randn(members, i, o) / i**0.5 for i, o in pairs)
+        self.b = nn.ParameterList(torch.zeros(members, 1, o) for _, o in pairs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for k, (w, b) in enumerate(zip(self.w, self.b, strict=True)):
+            x = torch.baddbmm(b, x, w)
+            if k < len(self.w) - 1:
+                x = self.activation(x)
+        return x
+
+
+def plain_actor(device: str) -> nn.Sequential:
+    return nn.Sequential(
+        *(nn.Linear(OBS, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU()), nn.Linear(256, 2 * ACT)
+    ).to(device)
+
+
+class PlainUpdates:
+    """MABE's update, written out."""
+
+    def __init__(self, device: str) -> None:
+        self.actor, self.prior = plain_actor(device), plain_actor(device).requires_grad_(False)
+        sizes = [OBS + ACT, 256, 256, 256, 1]
+        self.q = Linears(2, sizes, torch.relu).to(device)
+        self.target = Linears(2, sizes, torch.relu).to(device).requires_grad_(False)
+        self.log_beta = torch.zeros((), device=device, requires_grad=True)
+        self.q_opt = torch.optim.Adam(self.q.parameters(), 3e-4, fused=True)
+        self.actor_opt = torch.optim.Adam(self.actor.parameters(), 3e-4, fused=True)
+        self.beta_opt = torch.optim.Adam([self.log_beta], 3e-4, fused=True)
+
+    def heads(self, net: nn.Module, s: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_std = net(s).chunk(2, -1)
+        return mean, log_std.clamp(-5, 2)
+
+    def kl(self, s: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_std = self.heads(self.actor, s)
+        with torch.no_grad():
+            prior_mean, prior_log_std = self.heads(self.prior, s)
+        ratio = (2 * (log_std - prior_log_std)).exp()
+        gap = ((mean - prior_mean) / prior_log_std.exp()).square()
+        kl = 0.5 * (ratio + gap - 1).sum(-1) + (prior_log_std - log_std).sum(-1)
+        return kl, torch.tanh(mean + log_std.exp() * torch.randn_like(mean))
+
+    def value(self, net: nn.Module, s: Tensor, a: Tensor) -> Tensor:
+        return net(torch.cat([s, a], -1).expand(2, -1, -1)).squeeze(-1)
+
+    def __call__(self, b: Transitions) -> None:
+        beta = self.log_beta.detach().exp()
+        with torch.no_grad():
+            kl, a = self.kl(b.next_observations)
+            v = self.value(self.target, b.next_observations, a).min(0).values - beta * kl
+            y = b.rewards + 0.99 * (~b.terminations) * v
+        loss = 0.5 * (self.value(self.q, b.observations, b.actions) - y).square().mean(1).sum()
+        self.q_opt.zero_grad()
+        loss.backward()
+        self.q_opt.step()
+        kl, a = self.kl(b.observations)
+        self.q.requires_grad_(False)
+        loss = (beta * kl - self.value(self.q, b.observations, a).min(0).values).mean()
+        self.actor_opt.zero_grad()
+        loss.backward()
+        self.actor_opt.step()
+        self.q.requires_grad_(True)
+        loss = -self.log_beta * (kl.detach().mean() - 1.0)
+        self.beta_opt.zero_grad()
+        loss.backward()
+        self.beta_opt.step()
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.target.parameters()), list(self.q.parameters()), 0.005)
+
+
+class PlainDynamics(nn.Module):
+    """The ensemble, written out."""
+
+    def __init__(self, device: str) -> None:
+        super().__init__()
+        self.net = Linears(MEMBERS, [OBS + ACT, 200, 200, 200, 200, 2 * (OBS + 1)], functional.silu)
+        self.high = nn.Parameter(torch.full((OBS + 1,), 0.5))
+        self.low = nn.Parameter(torch.full((OBS + 1,), -10.0))
+        self.to(device)
+        self.opt = torch.optim.Adam(self.parameters(), 1e-3, weight_decay=1e-5, fused=True)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mean, logvar = self.net(x).chunk(2, -1)
+        logvar = self.high - functional.softplus(self.high - logvar)
+        return mean, self.low + functional.softplus(logvar - self.low)
+
+    def step(self, b: Transitions) -> None:
+        mean, logvar = self(torch.cat([b.observations, b.actions], -1))
+        y = torch.cat([b.rewards[..., None], b.next_observations - b.observations], -1)
+        loss = ((mean - y).square() * (-logvar).exp() + logvar).mean((1, 2)).sum()
+        loss = loss + 0.01 * (self.high.sum() - self.low.sum())
+        self.opt.zero_grad()
+        loss.backward()
+        self.opt.step()
+
+    @torch.no_grad()
+    def rollout(self, actor: nn.Module, starts: Tensor, horizon: int) -> list[tuple[Tensor, ...]]:
+        out = []
+        for s in starts.split(5000 if starts.device.type == "cpu" else len(starts)):
+            for _ in range(horizon):
+                mean, log_std = actor(s).chunk(2, -1)
+                a = torch.tanh(mean + log_std.clamp(-5, 2).exp() * torch.randn_like(mean))
+                mu, logvar = self(torch.cat([s, a], -1).expand(MEMBERS, -1, -1))
+                std = (0.5 * logvar).exp()
+                member = torch.randint(5, (len(s),), device=s.device)
+                row = torch.arange(len(s), device=s.device)
+                y = mu[member, row] + std[member, row] * torch.randn_like(mu[0])
+                r = y[:, 0] - std.square().sum(-1).amax(0).sqrt()
+                out.append((s, a, r, s + y[:, 1:]))
+                s = s + y[:, 1:]
+        return out
+
+
+# --- timing --------------------------------------------------------------------------------------
+
+
+def seconds(work: Callable[[], object], device: str) -> float:
+    if device != "cpu":
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    work()
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def alternate(
+    ours: Callable[[], object], plain: Callable[[], object], amount: int, rounds: int, device: str
+) -> dict[str, list[float]]:
+    """Rates of both, round by round, after one round that is not counted."""
+    rates: dict[str, list[float]] = {"ours": [], "plain": []}
+    for number in range(rounds + 1):
+        for name, work in (("ours", ours), ("plain", plain)):
+            rate = amount / seconds(work, device)
+            if number:
+                rates[name].append(rate)
+    rates["ratio"] = [a / b for a, b in zip(rates["ours"], rates["plain"], strict=True)]
+    return rates
+
+
+def learner(device: str) -> PolicyLearner:
+    prior = GaussianPrior(OBS, ACT).to(device).requires_grad_(False)
+    made = PolicyLearner(OBS, ACT, PriorDivergence(), prior).to(device)
+    made.configure_optimizers()
+    made.noise = torch.Generator(device=device)
+    return made
+
+
+def updates(rounds: int, count: int, device: str) -> dict[str, list[float]]:
+    made, plain, batch = learner(device), PlainUpdates(device), rows(BATCH, device=device)
+    return alternate(
+        lambda: [made.update(batch) for _ in range(count)],
+        lambda: [plain(batch) for _ in range(count)],
+        count,
+        rounds,
+        device,
+    )
+
+
+def dynamics(rounds: int, count: int, device: str) -> dict[str, list[float]]:
+    made, plain = DynamicsEnsemble(OBS, ACT).to(device), PlainDynamics(device)
+    made.configure_optimizers()
+    batch = rows(MEMBERS, BATCH, device=device)
+    return alternate(
+        lambda: [made.update(batch) for _ in range(count)],
+        lambda: [plain.step(batch) for _ in range(count)],
+        count,
+        rounds,
+        device,
+    )
+
+
+def rollouts(rounds: int, starts: int, device: str) -> dict[str, list[float]]:
+    made, plain = DynamicsEnsemble(OBS, ACT).to(device), PlainDynamics(device)
+    policy, actor = learner(device), plain_actor(device)
+    generator = torch.Generator(device=device).manual_seed(0)
+    how = Imagination(horizon=5, penalty=MaxStd(), penalty_coefficient=1.0)
+    observations = torch.randn(starts, OBS, device=device)
+    return alternate(
+        lambda: how.imagine(made, policy.sample, observations, generator, never),
+        lambda: plain.rollout(actor, observations, 5),
+        starts * 5,
+        rounds,
+        device,
+    )
+
+
+class Blocks:
+    def __init__(self, block: Block, count: int) -> None:
+        self.block, self.count = block, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        return (self.block for _ in range(self.count))
+
+
+def lightning_share(rounds: int, blocks: int, device: str) -> list[float]:
+    """What a Trainer adds to the same updates, as a share of the Trainer's time."""
+    block = Block(rows(100, BATCH, device=device), seed=0)
+    shares = []
+    for number in range(rounds + 1):
+        inside: list[float] = []
+        made = learner(device)
+        update_block = made.training_step
+
+        def timed(
+            block: Block,
+            index: int,
+            inside: list[float] = inside,
+            step: Callable[[Block, int], None] = update_block,
+            made: PolicyLearner = made,
+        ) -> None:
+            log, made.log_step = made.log_step, lambda metrics: None  # type: ignore[method-assign]
+            inside.append(seconds(lambda: step(block, index), device))
+            made.log_step = log  # type: ignore[method-assign]
+            made.log_step({"critic_loss": torch.zeros((), device=device)})
+
+        made.training_step = timed  # type: ignore[method-assign]
+        trainer = pl.Trainer(
+            accelerator="cpu" if device == "cpu" else "gpu",
+            devices=1,
+            max_epochs=1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        stamps: list[float] = []
+
+        class Stamp(pl.Callback):
+            def on_train_start(self, *_: object, stamps: list[float] = stamps) -> None:
+                stamps.append(time.perf_counter())
+
+            def on_train_end(self, *_: object, stamps: list[float] = stamps) -> None:
+                stamps.append(time.perf_counter())
+
+        trainer.callbacks.append(Stamp())  # type: ignore[attr-defined]
+        trainer.fit(made, Blocks(block, blocks))
+        whole = stamps[1] - stamps[0]
+        if number:
+            shares.append(1 - sum(inside) / whole)
+    return shares
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--scale", type=float, default=1.0, help="amount of work per round")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore")
+
+    def amount(full: int) -> int:
+        return max(1, int(full * args.scale))
+
+    found = {
+        "updates": updates(args.rounds, amount(200), args.device),
+        "dynamics": dynamics(args.rounds, amount(100), args.device),
+        "rollouts": rollouts(args.rounds, amount(50_000), args.device),
+    }
+    share = lightning_share(args.rounds, amount(4), args.device)
+    print(f"{args.device}, {args.threads} threads, torch {torch.__version__}: median [range]")
+    units = {
+        "updates": "policy updates/s",
+        "dynamics": "dynamics steps/s",
+        "rollouts": "imagined transitions/s",
+    }
+    for name, rates in found.items():
+        cells = [f"{units[name]:<24}"]
+        for key, digits in (("ours", 0), ("plain", 0), ("ratio", 2)):
+            values = rates[key]
+            middle = statistics.median(values)
+            cells.append(
+                f"{key} {middle:,.{digits}f} [{min(values):,.{digits}f}-{max(values):,.{digits}f}]"
+            )
+        print("  ".join(cells))
+    print(
+        f"Lightning's share of a step: {statistics.median(share):.1%} [{min(share):.1%}-{max(share):.1%}]"
+    )
+    if args.json:
+        ratios = {name: statistics.median(rates["ratio"]) for name, rates in found.items()}
+        result = {
+            "ratio_to_plain": ratios,
+            "lightning_share": statistics.median(share),
+            "rates": {name: statistics.median(rates["ours"]) for name, rates in found.items()},
+        }
+        args.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
