@@ -11,7 +11,7 @@ import sys
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from lit_offrl import __version__
 from lit_offrl.errors import UserError
@@ -118,9 +118,8 @@ def _run(args: list[str]) -> None:
             )
             parser.add_argument(
                 "--until",
-                type=str | None,
+                type=Literal["dynamics", "critic", "prior", "policy"] | None,
                 default=None,
-                choices=["dynamics", "critic", "prior", "policy"],
                 help="Stop after this stage, skipping those it does not need.",
             )
             parser.add_class_arguments(

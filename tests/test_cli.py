@@ -75,11 +75,14 @@ def test_a_run_leaves_what_it_promises(
         assert np.isfinite(results["dataset"][key])
     assert np.isfinite(results["prior"]["return_mean"])
     assert results["policy"].keys() >= {"return_mean", "return_std", "score"}
+    assert results["policy"]["return_best"] >= results["policy"]["return_last10_mean"]
     assert (run / "config.yaml").is_file()
+    assert (run / "figures" / "return.png").stat().st_size > 10_000
     assert (run / "figures" / "imagined_segments.png").stat().st_size > 10_000
     for stage in ("dynamics", "critic", "prior", "policy"):
         (folder,) = run.glob(f"{stage}-*")
-        assert {p.name for p in folder.iterdir()} == {"best.ckpt", "last.ckpt", "done.json"}
+        kept = {"best.ckpt", "last.ckpt", "done.json"}
+        assert {p.name for p in folder.iterdir()} - {"evaluations.json"} == kept
         torch.load(folder / "best.ckpt", weights_only=True)
     assert "policy" in capsys.readouterr().out
     assert list(run.glob("tensorboard/events.out.tfevents.*"))

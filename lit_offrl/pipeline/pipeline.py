@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from statistics import fmean
 from typing import Any, TypeVar
 
 import lightning.pytorch as pl
@@ -23,9 +24,10 @@ from lit_offrl.data.plans import Plan
 from lit_offrl.dynamics import DynamicsEnsemble
 from lit_offrl.dynamics.terminations import termination_for
 from lit_offrl.errors import UserError
-from lit_offrl.evaluation import EvaluatePolicy, Evaluator, Outcome
+from lit_offrl.evaluation import Evaluator, Outcome, draw_curve
 from lit_offrl.evaluation.model_error import draw_segments, imagine_segments, step_errors
 from lit_offrl.pipeline.callbacks import Checkpoints, Patience, Refresh
+from lit_offrl.pipeline.evaluate import EvaluatePolicy, read_evaluations
 from lit_offrl.pipeline.progress import StageBar
 from lit_offrl.pipeline.settings import CriticStage, DynamicsStage, PolicyStage, PriorStage
 from lit_offrl.policy import PolicyLearner
@@ -34,6 +36,8 @@ from lit_offrl.transitions import Transitions
 
 # Part of every stage's key: raise it when a stage's result changes for the same configuration.
 FORMAT = 1
+
+EVALUATIONS = "evaluations.json"
 
 Module = TypeVar("Module", bound=BlockModule)
 
@@ -85,6 +89,7 @@ class Pipeline:
         self.dynamics, self.critic, self.prior, self.policy = dynamics, critic, prior, policy
         self.config = config
         self.seconds: dict[str, float] = {}
+        self.evaluations: Path | None = None
 
     def fit(self, until: str | None = None) -> dict[str, Any]:
         """Run every stage that is switched on, up to ``until``.
@@ -262,6 +267,11 @@ class Pipeline:
                 f"({per_epoch}); make it one"
             )
 
+        upstream = [self._key_of_dynamics()] if imagination is not None else []
+        upstream += [self._key_of_prior()] if prior is not None else []
+        key = self._key("policy", *upstream)
+        folder = self.run_dir / f"policy-{key}"
+
         def build() -> PolicyLearner:
             assert settings.module is not None
             learner = settings.module(obs_dim=dataset.obs_dim, act_dim=dataset.act_dim, prior=prior)
@@ -301,12 +311,10 @@ class Pipeline:
             callbacks.append(Refresh(self.data, dynamics, imagination, termination, seed))
         if evaluator is not None:
             every = max(1, settings.evaluate_every // per_epoch)
-            callbacks.append(EvaluatePolicy(evaluator, dataset, every, seed))
-        upstream = [self._key_of_dynamics()] if imagination is not None else []
-        upstream += [self._key_of_prior()] if prior is not None else []
+            callbacks.append(EvaluatePolicy(evaluator, dataset, every, seed, folder / EVALUATIONS))
         stage = Stage(
             name="policy",
-            key=self._key("policy", *upstream),
+            key=key,
             plan=plan,
             max_epochs=settings.updates // per_epoch,
             total=settings.updates,
@@ -316,6 +324,7 @@ class Pipeline:
             mode="max",
             resume_every_n_epochs=max(1, settings.checkpoint_every // per_epoch),
         )
+        self.evaluations = folder / EVALUATIONS
         return self._run(stage, settings.checkpoint, PolicyLearner, build, use="last.ckpt")
 
     def report(
@@ -342,6 +351,14 @@ class Pipeline:
                 outcome = evaluator.run(module.cpu().act, mix_seed(self.seed, "report"))
                 results[name] = self._summary(outcome)
                 rows.append((name, results[name]["return_mean"], results[name]["return_std"]))
+        evaluations = read_evaluations(self.evaluations) if self.evaluations else []
+        if results["policy"] is not None and evaluations:
+            means = [entry["return_mean"] for entry in evaluations]
+            # The best was chosen by looking at the environment: an oracle, not a result.
+            results["policy"]["return_last10_mean"] = fmean(means[-10:])
+            results["policy"]["return_best"] = max(means)
+            prior_return = results["prior"] and results["prior"]["return_mean"]
+            draw_curve(evaluations, dataset, prior_return, self.run_dir / "figures" / "return.png")
         (self.run_dir / "results.json").write_text(json.dumps(results, indent=2) + "\n")
         print(f"\n{'':<20}{'return':>10}{'sd':>8}{'score':>8}")
         for name, mean, std in rows:
@@ -408,6 +425,11 @@ class Pipeline:
                 "default_root_dir": str(self.run_dir),
             }
         )
+        if trainer.world_size > 1:
+            raise UserError(
+                f"trainer.devices: {trainer.world_size} processes asked for, and training in blocks runs "
+                "on one; set it to 1"
+            )
         self.data.plan = stage.plan(trainer.strategy.root_device)
         if resume.is_file():
             print(f"{stage.name}: continues from {resume}", flush=True)

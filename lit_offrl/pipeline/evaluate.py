@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
+from pathlib import Path
+
 import lightning.pytorch as pl
 
 from lit_offrl.blocks import mix_seed
 from lit_offrl.data import OfflineDataset
-from lit_offrl.evaluation.episodes import Evaluator
+from lit_offrl.evaluation import Evaluator
 from lit_offrl.policy import PolicyLearner
 
 
@@ -18,12 +22,18 @@ class EvaluatePolicy(pl.Callback):
         dataset: Holds the reference returns of the score.
         every_n_epochs: How often.
         seed: Seeds the starts, together with the number of updates done.
+        path: JSON file that collects every evaluation of the stage, ascending in updates.
     """
 
     def __init__(
-        self, evaluator: Evaluator, dataset: OfflineDataset, every_n_epochs: int, seed: int
+        self,
+        evaluator: Evaluator,
+        dataset: OfflineDataset,
+        every_n_epochs: int,
+        seed: int,
+        path: Path,
     ) -> None:
-        self.evaluator, self.dataset = evaluator, dataset
+        self.evaluator, self.dataset, self.path = evaluator, dataset, path
         self.every_n_epochs, self.seed = every_n_epochs, seed
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -37,6 +47,7 @@ class EvaluatePolicy(pl.Callback):
         score = self.dataset.score(outcome.returns)
         if score is not None:
             values["score"] = float(score.mean())
+        self._append({"updates": pl_module.updates, **values})
         pl_module.log_dict({f"evaluation/{k}": v for k, v in values.items()}, batch_size=1)
         pl_module.log("step", float(pl_module.updates), batch_size=1)
         line = f"policy: {pl_module.updates} updates, return {values['return_mean']:.0f}"
@@ -44,3 +55,15 @@ class EvaluatePolicy(pl.Callback):
         if score is not None:
             line += f", score {values['score']:.1f}"
         trainer.print(line)
+
+    def _append(self, entry: dict[str, float]) -> None:
+        # A resumed run repeats what it had done since its last state was saved.
+        earlier = [e for e in read_evaluations(self.path) if e["updates"] < entry["updates"]]
+        part = self.path.with_suffix(".part")
+        part.write_text(json.dumps([*earlier, entry], indent=1))
+        os.replace(part, self.path)
+
+
+def read_evaluations(path: Path) -> list[dict[str, float]]:
+    """What :class:`EvaluatePolicy` collected in ``path``; nothing if there was no evaluation."""
+    return json.loads(path.read_text()) if path.is_file() else []
