@@ -33,6 +33,7 @@ def save_module(module: BlockModule, path: Path) -> None:
         "class_path": _class_path(module),
         "init_args": {k: _encode(v) for k, v in module.hparams.items()},
         "state_dict": module.state_dict(),
+        "updates": module.updates,
     }
     save_atomically(content, path)
 
@@ -57,7 +58,7 @@ def load_module(path: str | Path, expected: type[Module]) -> Module:
         ) from error
     if (
         not isinstance(content, dict)
-        or not {"class_path", "init_args", "state_dict"} <= content.keys()
+        or not {"class_path", "init_args", "state_dict", "updates"} <= content.keys()
     ):
         raise UserError(
             f"checkpoint '{path}': not a stage's best.ckpt or last.ckpt; give one of these"
@@ -74,6 +75,7 @@ def load_module(path: str | Path, expected: type[Module]) -> Module:
         )
     module = cls(**{k: _decode(v) for k, v in content["init_args"].items()})
     module.load_state_dict(content["state_dict"])
+    module.updates = content["updates"]
     return module.eval()
 
 

@@ -66,7 +66,7 @@ def _run(args: list[str]) -> None:
 
     from lit_offrl.data import OfflineDataModule
     from lit_offrl.pipeline import CriticStage, DynamicsStage, Pipeline, PolicyStage, PriorStage
-    from lit_offrl.pipeline.pipeline import quiet_lightning
+    from lit_offrl.pipeline.runner import quiet_lightning
 
     quiet_lightning()
 

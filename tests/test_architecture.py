@@ -53,4 +53,4 @@ def test_imports_point_one_way(path: Path) -> None:
 def test_files_are_rooms(path: Path) -> None:
     assert path.stem not in {"utils", "util", "common", "misc", "helpers"}
     assert path.parent.name != "utils"
-    assert len(path.read_text().splitlines()) <= 500
+    assert len(path.read_text().splitlines()) <= 400

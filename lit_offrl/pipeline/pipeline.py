@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
-import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from statistics import fmean
-from typing import Any, TypeVar
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.loggers import TensorBoardLogger
 
-from lit_offrl.blocks import BlockModule, mix_seed, seeded
-from lit_offrl.checkpoints import load_module, save_module
+from lit_offrl.blocks import seeded
 from lit_offrl.data import BootstrapPlan, MixedPlan, OfflineDataModule, RowsPlan, TransitionStore
-from lit_offrl.data.plans import Plan
 from lit_offrl.dynamics import DynamicsEnsemble
 from lit_offrl.dynamics.terminations import termination_for
 from lit_offrl.errors import UserError
-from lit_offrl.evaluation import Evaluator, Outcome, draw_curve
+from lit_offrl.evaluation import Evaluator
 from lit_offrl.evaluation.model_error import draw_segments, imagine_segments, step_errors
-from lit_offrl.pipeline.callbacks import Checkpoints, Patience, Refresh
+from lit_offrl.pipeline.callbacks import Patience, Refresh
 from lit_offrl.pipeline.evaluate import EvaluatePolicy, read_evaluations
-from lit_offrl.pipeline.progress import StageBar
+from lit_offrl.pipeline.report import Report
+from lit_offrl.pipeline.runner import Stage, StageRunner
 from lit_offrl.pipeline.settings import CriticStage, DynamicsStage, PolicyStage, PriorStage
 from lit_offrl.policy import PolicyLearner
 from lit_offrl.priors import BehaviorCritic, BehaviorPrior, effective_sample_size
@@ -38,24 +31,6 @@ from lit_offrl.transitions import Transitions
 FORMAT = 1
 
 EVALUATIONS = "evaluations.json"
-
-Module = TypeVar("Module", bound=BlockModule)
-
-
-@dataclass
-class Stage:
-    """What differs between the stages as far as running them goes."""
-
-    name: str
-    key: str
-    plan: Callable[[torch.device], Plan]
-    max_epochs: int
-    total: int | None
-    callbacks: list[pl.Callback]
-    shown: tuple[str, ...]
-    monitor: str | None = None
-    mode: str = "min"
-    resume_every_n_epochs: int = 1
 
 
 class Pipeline:
@@ -85,10 +60,10 @@ class Pipeline:
         policy: PolicyStage,
         config: Mapping[str, Any],
     ) -> None:
-        self.run_dir, self.seed, self.placement, self.data = run_dir, seed, trainer, data
+        self.run_dir, self.seed, self.data = run_dir, seed, data
+        self.runner = StageRunner(run_dir, seed, trainer, data)
         self.dynamics, self.critic, self.prior, self.policy = dynamics, critic, prior, policy
         self.config = config
-        self.seconds: dict[str, float] = {}
         self.evaluations: Path | None = None
 
     def fit(self, until: str | None = None) -> dict[str, Any]:
@@ -118,11 +93,21 @@ class Pipeline:
             prior = None if until == "critic" else self.fit_prior(critic)
         if self.policy.module is not None and until in (None, "policy"):
             learner = self.fit_policy(dynamics, prior, evaluator, termination)
-        return self.report(prior, learner, evaluator)
+        evaluations = read_evaluations(self.evaluations) if self.evaluations else []
+        return Report(
+            self.run_dir,
+            self.seed,
+            dataset,
+            self.runner.seconds,
+            prior,
+            learner,
+            evaluator,
+            evaluations,
+        ).write()
 
     def fit_dynamics(self) -> DynamicsEnsemble:
         """Fit the ensemble, then measure and draw its error on the held-out segments."""
-        settings, seed = self.dynamics, self._stage_seed("dynamics")
+        settings, seed = self.dynamics, self.runner.seed_of("dynamics")
         train, holdout, segments = self.data.holdout(seed)
         rows = self.data.dataset.transitions
 
@@ -151,11 +136,11 @@ class Pipeline:
             callbacks=[],
             shown=("dynamics/nll", "dynamics/holdout_mse"),
         )
-        module = self._run(stage, settings.checkpoint, DynamicsEnsemble, build)
+        module = self.runner.run(stage, settings.checkpoint, DynamicsEnsemble, build)
         held_out = rows[segments]
         imagined = imagine_segments(module, held_out)
         errors = step_errors(imagined, held_out, rows.observations.std(dim=0))
-        logger = self._logger()
+        logger = self.runner.logger()
         for step, error in enumerate(errors.tolist(), start=1):
             logger.experiment.add_scalar("dynamics/error_by_step", error, step)
         figure = draw_segments(
@@ -171,7 +156,7 @@ class Pipeline:
 
     def fit_critic(self) -> BehaviorCritic:
         """Fit the behaviour's action values."""
-        settings, seed = self.critic, self._stage_seed("critic")
+        settings, seed = self.critic, self.runner.seed_of("critic")
 
         def build() -> BehaviorCritic:
             if settings.module is None:
@@ -200,11 +185,11 @@ class Pipeline:
             callbacks=[Patience("critic/td_loss", settings.patience, settings.min_improvement)],
             shown=("critic/td_loss", "critic/q_mean"),
         )
-        return self._run(stage, settings.checkpoint, BehaviorCritic, build)
+        return self.runner.run(stage, settings.checkpoint, BehaviorCritic, build)
 
     def fit_prior(self, critic: BehaviorCritic | None) -> BehaviorPrior:
         """Weigh the rows and fit the prior to them."""
-        settings, seed, dataset = self.prior, self._stage_seed("prior"), self.data.dataset
+        settings, seed, dataset = self.prior, self.runner.seed_of("prior"), self.data.dataset
 
         def build() -> BehaviorPrior:
             assert settings.module is not None
@@ -223,7 +208,7 @@ class Pipeline:
                 f"prior: the weights leave {share:.0%} of the rows (effective sample size)",
                 flush=True,
             )
-            logger = self._logger()
+            logger = self.runner.logger()
             logger.experiment.add_scalar("prior/effective_sample_size", share, 0)
             logger.experiment.add_histogram("prior/weights", weights, 0)
             logger.finalize("success")
@@ -248,7 +233,7 @@ class Pipeline:
             shown=("prior/nll", "prior/validation_nll"),
             monitor="prior/validation_nll",
         )
-        return self._run(stage, settings.checkpoint, BehaviorPrior, build)  # type: ignore[type-abstract]
+        return self.runner.run(stage, settings.checkpoint, BehaviorPrior, build)  # type: ignore[type-abstract]
 
     def fit_policy(
         self,
@@ -258,7 +243,7 @@ class Pipeline:
         termination: Callable[[torch.Tensor], torch.Tensor] | None,
     ) -> PolicyLearner:
         """Train the policy on real and imagined rows."""
-        settings, seed, dataset = self.policy, self._stage_seed("policy"), self.data.dataset
+        settings, seed, dataset = self.policy, self.runner.seed_of("policy"), self.data.dataset
         imagination = settings.imagination
         per_epoch = min(settings.refresh_every, settings.updates)
         if settings.updates % per_epoch:
@@ -270,7 +255,7 @@ class Pipeline:
         upstream = [self._key_of_dynamics()] if imagination is not None else []
         upstream += [self._key_of_prior()] if prior is not None else []
         key = self._key("policy", *upstream)
-        folder = self.run_dir / f"policy-{key}"
+        folder = self.runner.folder("policy", key)
 
         def build() -> PolicyLearner:
             assert settings.module is not None
@@ -325,142 +310,7 @@ class Pipeline:
             resume_every_n_epochs=max(1, settings.checkpoint_every // per_epoch),
         )
         self.evaluations = folder / EVALUATIONS
-        return self._run(stage, settings.checkpoint, PolicyLearner, build, use="last.ckpt")
-
-    def report(
-        self,
-        prior: BehaviorPrior | None,
-        learner: PolicyLearner | None,
-        evaluator: Evaluator | None,
-    ) -> dict[str, Any]:
-        """Play prior and policy, print the table, write ``results.json``."""
-        dataset = self.data.dataset
-        rows: list[tuple[str, float, float | None]] = [
-            ("data, mean episode", float(dataset.returns.mean()), None),
-            ("data, best episode", float(dataset.returns.max()), None),
-        ]
-        results: dict[str, Any] = {
-            "dataset": {"name": dataset.name, "return_mean": rows[0][1], "return_max": rows[1][1]},
-            "seed": self.seed,
-            "seconds": {**self.seconds, "total": sum(self.seconds.values())},
-        }
-        results["updates"] = 0 if learner is None else self.policy.updates
-        for name, module in (("prior", prior), ("policy", learner)):
-            results[name] = None
-            if module is not None and evaluator is not None:
-                outcome = evaluator.run(module.cpu().act, mix_seed(self.seed, "report"))
-                results[name] = self._summary(outcome)
-                rows.append((name, results[name]["return_mean"], results[name]["return_std"]))
-        evaluations = read_evaluations(self.evaluations) if self.evaluations else []
-        if results["policy"] is not None and evaluations:
-            means = [entry["return_mean"] for entry in evaluations]
-            # The best was chosen by looking at the environment: an oracle, not a result.
-            results["policy"]["return_last10_mean"] = fmean(means[-10:])
-            results["policy"]["return_best"] = max(means)
-            prior_return = results["prior"] and results["prior"]["return_mean"]
-            draw_curve(evaluations, dataset, prior_return, self.run_dir / "figures" / "return.png")
-        (self.run_dir / "results.json").write_text(json.dumps(results, indent=2) + "\n")
-        print(f"\n{'':<20}{'return':>10}{'sd':>8}{'score':>8}")
-        for name, mean, std in rows:
-            score = dataset.score(torch.tensor(mean))
-            spread = "" if std is None else f"{std:.0f}"
-            print(
-                f"{name:<20}{mean:>10.0f}{spread:>8}{'' if score is None else f'{float(score):.1f}':>8}"
-            )
-        print(f"\n{self.run_dir}", flush=True)
-        return results
-
-    def _summary(self, outcome: Outcome) -> dict[str, Any]:
-        score = self.data.dataset.score(outcome.returns)
-        return {**outcome.summary(), "score": None if score is None else float(score.mean())}
-
-    def _run(
-        self,
-        stage: Stage,
-        checkpoint: str | None,
-        kind: type[Module],
-        build: Callable[[], Module],
-        use: str = "best.ckpt",
-    ) -> Module:
-        if checkpoint is not None:
-            print(f"{stage.name}: taken from {checkpoint}", flush=True)
-            self.seconds[stage.name] = 0.0
-            return load_module(checkpoint, kind)
-        folder = self.run_dir / f"{stage.name}-{stage.key}"
-        done = folder / "done.json"
-        if done.is_file():
-            print(f"{stage.name}: already done, reused from {folder}", flush=True)
-        else:
-            self._fit(stage, folder, build)
-        self.seconds[stage.name] = json.loads(done.read_text())["seconds"]
-        return self._restore(folder / use, kind, build)
-
-    def _restore(self, path: Path, kind: type[Module], build: Callable[[], Module]) -> Module:
-        module = load_module(path, kind)
-        # What is not part of a checkpoint, such as the learner's prior, comes from this run.
-        for name, value in vars(build()).items():
-            if isinstance(value, BehaviorPrior):
-                module.__dict__[name] = value
-        return module
-
-    def _fit(self, stage: Stage, folder: Path, build: Callable[[], Module]) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        resume = folder / "resume.ckpt"
-        pl.seed_everything(self._stage_seed(stage.name) % 2**32, verbose=False)
-        module = build()
-        checkpoints = Checkpoints(folder, stage.monitor, stage.mode, stage.resume_every_n_epochs)
-        bar = StageBar(stage.name, stage.total, stage.shown)
-        own = self.placement.get("callbacks") or []
-        trainer = pl.Trainer(
-            **{
-                **self.placement,
-                "callbacks": [*own, *stage.callbacks, bar, checkpoints],
-                "max_epochs": stage.max_epochs,
-                "logger": self._logger(),
-                "log_every_n_steps": 1,
-                "num_sanity_val_steps": 0,
-                "enable_checkpointing": False,
-                "enable_model_summary": False,
-                "use_distributed_sampler": False,
-                "default_root_dir": str(self.run_dir),
-            }
-        )
-        if trainer.world_size > 1:
-            raise UserError(
-                f"trainer.devices: {trainer.world_size} processes asked for, and training in blocks runs "
-                "on one; set it to 1"
-            )
-        self.data.plan = stage.plan(trainer.strategy.root_device)
-        if resume.is_file():
-            print(f"{stage.name}: continues from {resume}", flush=True)
-        with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", message=".*`val_dataloader`.*|.*validation_step.*|.*num_workers.*"
-            )
-            trainer.fit(
-                module, datamodule=self.data, ckpt_path=str(resume) if resume.is_file() else None
-            )
-        if trainer.interrupted:
-            raise KeyboardInterrupt
-        module.finish()
-        module.cpu()
-        save_module(module, folder / "last.ckpt")
-        if not (folder / "best.ckpt").is_file():
-            save_module(module, folder / "best.ckpt")
-        seconds = checkpoints.elapsed()
-        part = folder / "done.part"
-        part.write_text(json.dumps({"seconds": seconds, "updates": module.updates}))
-        os.replace(part, folder / "done.json")
-        resume.unlink(missing_ok=True)
-        print(f"{stage.name}: {module.updates} updates in {seconds:.0f} s", flush=True)
-
-    def _logger(self) -> TensorBoardLogger:
-        return TensorBoardLogger(
-            self.run_dir, name="tensorboard", version="", default_hp_metric=False
-        )
-
-    def _stage_seed(self, name: str) -> int:
-        return mix_seed(self.seed, name)
+        return self.runner.run(stage, settings.checkpoint, PolicyLearner, build, use="last.ckpt")
 
     def _key(self, stage: str, *upstream: object) -> str:
         block = {k: v for k, v in self.config[stage].items() if k != "checkpoint"}
@@ -509,10 +359,3 @@ def _identity(checkpoint: str | None, key: str) -> str:
         raise UserError(
             f"checkpoint '{checkpoint}': no such file; give a stage's best.ckpt"
         ) from None
-
-
-def quiet_lightning() -> None:
-    """Silence what Lightning says once per Trainer; there are four in a run."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")

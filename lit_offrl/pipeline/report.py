@@ -1,0 +1,96 @@
+"""The end of a run: the table, the curve, and results.json."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+
+from lit_offrl.blocks import mix_seed
+from lit_offrl.data import OfflineDataset
+from lit_offrl.evaluation import Evaluator, Outcome, draw_curve
+from lit_offrl.policy import PolicyLearner
+from lit_offrl.priors import BehaviorPrior
+
+
+@dataclass
+class Report:
+    """What a run gave.
+
+    Attributes:
+        run_dir: The run's folder.
+        seed: Seed of the whole run.
+        dataset: What was learned from.
+        seconds: Training time by stage.
+        prior: The prior, if there is one.
+        learner: The policy's learner, if there is one.
+        evaluator: Where to play, if anywhere.
+        evaluations: Those made during training, ascending in updates.
+    """
+
+    run_dir: Path
+    seed: int
+    dataset: OfflineDataset
+    seconds: dict[str, float]
+    prior: BehaviorPrior | None
+    learner: PolicyLearner | None
+    evaluator: Evaluator | None
+    evaluations: list[dict[str, float]]
+
+    def write(self) -> dict[str, Any]:
+        """Play prior and policy, draw the curve, write ``results.json`` and print the table.
+
+        Returns:
+            What ``results.json`` holds.
+        """
+        returns = self.dataset.returns
+        results: dict[str, Any] = {
+            "dataset": {
+                "name": self.dataset.name,
+                "return_mean": float(returns.mean()),
+                "return_max": float(returns.max()),
+            },
+            "prior": self._play(self.prior),
+            "policy": self._play(self.learner),
+            "updates": 0 if self.learner is None else self.learner.updates,
+            "seed": self.seed,
+            "seconds": {**self.seconds, "total": sum(self.seconds.values())},
+        }
+        if results["policy"] is not None and self.evaluations:
+            means = [entry["return_mean"] for entry in self.evaluations]
+            # The best was chosen by looking at the environment: an oracle, not a result.
+            results["policy"]["return_last10_mean"] = fmean(means[-10:])
+            results["policy"]["return_best"] = max(means)
+            prior_return = results["prior"] and results["prior"]["return_mean"]
+            figure = self.run_dir / "figures" / "return.png"
+            draw_curve(self.evaluations, self.dataset, prior_return, figure)
+        (self.run_dir / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+        self._print(results)
+        return results
+
+    def _play(self, module: BehaviorPrior | PolicyLearner | None) -> dict[str, Any] | None:
+        if module is None or self.evaluator is None:
+            return None
+        outcome: Outcome = self.evaluator.run(module.cpu().act, mix_seed(self.seed, "report"))
+        score = self.dataset.score(outcome.returns)
+        return {**outcome.summary(), "score": None if score is None else float(score.mean())}
+
+    def _print(self, results: dict[str, Any]) -> None:
+        rows: list[tuple[str, float, float | None]] = [
+            ("data, mean episode", results["dataset"]["return_mean"], None),
+            ("data, best episode", results["dataset"]["return_max"], None),
+        ]
+        for name in ("prior", "policy"):
+            if results[name] is not None:
+                rows.append((name, results[name]["return_mean"], results[name]["return_std"]))
+        print(f"\n{'':<20}{'return':>10}{'sd':>8}{'score':>8}")
+        for name, mean, std in rows:
+            score = self.dataset.score(torch.tensor(mean))
+            spread = "" if std is None else f"{std:.0f}"
+            shown = "" if score is None else f"{float(score):.1f}"
+            print(f"{name:<20}{mean:>10.0f}{spread:>8}{shown:>8}")
+        print(f"\n{self.run_dir}", flush=True)
