@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -106,3 +107,9 @@ def pendulum(make_dataset: MakeDataset) -> str:
         observation_space=gym.spaces.Box(-np.inf, np.inf, (4,), np.float64),
         action_space=gym.spaces.Box(-3, 3, (1,), np.float32),
     )
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, pendulum: str) -> Path:
+    """A configuration that runs every stage in seconds."""
+    return shutil.copy(Path(__file__).parent / "tiny.yaml", tmp_path / "tiny.yaml")

@@ -20,35 +20,6 @@ from lit_offrl.checkpoints import load_module
 from lit_offrl.cli import main
 from lit_offrl.dynamics import DynamicsEnsemble
 from lit_offrl.policy import PolicyLearner
-from lit_offrl.priors import BehaviorPrior
-
-TINY = """
-data: {dataset: pendulum/random-v0, holdout_rows: 20, holdout_segment: 2}
-dynamics:
-  module: {init_args: {members: 3, elites: 2, hidden: [8], weight_decay: [0, 0]}}
-  batch_size: 16
-  updates_per_block: 4
-  max_epochs: 3
-critic: {module: {init_args: {hidden: [8]}}, batch_size: 16, updates_per_block: 4, window: 10, max_updates: 30}
-prior: {module: {init_args: {hidden: [8]}}, batch_size: 16, updates_per_block: 4, max_epochs: 3}
-policy:
-  module: {init_args: {actor_hidden: [8], critic_hidden: [8]}}
-  imagination: {horizon: 2, starts: 10, retain: 2, termination: lit_offrl.dynamics.terminations.never}
-  updates: 30
-  refresh_every: 10
-  batch_size: 40
-  updates_per_block: 4
-  evaluate_every: 10
-  episodes: 2
-  checkpoint_every: 10
-"""
-
-
-@pytest.fixture
-def tiny(tmp_path: Path, pendulum: str) -> Path:
-    path = tmp_path / "tiny.yaml"
-    path.write_text(TINY)
-    return path
 
 
 def fit(config: Path, run_dir: Path, *more: str) -> None:
@@ -137,43 +108,6 @@ def test_mopo_is_the_same_learner_without_a_prior(tiny: Path, tmp_path: Path) ->
     fit(tiny, run, "--prior.module", "null", "--policy.module.constraint", entropy)
     assert {p.name.split("-")[0] for p in run.glob("*-*/")} == {"dynamics", "policy"}
     assert json.loads((run / "results.json").read_text())["prior"] is None
-
-
-PRIOR = '''
-import torch
-from torch import nn
-from torch.distributions import Independent, Laplace
-from lit_offrl.priors import BehaviorPrior
-
-
-class LaplacePrior(BehaviorPrior):
-    """Heavy tails for sloppy teleoperators."""
-
-    def __init__(self, act_dim, obs_dim, width=16, **kwargs):
-        super().__init__(**kwargs)
-        self.net = nn.Sequential(nn.Linear(obs_dim, width), nn.ReLU(), nn.Linear(width, 2 * act_dim))
-
-    def distribution(self, observations):
-        mean, log_scale = self.net(observations).chunk(2, dim=-1)
-        return Independent(Laplace(mean.tanh(), log_scale.clamp(-4, 1).exp()), 1)
-'''
-
-
-def test_a_users_prior_is_named_in_yaml(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert len(PRIOR.strip().splitlines()) < 40
-    (tmp_path / "sloppy.py").write_text(PRIOR)
-    config = tmp_path / "mine.yaml"
-    module = "prior: {module: {class_path: sloppy.LaplacePrior, init_args: {width: 8, learning_rate: 0.01}}}"
-    config.write_text(module)
-    monkeypatch.chdir(tmp_path)
-    fit(tiny, tmp_path / "run", "--config", str(config))
-    (path,) = (tmp_path / "run").glob("prior-*/best.ckpt")
-    prior = load_module(path, BehaviorPrior)
-    assert type(prior).__name__ == "LaplacePrior"
-    assert prior.net[0].out_features == 8
-    assert prior.learning_rate == 0.01
 
 
 @pytest.mark.parametrize(

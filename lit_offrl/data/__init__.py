@@ -2,6 +2,7 @@
 
 from lit_offrl.data.datamodule import OfflineDataModule
 from lit_offrl.data.dataset import OfflineDataset
+from lit_offrl.data.minari_reader import read_minari
 from lit_offrl.data.plans import BootstrapPlan, MixedPlan, RowsPlan
 from lit_offrl.data.store import TransitionStore
 
@@ -12,4 +13,5 @@ __all__ = [
     "OfflineDataset",
     "RowsPlan",
     "TransitionStore",
+    "read_minari",
 ]
