@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -259,22 +260,35 @@ def test_without_an_environment_all_stages_are_still_fitted(
 STAGES = ("dynamics", "critic", "prior", "policy")
 
 
+def fit_and_signal(config: Path, run_dir: Path, stage: str, sent: signal.Signals) -> Any:
+    """Run ``fit`` in a process that gets ``sent`` as soon as the stage's first state is on disk."""
+    code = (
+        "import os, sys; import lit_offrl.pipeline.callbacks as c\n"
+        "old = c.Checkpoints.on_train_epoch_end\n"
+        "def die(self, *a):\n"
+        "    old(self, *a)\n"
+        f"    if self.folder.name.startswith('{stage}-'): os.kill(os.getpid(), {int(sent)})\n"
+        "c.Checkpoints.on_train_epoch_end = die\n"
+        "from lit_offrl.cli import main; main(sys.argv[1:])\n"
+    )
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "fit",
+        "--config",
+        str(config),
+        "--run_dir",
+        str(run_dir),
+    ]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_killed_run_ends_as_if_it_had_not_been(stage: str, tiny: Path, tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     fit(tiny, whole)
-    # Killed as soon as the stage's first state is on disk.
-    code = (
-        "import os, signal, sys; import lit_offrl.pipeline.callbacks as c\n"
-        "old = c.Checkpoints.on_train_epoch_end\n"
-        "def die(self, *a):\n"
-        "    old(self, *a)\n"
-        f"    if self.folder.name.startswith('{stage}-'): os.kill(os.getpid(), signal.SIGKILL)\n"
-        "c.Checkpoints.on_train_epoch_end = die\n"
-        "from lit_offrl.cli import main; main(sys.argv[1:])\n"
-    )
-    command = [sys.executable, "-c", code, "fit", "--config", str(tiny), "--run_dir", str(killed)]
-    finished = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    finished = fit_and_signal(tiny, killed, stage, signal.SIGKILL)
     assert finished.returncode == -signal.SIGKILL, finished.stderr
     (resume,) = killed.glob("*/resume.ckpt")
     assert resume.parent.name.startswith(stage)
@@ -285,6 +299,14 @@ def test_a_killed_run_ends_as_if_it_had_not_been(stage: str, tiny: Path, tmp_pat
     for name, state in expected.items():
         for key, value in state.items():
             assert torch.equal(value, found[name][key]), f"{name}: {key}"
+
+
+def test_control_c_stops_with_one_line(tiny: Path, tmp_path: Path) -> None:
+    finished = fit_and_signal(tiny, tmp_path / "run", "critic", signal.SIGINT)
+    assert finished.returncode == 130
+    assert finished.stderr.strip() == "lit-offrl: stopped; the same command continues"
+    fit(tiny, tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["updates"] == 30
 
 
 @pytest.mark.slow

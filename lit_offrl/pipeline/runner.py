@@ -125,11 +125,17 @@ class StageRunner:
             warnings.filterwarnings(
                 "ignore", message=".*`val_dataloader`.*|.*validation_step.*|.*num_workers.*"
             )
-            trainer.fit(
-                module, datamodule=self.data, ckpt_path=str(resume) if resume.is_file() else None
-            )
-        if trainer.interrupted:
-            raise KeyboardInterrupt
+            try:
+                trainer.fit(
+                    module,
+                    datamodule=self.data,
+                    ckpt_path=str(resume) if resume.is_file() else None,
+                )
+            except SystemExit:
+                # Lightning leaves the process by itself when it is interrupted.
+                if trainer.interrupted:
+                    raise KeyboardInterrupt from None
+                raise
         module.finish()
         module.cpu()
         save_module(module, folder / "last.ckpt")
