@@ -60,10 +60,12 @@ class BlockModule(pl.LightningModule):
 
     Attributes:
         room: Prefix of every metric's name, such as ``prior`` in ``prior/nll``.
+        epoch_means: Metrics of :meth:`update` whose mean over an epoch is logged too.
         updates: Updates done so far; one update steps all optimizers once.
     """
 
     room: str = "module"
+    epoch_means: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,7 +90,11 @@ class BlockModule(pl.LightningModule):
         self.noise.manual_seed(block.seed)
         history = [self.update(block.rows[k]) for k in range(len(block.rows))]
         self.updates += len(history)
-        self.log_step({key: torch.stack([m[key] for m in history]).mean() for key in history[0]})
+        metrics = {key: torch.stack([m[key] for m in history]).mean() for key in history[0]}
+        self.log_step(metrics)
+        for key in self.epoch_means:
+            name = f"{self.room}/{key}_epoch"
+            self.log(name, metrics[key], on_step=False, on_epoch=True, batch_size=len(history))
 
     def finish(self) -> None:
         """Settle what training left open; called once, before the stage's result is saved."""

@@ -1,15 +1,16 @@
-"""Checkpoints that load with ``weights_only=True`` and know what they hold."""
+"""Checkpoints that load with ``weights_only=True`` and know what they hold; files written whole."""
 
 from __future__ import annotations
 
 import importlib
+import io
+import json
 import os
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
 
 from lit_offrl import __version__
 from lit_offrl.blocks import BlockModule
@@ -18,32 +19,46 @@ from lit_offrl.errors import UserError
 Module = TypeVar("Module", bound=BlockModule)
 
 
-def save_atomically(content: dict[str, Any], path: Path) -> None:
+def write_whole(content: bytes, path: Path) -> None:
     """Write ``content`` so that ``path`` is either the old file or the new one, never half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    torch.save(content, part)
+    part.write_bytes(content)
     os.replace(part, path)
 
 
-def save_module(module: BlockModule, path: Path) -> None:
-    """Save what :func:`load_module` needs: class, arguments, weights."""
+def write_json(content: Any, path: Path) -> None:
+    """Write ``content`` as JSON, whole."""
+    write_whole(json.dumps(content, indent=2).encode() + b"\n", path)
+
+
+def save_module(module: BlockModule, path: Path | io.BytesIO) -> None:
+    """Save what :func:`load_module` needs: class, arguments, weights.
+
+    Raises:
+        UserError: An argument of the module is nothing that a checkpoint can hold.
+    """
     content = {
         "lit_offrl": __version__,
-        "class_path": _class_path(module),
-        "init_args": {k: _encode(v) for k, v in module.hparams.items()},
+        "class_path": _class_path(type(module)),
+        "init_args": {k: _encode(v, k) for k, v in module.hparams.items()},
         "state_dict": module.state_dict(),
         "updates": module.updates,
     }
-    save_atomically(content, path)
+    buffer = io.BytesIO() if isinstance(path, Path) else path
+    torch.save(content, buffer)
+    if isinstance(path, Path):
+        write_whole(buffer.getvalue(), path)
 
 
-def load_module(path: str | Path, expected: type[Module]) -> Module:
+def load_module(path: str | Path | io.BytesIO, expected: type[Module], **given: Any) -> Module:
     """Rebuild a trained part from a checkpoint, on the CPU and in eval mode.
 
     Args:
         path: A ``best.ckpt`` or ``last.ckpt`` of a stage.
         expected: The class it must be, or a base of it.
+        given: Arguments of the class that are not part of its checkpoint, such as a learner's
+            ``prior``.
 
     Raises:
         UserError: The file is missing, broken, or holds something else.
@@ -54,7 +69,8 @@ def load_module(path: str | Path, expected: type[Module]) -> Module:
         raise UserError(f"checkpoint '{path}': no such file; give a stage's best.ckpt") from None
     except Exception as error:
         raise UserError(
-            f"checkpoint '{path}': not a checkpoint of lit-offrl ({type(error).__name__})"
+            f"checkpoint '{path}': not a checkpoint of lit-offrl ({type(error).__name__}); "
+            "give a stage's best.ckpt"
         ) from error
     if (
         not isinstance(content, dict)
@@ -73,14 +89,21 @@ def load_module(path: str | Path, expected: type[Module]) -> Module:
         raise UserError(
             f"checkpoint '{path}' holds {content['class_path']}, not a {expected.__name__}"
         )
-    module = cls(**{k: _decode(v) for k, v in content["init_args"].items()})
-    module.load_state_dict(content["state_dict"])
+    try:
+        module = cls(**{k: _decode(v) for k, v in content["init_args"].items()}, **given)
+        module.load_state_dict(content["state_dict"])
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"checkpoint '{path}' does not fit today's {content['class_path']}: {reason} "
+            "Train the stage anew"
+        ) from error
     module.updates = content["updates"]
     return module.eval()
 
 
-def _class_path(value: object) -> str:
-    return f"{type(value).__module__}.{type(value).__qualname__}"
+def _class_path(value: Any) -> str:
+    return f"{value.__module__}.{value.__qualname__}"
 
 
 def _import(class_path: str) -> Any:
@@ -88,19 +111,40 @@ def _import(class_path: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def _encode(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        args = {f.name: _encode(getattr(value, f.name)) for f in fields(value)}
-        return {"class_path": _class_path(value), "init_args": args}
+def _encode(value: Any, name: str) -> Any:
+    """Plain values as they are, dataclasses and paths with their class, functions by their name."""
+    if value is None or isinstance(value, (bool, int, float, str, torch.Tensor)):
+        return value
     if isinstance(value, (list, tuple)):
-        return [_encode(item) for item in value]
-    return value
+        return [_encode(item, name) for item in value]
+    if isinstance(value, dict):
+        return {key: _encode(item, name) for key, item in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        args = {f.name: _encode(getattr(value, f.name), name) for f in fields(value)}
+        return {"class_path": _class_path(type(value)), "init_args": args}
+    if isinstance(value, Path):
+        return {"class_path": "pathlib.Path", "args": [str(value)]}
+    if callable(value) and getattr(value, "__qualname__", "<").isidentifier():
+        return {"function": _class_path(value)}
+    raise UserError(
+        f"argument '{name}' is a {type(value).__name__}, which a checkpoint cannot hold; take numbers, "
+        "texts, lists, dataclasses or classes, and build the rest of them inside"
+    )
 
 
 def _decode(value: Any) -> Any:
-    if isinstance(value, dict) and value.keys() == {"class_path", "init_args"}:
+    if isinstance(value, list):
+        return [_decode(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {"function"}:
+        return _import(value["function"])
+    if value.keys() == {"class_path", "args"}:
+        return Path(*value["args"])
+    if value.keys() == {"class_path", "init_args"}:
         cls = _import(value["class_path"])
-        if not is_dataclass(cls) and not issubclass(cls, nn.Module):
+        if not (isinstance(cls, type) and is_dataclass(cls)):
             raise UserError(f"checkpoint names {value['class_path']}, which is no part of a module")
-        return cls(**{k: _decode(v) for k, v in value["init_args"].items()})
-    return value
+        arguments = {k: _decode(v) for k, v in value["init_args"].items()}
+        return cls(**arguments)
+    return {key: _decode(item) for key, item in value.items()}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from lit_offrl import __version__
-from lit_offrl.errors import UserError
+from lit_offrl.errors import Stopped, UserError
 
 HELP = f"""\
 lit-offrl {__version__}: model-based offline reinforcement learning with behaviour priors
@@ -49,9 +49,9 @@ def main(args: list[str] | None = None) -> None:
         _run(args)
     except UserError as error:
         fail(str(error))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Stopped) as error:
         print("\nlit-offrl: stopped; the same command continues", file=sys.stderr)
-        raise SystemExit(130) from None
+        raise SystemExit(error.code if isinstance(error, Stopped) else 130) from None
 
 
 def fail(message: str) -> NoReturn:
@@ -158,8 +158,7 @@ def _run(args: list[str]) -> None:
         def instantiate_classes(self) -> None:
             fit = self.config.fit
             run_dir = Path(fit.run_dir or default_run_dir(fit))
-            plain = fit.clone()
-            config = plain.as_dict()
+            config = self._subcommand_parsers["fit"].dump(fit, skip_none=False, skip_check=True)
             init = self.parser.instantiate(self.config).fit
             self.model, self.datamodule = None, init.data
             # LightningCLI looks up the subcommand's method on what it calls the trainer.
@@ -176,13 +175,7 @@ def _run(args: list[str]) -> None:
             )
 
         def _run_subcommand(self, subcommand: str) -> None:
-            pipeline = self.pipeline
-            pipeline.run_dir.mkdir(parents=True, exist_ok=True)
-            parser = self._subcommand_parsers[subcommand]
-            parser.save(
-                self.config.fit, pipeline.run_dir / "config.yaml", overwrite=True, skip_check=True
-            )
-            pipeline.fit(self.config.fit.until)
+            self.pipeline.fit(self.config.fit.until)
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=DeprecationWarning)
@@ -210,6 +203,9 @@ OWNED_BY_STAGES = (
     "enable_checkpointing",
     "enable_model_summary",
     "enable_progress_bar",
+    # Blocks step their optimizers themselves, in float32 and without a gradient scaler.
+    "precision",
+    "max_time",
     "accumulate_grad_batches",
     "gradient_clip_val",
     "gradient_clip_algorithm",
@@ -252,6 +248,10 @@ def explain(message: str, options: Iterable[str]) -> str:
     if unknown:
         near = difflib.get_close_matches(unknown, options, n=1)
         return f"no option '{unknown}'" + (f"; did you mean '{near[0]}'?" if near else "")
+    key = _found(r"Subcommand 'fit' does not accept option '([\w.]+)'", message) or key
+    if "does not accept option" in message and key:
+        near = difflib.get_close_matches(key, options, n=1)
+        return f"no option '{key}'" + (f"; did you mean '{near[0]}'?" if near else "")
     argument = _found(r"Option '([\w.]+)' is not accepted", message)
     if argument:
         names = {option.split(".")[-1] for option in options} | _arguments_of_parts()

@@ -69,7 +69,7 @@ def test_coefficient_rises_while_the_divergence_is_above_target(
     constraint: Any, divergence: float, rises: bool
 ) -> None:
     log_coefficient = torch.zeros((), requires_grad=True)
-    constraint.coefficient_loss(log_coefficient, torch.full((8,), divergence)).backward()
+    constraint.coefficient_loss(log_coefficient, torch.full((8,), divergence), 2.0).backward()
     assert log_coefficient.grad is not None
     assert log_coefficient.grad.item() == -(divergence - 2.0)
     assert (log_coefficient.grad < 0) == rises
@@ -77,7 +77,7 @@ def test_coefficient_rises_while_the_divergence_is_above_target(
 
 def test_coefficient_rests_at_the_target_and_stays_in_bounds() -> None:
     log_coefficient = torch.zeros((), requires_grad=True)
-    PriorDivergence(2.0).coefficient_loss(log_coefficient, torch.full((8,), 2.0)).backward()
+    PriorDivergence(2.0).coefficient_loss(log_coefficient, torch.full((8,), 2.0), 2.0).backward()
     assert log_coefficient.grad is not None
     assert log_coefficient.grad.item() == 0
     for value, bound in ((99.0, 1e3), (-99.0, 1e-6)):

@@ -15,7 +15,7 @@ from lit_offrl.data.dataset import OfflineDataset
 from lit_offrl.data.minari_reader import read_minari
 from lit_offrl.data.plans import Plan
 from lit_offrl.data.store import TransitionStore
-from lit_offrl.errors import UserError
+from lit_offrl.errors import UserError, check
 from lit_offrl.transitions import Transitions
 
 
@@ -69,6 +69,11 @@ class OfflineDataModule(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         self.source = dataset
+        check(holdout_rows >= 1, f"data.holdout_rows: {holdout_rows} is too small; give at least 1")
+        check(
+            holdout_segment >= 1,
+            f"data.holdout_segment: {holdout_segment} is too small; give at least 1",
+        )
         self.environment = environment
         self.holdout_rows = holdout_rows
         self.holdout_segment = holdout_segment
@@ -82,6 +87,12 @@ class OfflineDataModule(pl.LightningDataModule):
             UserError: The dataset is missing or holds what cannot be trained on.
         """
         return read_minari(self.source)
+
+    @property
+    def environment_name(self) -> str | None:
+        """Gymnasium id of the environment to evaluate in, if there is one."""
+        spec = self.dataset.env_spec
+        return self.environment or (spec.id if spec is not None else None)
 
     def rows_on(self, device: torch.device) -> Transitions:
         """All rows on ``device``."""
@@ -112,6 +123,11 @@ class OfflineDataModule(pl.LightningDataModule):
             if not taken[start : start + length].any():
                 taken[start : start + length] = True
                 chosen.append(torch.arange(start, start + length))
+        check(
+            len(chosen) == wanted // length,
+            f"data.holdout_segment: only {len(chosen)} segments of {length} rows fit into the episodes, "
+            f"{wanted // length} are wanted; lower it, or data.holdout_rows",
+        )
         segments = torch.stack(chosen)
         return (~taken).nonzero().squeeze(1), segments.flatten(), segments
 

@@ -87,10 +87,10 @@ class OfflineDataset:
     def fingerprint(self) -> str:
         """Hash of the rows: the same data under another name is the same data."""
         digest = blake2b(digest_size=8)
-        rows = self.transitions
-        for column in (rows.observations, rows.actions, rows.rewards, rows.terminations):
-            digest.update(column.contiguous().numpy().tobytes())
-        digest.update(self.episode_starts.numpy().tobytes())
+        for column in vars(self.transitions).values():
+            if column is not None:
+                digest.update(column.contiguous().numpy().data)
+        digest.update(self.episode_starts.numpy().data)
         return digest.hexdigest()
 
     def segments(self, length: int) -> Tensor:

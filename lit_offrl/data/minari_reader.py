@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 from pathlib import Path
@@ -54,7 +55,7 @@ def read_minari(name: str) -> OfflineDataset:
                 len(episode.observations), -1
             )
             act = np.asarray(episode.actions, np.float32).reshape(len(episode.actions), -1)
-            _check_episode(name, int(episode.id), steps, obs, act, episode, obs_dim, box.low.size)
+            _check_episode(name, int(episode.id), steps, obs, act, episode, obs_dim, box)
             starts.append(row)
             row += steps
             columns["obs"].append(obs[:-1])
@@ -110,11 +111,14 @@ def _open(name: str) -> MinariDataset:
                 f"data.dataset: '{name}' is not a Minari dataset, no data/metadata.json in it; "
                 "give the folder that holds data/"
             )
-        known = known or sorted(minari.list_local_datasets())
-        if name in known:
+        if not name.startswith("bundled/"):
             return minari.load_dataset(name)
     except UserError:
         raise
+    except FileNotFoundError:
+        # Some other folder there that is no dataset must not hide the names of those that are.
+        with contextlib.suppress(Exception):
+            known = sorted(minari.list_local_datasets())
     except Exception as error:
         raise UserError(
             f"dataset '{name}': cannot be opened, {_first_line(error)}; copy it anew"
@@ -146,10 +150,10 @@ def _check_episode(
     act: np.ndarray,
     episode: EpisodeData,
     obs_dim: int,
-    act_dim: int,
+    box: Box,
 ) -> None:
     where = f"dataset '{name}', episode {number}"
-    expected = {"observations": (steps + 1, obs_dim), "actions": (steps, act_dim)}
+    expected = {"observations": (steps + 1, obs_dim), "actions": (steps, box.low.size)}
     for field, values in (("observations", obs), ("actions", act)):
         if values.shape != expected[field]:
             raise UserError(
@@ -170,6 +174,15 @@ def _check_episode(
                 f"{where}, row {int(np.argmin(finite))}: {field} hold NaN or Inf; "
                 "drop or mend the episode"
             )
+    # Actions that were clipped after they were logged differ from the box by rounding alone.
+    slack = 1e-3 * (box.high - box.low).ravel()
+    inside = ((act >= box.low.ravel() - slack) & (act <= box.high.ravel() + slack)).all(axis=1)
+    if not inside.all():
+        row = int(np.argmin(inside))
+        raise UserError(
+            f"{where}, row {row}: actions {act[row].tolist()} lie outside the action space {box}; "
+            "log what the robot was really sent, or declare the right space"
+        )
 
 
 def _first_line(error: Exception) -> str:

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from lit_offrl.blocks import Block, mix_seed, seeded
 from lit_offrl.data.store import TransitionStore
-from lit_offrl.errors import UserError
 from lit_offrl.transitions import Transitions
 
 
@@ -141,8 +140,6 @@ class MixedPlan:
         updates_per_epoch: int,
         seed: int,
     ) -> None:
-        if not 0 <= real_fraction <= 1:
-            raise UserError(f"policy.real_fraction: {real_fraction} is not within 0 and 1")
         self.real, self.imagined, self.seed = real, imagined, seed
         # The epsilon undoes representation error, as in 0.29 * 100 = 28.999999999999996.
         real_rows = math.floor(batch_size * real_fraction + 1e-9)

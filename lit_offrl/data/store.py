@@ -57,7 +57,8 @@ class TransitionStore:
     def state_dict(self) -> dict[str, Any]:
         """Rows in use and the position, for a checkpoint."""
         columns = {f.name: getattr(self.rows, f.name) for f in fields(Transitions)}
-        used = {name: c[: self.size].cpu() for name, c in columns.items() if c is not None}
+        # A view would be saved with all of the ring behind it.
+        used = {name: c[: self.size].clone().cpu() for name, c in columns.items() if c is not None}
         return {"rows": used, "position": self.position, "size": self.size}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from lit_offrl.dynamics.ensemble import DynamicsEnsemble
 from lit_offrl.dynamics.penalties import Penalty
 from lit_offrl.dynamics.terminations import Termination
+from lit_offrl.errors import check_at_least
 from lit_offrl.transitions import Transitions
 
 Act = Callable[[Tensor, torch.Generator], Tensor]
@@ -41,6 +42,9 @@ class Imagination:
     penalty_coefficient: float = 1.0
     reward: Literal["sample", "mean"] = "sample"
     termination: Termination | None = None
+
+    def __post_init__(self) -> None:
+        check_at_least(1, "policy.imagination", self, "horizon", "starts", "retain")
 
     @property
     def capacity(self) -> int:

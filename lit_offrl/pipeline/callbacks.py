@@ -16,6 +16,7 @@ from lit_offrl.checkpoints import save_module
 from lit_offrl.data import OfflineDataModule
 from lit_offrl.dynamics import DynamicsEnsemble, Imagination
 from lit_offrl.dynamics.terminations import Termination
+from lit_offrl.errors import check
 from lit_offrl.policy import PolicyLearner
 
 
@@ -24,12 +25,16 @@ class Checkpoints(pl.Callback):
 
     Lightning's own ModelCheckpoint tells steps apart by optimizer steps, writes in place, and writes
     ``last`` only beside a new best; a run that is killed at any instant needs none of these.
+    A state that holds a loss that is not finite is never saved.
 
     Args:
         folder: The stage's folder.
         monitor: Metric that decides what is best, or ``None``.
         mode: ``min`` or ``max``.
         resume_every_n_epochs: How often ``resume.ckpt`` is written.
+
+    Raises:
+        UserError: In training: a metric is not finite.
     """
 
     def __init__(
@@ -54,6 +59,7 @@ class Checkpoints(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, BlockModule)
+        self._check(trainer, pl_module.updates)
         if self.monitor in trainer.callback_metrics:
             value = self.sign * float(trainer.callback_metrics[self.monitor])
             if value > self.best:
@@ -64,13 +70,21 @@ class Checkpoints(pl.Callback):
             trainer.save_checkpoint(part, weights_only=False)
             os.replace(part, self.folder / "resume.ckpt")
 
+    def _check(self, trainer: pl.Trainer, updates: int) -> None:
+        for name, value in trainer.callback_metrics.items():
+            check(
+                math.isfinite(value),
+                f"{name} is {float(value)} after {updates} updates: training has diverged; lower the "
+                "stage's learning rate, or look for extreme values in the data and the settings",
+            )
+
 
 class Patience(pl.Callback):
     """Stops once a loss has not improved for some epochs, also straight after a resume.
 
     Args:
         monitor: The loss.
-        patience: Epochs in a row without improvement that training survives.
+        patience: Epochs in a row without improvement at which training stops.
         min_improvement: Relative fall that counts as improvement.
     """
 
@@ -86,7 +100,7 @@ class Patience(pl.Callback):
         self.best, self.waited = state_dict["best"], state_dict["waited"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        trainer.should_stop = self.waited > self.patience
+        self._stop(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         value = float(trainer.callback_metrics[self.monitor])
@@ -95,7 +109,11 @@ class Patience(pl.Callback):
             self.best, self.waited = value, 0
         else:
             self.waited += 1
-        trainer.should_stop = self.waited > self.patience
+        self._stop(trainer)
+
+    def _stop(self, trainer: pl.Trainer) -> None:
+        # Another callback may have asked for it too.
+        trainer.should_stop = trainer.should_stop or self.waited >= self.patience
 
 
 class Refresh(pl.Callback):

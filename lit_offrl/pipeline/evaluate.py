@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import lightning.pytorch as pl
 
 from lit_offrl.blocks import mix_seed
+from lit_offrl.checkpoints import write_json
 from lit_offrl.data import OfflineDataset
 from lit_offrl.evaluation import Evaluator
 from lit_offrl.policy import PolicyLearner
@@ -59,9 +59,7 @@ class EvaluatePolicy(pl.Callback):
     def _append(self, entry: dict[str, float]) -> None:
         # A resumed run repeats what it had done since its last state was saved.
         earlier = [e for e in read_evaluations(self.path) if e["updates"] < entry["updates"]]
-        part = self.path.with_suffix(".part")
-        part.write_text(json.dumps([*earlier, entry], indent=1))
-        os.replace(part, self.path)
+        write_json([*earlier, entry], self.path)
 
 
 def read_evaluations(path: Path) -> list[dict[str, float]]:

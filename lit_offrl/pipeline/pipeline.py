@@ -1,34 +1,32 @@
-"""A run: dynamics, critic, prior, policy, and the table at the end."""
+"""A run: dynamics, critic, prior, policy, and the report at the end."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
+import yaml
 
 from lit_offrl.blocks import seeded
+from lit_offrl.checkpoints import write_whole
 from lit_offrl.data import BootstrapPlan, MixedPlan, OfflineDataModule, RowsPlan, TransitionStore
 from lit_offrl.dynamics import DynamicsEnsemble
-from lit_offrl.dynamics.terminations import termination_for
-from lit_offrl.errors import UserError
+from lit_offrl.dynamics.terminations import Termination, termination_for
+from lit_offrl.errors import check
 from lit_offrl.evaluation import Evaluator
 from lit_offrl.evaluation.model_error import draw_segments, imagine_segments, step_errors
 from lit_offrl.pipeline.callbacks import Patience, Refresh
 from lit_offrl.pipeline.evaluate import EvaluatePolicy, read_evaluations
+from lit_offrl.pipeline.keys import StageKeys
+from lit_offrl.pipeline.parts import attempt, load_part, try_checkpoint, try_prior
 from lit_offrl.pipeline.report import Report
 from lit_offrl.pipeline.runner import Stage, StageRunner
 from lit_offrl.pipeline.settings import CriticStage, DynamicsStage, PolicyStage, PriorStage
 from lit_offrl.policy import PolicyLearner
 from lit_offrl.priors import BehaviorCritic, BehaviorPrior, effective_sample_size
 from lit_offrl.transitions import Transitions
-
-# Part of every stage's key: raise it when a stage's result changes for the same configuration.
-FORMAT = 1
 
 EVALUATIONS = "evaluations.json"
 
@@ -45,7 +43,7 @@ class Pipeline:
         critic: Settings of the weighting critic.
         prior: Settings of the prior.
         policy: Settings of the policy.
-        config: The same as plain values by stage, from which the stages' keys are made.
+        config: The same as YAML text: saved with the run, and what the stages' keys are made from.
     """
 
     def __init__(
@@ -58,75 +56,168 @@ class Pipeline:
         critic: CriticStage,
         prior: PriorStage,
         policy: PolicyStage,
-        config: Mapping[str, Any],
+        config: str,
     ) -> None:
         self.run_dir, self.seed, self.data = run_dir, seed, data
         self.runner = StageRunner(run_dir, seed, trainer, data)
         self.dynamics, self.critic, self.prior, self.policy = dynamics, critic, prior, policy
         self.config = config
-        self.evaluations: Path | None = None
+        needs_values = prior.weighting.needs_values
+        self.keys = StageKeys(yaml.safe_load(config), data, seed, needs_values)
+        self.evaluator: Evaluator | None = None
+        self.termination: Termination | None = None
 
-    def fit(self, until: str | None = None) -> dict[str, Any]:
-        """Run every stage that is switched on, up to ``until``.
+    def fit(self, until: str | None = None) -> dict[str, Any] | None:
+        """Run every stage that is switched on and needed, up to ``until``.
 
         Returns:
-            What ``results.json`` holds.
+            What ``results.json`` holds; nothing where ``until`` stops before the policy.
 
         Raises:
-            UserError: Something the user gave cannot be used; nothing has been trained then, as far
-                as it could be known beforehand.
+            UserError: Something the user gave cannot be used. What can be known beforehand is
+                checked before anything is trained or written.
         """
+        wanted = self._wanted(until)
+        self._check(wanted)
+        write_whole(self.config.encode(), self.run_dir / "config.yaml")
         dataset = self.data.dataset
-        evaluator = self._evaluator()
-        termination = self._termination()
         print(
             f"data: {dataset.name}, {len(dataset)} transitions in {len(dataset.episode_starts)} episodes, "
             f"return {dataset.returns.mean():.0f} on average, {dataset.returns.max():.0f} at best",
             flush=True,
         )
-        dynamics = prior = learner = None
-        if self.dynamics.module is not None and (until in (None, "policy", "dynamics")):
-            dynamics = self.fit_dynamics()
-        if self.prior.module is not None and until != "dynamics":
-            weigh = self.prior.weighting.needs_values and self.prior.checkpoint is None
-            critic = self.fit_critic() if weigh or until == "critic" else None
-            prior = None if until == "critic" else self.fit_prior(critic)
-        if self.policy.module is not None and until in (None, "policy"):
-            learner = self.fit_policy(dynamics, prior, evaluator, termination)
-        evaluations = read_evaluations(self.evaluations) if self.evaluations else []
+        dynamics = self.fit_dynamics() if "dynamics" in wanted else None
+        critic = self.fit_critic() if "critic" in wanted else None
+        prior = self.fit_prior(critic) if "prior" in wanted else None
+        learner = self.fit_policy(dynamics, prior) if "policy" in wanted else None
+        if until not in (None, "policy"):
+            print(self.run_dir, flush=True)
+            return None
+        evaluations = self.runner.folder("policy", self.keys.policy()) / EVALUATIONS
         return Report(
-            self.run_dir,
-            self.seed,
-            dataset,
-            self.runner.seconds,
-            prior,
-            learner,
-            evaluator,
-            evaluations,
+            run_dir=self.run_dir,
+            seed=self.seed,
+            dataset=dataset,
+            seconds=self.runner.seconds,
+            prior=prior,
+            learner=learner,
+            evaluator=self.evaluator,
+            evaluations=[] if learner is None else read_evaluations(evaluations),
+            sample_size=self._weights(critic)[1] if self._fits_prior(wanted) else None,
         ).write()
+
+    def _wanted(self, until: str | None) -> set[str]:
+        """The stages to go through, those taken from a checkpoint included."""
+        on = {
+            name
+            for name, stage in (
+                ("dynamics", self.dynamics),
+                ("critic", self.critic),
+                ("prior", self.prior),
+                ("policy", self.policy),
+            )
+            if stage.module is not None or stage.checkpoint is not None
+        }
+        check(
+            until is None or until in on,
+            f"--until: {until}.module is null, so there is nothing to stop after; switch it on",
+        )
+        wanted = on if until is None else {until}
+        if until == "policy":
+            wanted = on
+        imagines = "policy" in wanted and self.policy.imagination and not self.policy.checkpoint
+        if not imagines and until != "dynamics":
+            wanted = wanted - {"dynamics"}
+        wanted = wanted - {"critic"} if until != "critic" else wanted
+        if self._fits_prior(wanted) and self.prior.weighting.needs_values:
+            check(
+                "critic" in on,
+                "critic.module is null, and prior.weighting needs a critic; name one, or use "
+                "lit_offrl.priors.UniformWeighting",
+            )
+            wanted = wanted | {"critic"}
+        return wanted
+
+    def _fits_prior(self, wanted: set[str]) -> bool:
+        return "prior" in wanted and self.prior.checkpoint is None
+
+    def _check(self, wanted: set[str]) -> None:
+        """Find before any training what would fail after it."""
+        check(
+            0 <= self.seed < 2**32, f"seed_everything: {self.seed} is not within 0 and 2^32; choose"
+        )
+        dataset, probe = self.data.dataset, [pl.Callback()]
+        self.runner.trainer(probe, max_epochs=1, logger=False)
+        if wanted & {"prior", "policy"}:
+            self.evaluator = self._evaluator()
+        prior = None
+        with torch.random.fork_rng():
+            if "dynamics" in wanted:
+                if self.dynamics.checkpoint:
+                    load_part("dynamics", self.dynamics.checkpoint, DynamicsEnsemble, dataset)
+                else:
+                    try_checkpoint("dynamics.module", self._build("dynamics"))
+                    self.data.holdout(self.runner.seed_of("dynamics"))
+            if "critic" in wanted:
+                if self.critic.checkpoint:
+                    load_part("critic", self.critic.checkpoint, BehaviorCritic, dataset)
+                else:
+                    try_checkpoint("critic.module", self._build("critic"))
+            if "prior" in wanted:
+                if self.prior.checkpoint:
+                    prior = load_part("prior", self.prior.checkpoint, BehaviorPrior, dataset)  # type: ignore[type-abstract]
+                else:
+                    prior = self._build("prior")
+                    try_checkpoint("prior.module", prior)
+                try_prior(prior, dataset)
+            if "policy" in wanted:
+                if self.policy.checkpoint:
+                    load_part("policy", self.policy.checkpoint, PolicyLearner, dataset)
+                    return
+                if self.policy.imagination is not None:
+                    check(
+                        "dynamics" in wanted,
+                        "policy.imagination needs dynamics, and dynamics.module is null; switch one on or "
+                        "the other off",
+                    )
+                    self.termination = self._termination()
+                learner = self._build("policy", prior=prior)
+                check(
+                    prior is not None or not learner.constraint.needs_prior,
+                    "policy.module: its constraint needs a prior, and prior.module is null; switch the "
+                    "prior on, or use lit_offrl.policy.EntropyTemperature",
+                )
+                try_checkpoint("policy.module", learner)
+
+    def _build(self, name: str, **given: Any) -> Any:
+        data, factory = self.data.dataset, getattr(self, name).module
+        sizes = {"obs_dim": data.obs_dim, "act_dim": data.act_dim}
+        return attempt(f"{name}.module", factory, **sizes, **given)
 
     def fit_dynamics(self) -> DynamicsEnsemble:
         """Fit the ensemble, then measure and draw its error on the held-out segments."""
         settings, seed = self.dynamics, self.runner.seed_of("dynamics")
+        if settings.checkpoint is not None:
+            # Not measured: this run's held-out rows may be those it was trained on.
+            return self._taken("dynamics", settings.checkpoint, DynamicsEnsemble)
         train, holdout, segments = self.data.holdout(seed)
         rows = self.data.dataset.transitions
 
         def build() -> DynamicsEnsemble:
-            assert settings.module is not None
-            module = settings.module(
-                obs_dim=self.data.dataset.obs_dim, act_dim=self.data.dataset.act_dim
-            )
+            module: DynamicsEnsemble = self._build("dynamics")
             module.fit_normalizer(rows[train])
             return module
 
         stage = Stage(
             name="dynamics",
-            key=self._key("dynamics", self.data.holdout_rows, self.data.holdout_segment),
-            plan=lambda device: BootstrapPlan(
+            key=self.keys.dynamics(),
+            kind=DynamicsEnsemble,
+            build=build,
+            plan=lambda device, module: BootstrapPlan(
                 self.data.rows_on(device),
                 train,
                 holdout,
-                self._members(build),
+                module.members,
                 settings.batch_size,
                 settings.updates_per_block,
                 seed,
@@ -136,7 +227,7 @@ class Pipeline:
             callbacks=[],
             shown=("dynamics/nll", "dynamics/holdout_mse"),
         )
-        module = self.runner.run(stage, settings.checkpoint, DynamicsEnsemble, build)
+        module = self.runner.run(stage)
         held_out = rows[segments]
         imagined = imagine_segments(module, held_out)
         errors = step_errors(imagined, held_out, rows.observations.std(dim=0))
@@ -150,64 +241,43 @@ class Pipeline:
         logger.finalize("success")
         return module
 
-    def _members(self, build: Callable[[], DynamicsEnsemble]) -> int:
-        with torch.random.fork_rng():
-            return build().members
-
     def fit_critic(self) -> BehaviorCritic:
         """Fit the behaviour's action values."""
         settings, seed = self.critic, self.runner.seed_of("critic")
-
-        def build() -> BehaviorCritic:
-            if settings.module is None:
-                raise UserError(
-                    "critic.module is null, and prior.weighting needs a critic; name one, or use "
-                    "lit_offrl.priors.UniformWeighting"
-                )
-            return settings.module(
-                obs_dim=self.data.dataset.obs_dim, act_dim=self.data.dataset.act_dim
-            )
-
-        window = min(settings.window, settings.max_updates)
+        if settings.checkpoint is not None:
+            return self._taken("critic", settings.checkpoint, BehaviorCritic)
+        loss = "critic/td_loss_epoch"
         stage = Stage(
             name="critic",
-            key=self._key("critic"),
-            plan=lambda device: RowsPlan(
+            key=self.keys.critic(),
+            kind=BehaviorCritic,
+            build=lambda: self._build("critic"),
+            plan=lambda device, _: RowsPlan(
                 self.data.dataset.with_next_actions[1].to(device),
                 None,
                 settings.batch_size,
                 settings.updates_per_block,
                 seed,
-                updates_per_epoch=window,
+                updates_per_epoch=settings.window,
             ),
-            max_epochs=settings.max_updates // window,
+            max_epochs=settings.max_updates // settings.window,
             total=settings.max_updates,
-            callbacks=[Patience("critic/td_loss", settings.patience, settings.min_improvement)],
+            callbacks=[Patience(loss, settings.patience, settings.min_improvement)],
             shown=("critic/td_loss", "critic/q_mean"),
         )
-        return self.runner.run(stage, settings.checkpoint, BehaviorCritic, build)
+        return self.runner.run(stage)
 
     def fit_prior(self, critic: BehaviorCritic | None) -> BehaviorPrior:
         """Weigh the rows and fit the prior to them."""
         settings, seed, dataset = self.prior, self.runner.seed_of("prior"), self.data.dataset
+        if settings.checkpoint is not None:
+            return self._taken("prior", settings.checkpoint, BehaviorPrior)
+        weights, share = self._weights(critic)
+        print(
+            f"prior: the weights leave {share:.0%} of the rows (effective sample size)", flush=True
+        )
 
-        def build() -> BehaviorPrior:
-            assert settings.module is not None
-            return settings.module(obs_dim=dataset.obs_dim, act_dim=dataset.act_dim)
-
-        def plan(device: torch.device) -> RowsPlan:
-            values = (
-                None
-                if critic is None
-                else critic.to(device).values(self.data.rows_on(device)).cpu()
-            )
-            rewards, returns = dataset.transitions.rewards, dataset.returns[dataset.episode].float()
-            weights = settings.weighting(rewards, returns, values)
-            share = float(effective_sample_size(weights))
-            print(
-                f"prior: the weights leave {share:.0%} of the rows (effective sample size)",
-                flush=True,
-            )
+        def plan(device: torch.device, _: BehaviorPrior) -> RowsPlan:
             logger = self.runner.logger()
             logger.experiment.add_scalar("prior/effective_sample_size", share, 0)
             logger.experiment.add_histogram("prior/weights", weights, 0)
@@ -225,7 +295,9 @@ class Pipeline:
 
         stage = Stage(
             name="prior",
-            key=self._own_key_of_prior(),
+            key=self.keys.prior(),
+            kind=BehaviorPrior,  # type: ignore[type-abstract]
+            build=lambda: self._build("prior"),
             plan=plan,
             max_epochs=settings.max_epochs,
             total=None,
@@ -233,41 +305,27 @@ class Pipeline:
             shown=("prior/nll", "prior/validation_nll"),
             monitor="prior/validation_nll",
         )
-        return self.runner.run(stage, settings.checkpoint, BehaviorPrior, build)  # type: ignore[type-abstract]
+        return self.runner.run(stage)
+
+    def _weights(self, critic: BehaviorCritic | None) -> tuple[torch.Tensor, float]:
+        """Every row's weight ``[N]``, and the share of rows that really count."""
+        dataset = self.data.dataset
+        rewards, returns = dataset.transitions.rewards, dataset.returns[dataset.episode].float()
+        values = None if critic is None else critic.values(dataset.transitions)
+        weights = self.prior.weighting(rewards, returns, values)
+        return weights, float(effective_sample_size(weights))
 
     def fit_policy(
-        self,
-        dynamics: DynamicsEnsemble | None,
-        prior: BehaviorPrior | None,
-        evaluator: Evaluator | None,
-        termination: Callable[[torch.Tensor], torch.Tensor] | None,
+        self, dynamics: DynamicsEnsemble | None, prior: BehaviorPrior | None
     ) -> PolicyLearner:
         """Train the policy on real and imagined rows."""
         settings, seed, dataset = self.policy, self.runner.seed_of("policy"), self.data.dataset
-        imagination = settings.imagination
-        per_epoch = min(settings.refresh_every, settings.updates)
-        if settings.updates % per_epoch:
-            raise UserError(
-                f"policy.updates: {settings.updates} is not a multiple of policy.refresh_every "
-                f"({per_epoch}); make it one"
-            )
+        if settings.checkpoint is not None:
+            return self._taken("policy", settings.checkpoint, PolicyLearner)
+        imagination, per_epoch = settings.imagination, settings.refresh_every
+        key = self.keys.policy()
 
-        upstream = [self._key_of_dynamics()] if imagination is not None else []
-        upstream += [self._key_of_prior()] if prior is not None else []
-        key = self._key("policy", *upstream)
-        folder = self.runner.folder("policy", key)
-
-        def build() -> PolicyLearner:
-            assert settings.module is not None
-            learner = settings.module(obs_dim=dataset.obs_dim, act_dim=dataset.act_dim, prior=prior)
-            if learner.constraint.needs_prior and prior is None:
-                raise UserError(
-                    "policy.module: its constraint needs a prior, and prior.module is null; switch the "
-                    "prior on, or use lit_offrl.policy.EntropyTemperature"
-                )
-            return learner
-
-        def plan(device: torch.device) -> MixedPlan:
+        def plan(device: torch.device, _: PolicyLearner) -> MixedPlan:
             self.data.imagined = None
             if imagination is not None:
                 self.data.imagined = TransitionStore(
@@ -287,52 +345,34 @@ class Pipeline:
 
         callbacks: list[pl.Callback] = []
         if imagination is not None:
-            if dynamics is None:
-                raise UserError(
-                    "policy.imagination needs dynamics, and dynamics.module is null; switch one on or the "
-                    "other off"
-                )
-            assert termination is not None
-            callbacks.append(Refresh(self.data, dynamics, imagination, termination, seed))
-        if evaluator is not None:
-            every = max(1, settings.evaluate_every // per_epoch)
-            callbacks.append(EvaluatePolicy(evaluator, dataset, every, seed, folder / EVALUATIONS))
+            assert dynamics is not None
+            assert self.termination is not None
+            callbacks.append(Refresh(self.data, dynamics, imagination, self.termination, seed))
+        if self.evaluator is not None:
+            every = settings.evaluate_every // per_epoch
+            history = self.runner.folder("policy", key) / EVALUATIONS
+            callbacks.append(EvaluatePolicy(self.evaluator, dataset, every, seed, history))
         stage = Stage(
             name="policy",
             key=key,
+            kind=PolicyLearner,
+            build=lambda: self._build("policy", prior=prior),
             plan=plan,
             max_epochs=settings.updates // per_epoch,
             total=settings.updates,
             callbacks=callbacks,
             shown=("evaluation/return_mean", "policy/q_mean", "policy/divergence"),
+            given={"prior": prior},
             monitor="evaluation/return_mean",
             mode="max",
-            resume_every_n_epochs=max(1, settings.checkpoint_every // per_epoch),
+            resume_every_n_epochs=settings.checkpoint_every // per_epoch,
+            use="last.ckpt",
         )
-        self.evaluations = folder / EVALUATIONS
-        return self.runner.run(stage, settings.checkpoint, PolicyLearner, build, use="last.ckpt")
+        return self.runner.run(stage)
 
-    def _key(self, stage: str, *upstream: object) -> str:
-        block = {k: v for k, v in self.config[stage].items() if k != "checkpoint"}
-        parts = [FORMAT, stage, block, self.data.dataset.fingerprint, self.seed, *upstream]
-        return blake2b(
-            json.dumps(parts, sort_keys=True, default=str).encode(), digest_size=5
-        ).hexdigest()
-
-    def _key_of_dynamics(self) -> str:
-        own = self._key("dynamics", self.data.holdout_rows, self.data.holdout_segment)
-        return _identity(self.dynamics.checkpoint, own)
-
-    def _key_of_critic(self) -> str:
-        return _identity(self.critic.checkpoint, self._key("critic"))
-
-    def _own_key_of_prior(self) -> str:
-        return self._key(
-            "prior", *([self._key_of_critic()] if self.prior.weighting.needs_values else [])
-        )
-
-    def _key_of_prior(self) -> str:
-        return _identity(self.prior.checkpoint, self._own_key_of_prior())
+    def _taken(self, name: str, checkpoint: str, kind: type[Any]) -> Any:
+        print(f"{name}: taken from {checkpoint}", flush=True)
+        return load_part(name, checkpoint, kind, self.data.dataset)
 
     def _evaluator(self) -> Evaluator | None:
         dataset = self.data.dataset
@@ -341,21 +381,13 @@ class Pipeline:
             return None
         return Evaluator(environment, self.policy.episodes, dataset.obs_dim, dataset.act_dim)
 
-    def _termination(self) -> Callable[[torch.Tensor], torch.Tensor] | None:
-        if self.policy.module is None or self.policy.imagination is None:
-            return None
-        spec = self.data.dataset.env_spec
-        name = self.data.environment or (spec.id if spec is not None else None)
-        return self.policy.imagination.termination or termination_for(name)
-
-
-def _identity(checkpoint: str | None, key: str) -> str:
-    """What a later stage's key holds of this one: its key, or the content of the file given."""
-    if checkpoint is None:
-        return key
-    try:
-        return blake2b(Path(checkpoint).read_bytes(), digest_size=8).hexdigest()
-    except OSError:
-        raise UserError(
-            f"checkpoint '{checkpoint}': no such file; give a stage's best.ckpt"
-        ) from None
+    def _termination(self) -> Termination:
+        assert self.policy.imagination is not None
+        rule = self.policy.imagination.termination or termination_for(self.data.environment_name)
+        rows = self.data.dataset.transitions[:2]
+        ended = attempt("policy.imagination.termination", rule, rows.next_observations)
+        check(
+            ended.shape == rows.terminations.shape and ended.dtype == torch.bool,
+            "policy.imagination.termination: must map next observations [rows, obs] to booleans [rows]",
+        )
+        return rule

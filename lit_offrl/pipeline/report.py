@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 
 from lit_offrl.blocks import mix_seed
+from lit_offrl.checkpoints import write_json
 from lit_offrl.data import OfflineDataset
 from lit_offrl.evaluation import Evaluator, Outcome, draw_curve
 from lit_offrl.policy import PolicyLearner
@@ -30,6 +30,7 @@ class Report:
         learner: The policy's learner, if there is one.
         evaluator: Where to play, if anywhere.
         evaluations: Those made during training, ascending in updates.
+        sample_size: Share of the rows that the prior's weights leave (D-10), if it was fitted here.
     """
 
     run_dir: Path
@@ -40,6 +41,7 @@ class Report:
     learner: PolicyLearner | None
     evaluator: Evaluator | None
     evaluations: list[dict[str, float]]
+    sample_size: float | None
 
     def write(self) -> dict[str, Any]:
         """Play prior and policy, draw the curve, write ``results.json`` and print the table.
@@ -60,6 +62,8 @@ class Report:
             "seed": self.seed,
             "seconds": {**self.seconds, "total": sum(self.seconds.values())},
         }
+        if results["prior"] is not None:
+            results["prior"]["effective_sample_size"] = self.sample_size
         if results["policy"] is not None and self.evaluations:
             means = [entry["return_mean"] for entry in self.evaluations]
             # The best was chosen by looking at the environment: an oracle, not a result.
@@ -68,7 +72,7 @@ class Report:
             prior_return = results["prior"] and results["prior"]["return_mean"]
             figure = self.run_dir / "figures" / "return.png"
             draw_curve(self.evaluations, self.dataset, prior_return, figure)
-        (self.run_dir / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+        write_json(results, self.run_dir / "results.json")
         self._print(results)
         return results
 

@@ -4,43 +4,63 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from lit_offrl.blocks import BlockModule, mix_seed
-from lit_offrl.checkpoints import load_module, save_module
+from lit_offrl.checkpoints import load_module, save_module, write_json
 from lit_offrl.data import OfflineDataModule
 from lit_offrl.data.plans import Plan
-from lit_offrl.errors import UserError
+from lit_offrl.errors import Stopped, check
 from lit_offrl.pipeline.callbacks import Checkpoints
+from lit_offrl.pipeline.parts import attempt
 from lit_offrl.pipeline.progress import StageBar
-from lit_offrl.priors import BehaviorPrior
 
 Module = TypeVar("Module", bound=BlockModule)
 
 
 @dataclass
-class Stage:
-    """What differs between the stages as far as running them goes."""
+class Stage(Generic[Module]):
+    """What differs between the stages as far as running them goes.
+
+    Attributes:
+        name: ``dynamics``, ``critic``, ``prior`` or ``policy``.
+        key: Hash of all that its result depends on.
+        kind: The class it trains, or a base of it.
+        build: Makes an untrained one.
+        plan: What it is trained on, given the device and the untrained module.
+        max_epochs: Epochs at most.
+        total: Updates in all, or ``None`` where patience decides.
+        callbacks: The stage's own.
+        shown: Metrics beside the progress bar.
+        given: Arguments of ``kind`` that its checkpoint does not hold.
+        monitor: Metric that decides which weights ``best.ckpt`` keeps.
+        mode: Whether that is to be ``min`` or ``max``.
+        resume_every_n_epochs: How often a state to continue from is saved.
+        use: The checkpoint that later stages take.
+    """
 
     name: str
     key: str
-    plan: Callable[[torch.device], Plan]
+    kind: type[Module]
+    build: Callable[[], Module]
+    plan: Callable[[torch.device, Module], Plan]
     max_epochs: int
     total: int | None
     callbacks: list[pl.Callback]
     shown: tuple[str, ...]
+    given: dict[str, Any] = field(default_factory=dict)
     monitor: str | None = None
     mode: str = "min"
     resume_every_n_epochs: int = 1
+    use: str = "best.ckpt"
 
 
 class StageRunner:
@@ -53,102 +73,89 @@ class StageRunner:
         data: Serves all stages.
 
     Attributes:
-        seconds: Training time of each stage so far, that before a kill included.
+        seconds: Training time of each stage, that before a kill included; 0 for those not run.
     """
 
     def __init__(
         self, run_dir: Path, seed: int, placement: dict[str, Any], data: OfflineDataModule
     ) -> None:
         self.run_dir, self.seed, self.placement, self.data = run_dir, seed, placement, data
-        self.seconds: dict[str, float] = {}
+        self.seconds = dict.fromkeys(("dynamics", "critic", "prior", "policy"), 0.0)
 
-    def run(
-        self,
-        stage: Stage,
-        checkpoint: str | None,
-        kind: type[Module],
-        build: Callable[[], Module],
-        use: str = "best.ckpt",
-    ) -> Module:
-        if checkpoint is not None:
-            print(f"{stage.name}: taken from {checkpoint}", flush=True)
-            self.seconds[stage.name] = 0.0
-            return load_module(checkpoint, kind)
+    def run(self, stage: Stage[Module]) -> Module:
+        """Train ``stage``, or continue it, or take what it gave before."""
         folder = self.folder(stage.name, stage.key)
         done = folder / "done.json"
         if done.is_file():
             print(f"{stage.name}: already done, reused from {folder}", flush=True)
         else:
-            self._fit(stage, folder, build)
+            self._fit(stage, folder)
+        # Left there if the run was killed between the two.
+        (folder / "resume.ckpt").unlink(missing_ok=True)
         self.seconds[stage.name] = json.loads(done.read_text())["seconds"]
-        return self._restore(folder / use, kind, build)
+        return load_module(folder / stage.use, stage.kind, **stage.given)
 
-    def _restore(self, path: Path, kind: type[Module], build: Callable[[], Module]) -> Module:
-        module = load_module(path, kind)
-        # What is not part of a checkpoint, such as the learner's prior, comes from this run.
-        for name, value in vars(build()).items():
-            if isinstance(value, BehaviorPrior):
-                module.__dict__[name] = value
-        return module
-
-    def _fit(self, stage: Stage, folder: Path, build: Callable[[], Module]) -> None:
+    def _fit(self, stage: Stage[Module], folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         resume = folder / "resume.ckpt"
         pl.seed_everything(self.seed_of(stage.name) % 2**32, verbose=False)
-        module = build()
+        module = stage.build()
         checkpoints = Checkpoints(folder, stage.monitor, stage.mode, stage.resume_every_n_epochs)
         bar = StageBar(stage.name, stage.total, stage.shown)
-        own = self.placement.get("callbacks") or []
-        trainer = pl.Trainer(
-            **{
-                **self.placement,
-                "callbacks": [*own, *stage.callbacks, bar, checkpoints],
-                "max_epochs": stage.max_epochs,
-                "logger": self.logger(),
-                "log_every_n_steps": 1,
-                "num_sanity_val_steps": 0,
-                "enable_checkpointing": False,
-                "enable_model_summary": False,
-                "use_distributed_sampler": False,
-                "default_root_dir": str(self.run_dir),
-            }
+        trainer = self.trainer(
+            [*stage.callbacks, bar, checkpoints], max_epochs=stage.max_epochs, logger=self.logger()
         )
-        if trainer.world_size > 1:
-            raise UserError(
-                f"trainer.devices: {trainer.world_size} processes asked for, and training in blocks runs "
-                "on one; set it to 1"
-            )
-        self.data.plan = stage.plan(trainer.strategy.root_device)
+        self.data.plan = stage.plan(trainer.strategy.root_device, module)
         if resume.is_file():
             print(f"{stage.name}: continues from {resume}", flush=True)
-        with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", message=".*`val_dataloader`.*|.*validation_step.*|.*num_workers.*"
+        try:
+            trainer.fit(
+                module,
+                datamodule=self.data,
+                ckpt_path=str(resume) if resume.is_file() else None,
             )
-            try:
-                trainer.fit(
-                    module,
-                    datamodule=self.data,
-                    ckpt_path=str(resume) if resume.is_file() else None,
-                )
-            except SystemExit:
-                # Lightning leaves the process by itself when it is interrupted.
-                if trainer.interrupted:
-                    raise KeyboardInterrupt from None
-                raise
+        except SystemExit:
+            # Lightning leaves the process by itself when it is interrupted.
+            if trainer.received_sigterm:
+                raise Stopped(143) from None
+            if trainer.interrupted:
+                raise KeyboardInterrupt from None
+            raise
         module.finish()
         module.cpu()
         save_module(module, folder / "last.ckpt")
         if not (folder / "best.ckpt").is_file():
             save_module(module, folder / "best.ckpt")
         seconds = checkpoints.elapsed()
-        part = folder / "done.part"
-        part.write_text(json.dumps({"seconds": seconds, "updates": module.updates}))
-        os.replace(part, folder / "done.json")
-        resume.unlink(missing_ok=True)
+        write_json({"seconds": seconds, "updates": module.updates}, folder / "done.json")
         print(f"{stage.name}: {module.updates} updates in {seconds:.0f} s", flush=True)
 
+    def trainer(self, callbacks: list[pl.Callback], **arguments: Any) -> pl.Trainer:
+        """A Trainer on the devices the user chose.
+
+        Raises:
+            UserError: There is none for these settings.
+        """
+        own = self.placement.get("callbacks") or []
+        owned: dict[str, Any] = {
+            "callbacks": [*own, *callbacks],
+            "log_every_n_steps": 1,
+            "num_sanity_val_steps": 0,
+            "enable_checkpointing": False,
+            "enable_model_summary": False,
+            "use_distributed_sampler": False,
+            "default_root_dir": str(self.run_dir),
+        }
+        made = attempt("trainer", lambda: pl.Trainer(**{**self.placement, **owned, **arguments}))
+        check(
+            made.world_size == 1,
+            f"trainer.devices: {made.world_size} processes asked for, and training in blocks runs on one; "
+            "set it to 1",
+        )
+        return made
+
     def logger(self) -> TensorBoardLogger:
+        """Appends to the run's curves."""
         return TensorBoardLogger(
             self.run_dir, name="tensorboard", version="", default_hp_metric=False
         )
@@ -166,4 +173,6 @@ def quiet_lightning() -> None:
     """Silence what Lightning says once per Trainer; there are four in a run."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+    for said in ("isinstance.treespec, LeafSpec", "`val_dataloader`", "validation_step"):
+        warnings.filterwarnings("ignore", message=f".*{said}.*")
+    warnings.filterwarnings("ignore", message=".*num_workers.*")

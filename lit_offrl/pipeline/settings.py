@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from lit_offrl.dynamics import DynamicsEnsemble, Imagination
+from lit_offrl.errors import check, check_at_least
 from lit_offrl.policy import PolicyLearner
 from lit_offrl.priors import BehaviorCritic, BehaviorPrior, Weighting
 
@@ -54,6 +55,9 @@ class DynamicsStage:
     updates_per_block: int = 100
     max_epochs: int = 1000
 
+    def __post_init__(self) -> None:
+        check_at_least(1, "dynamics", self, "batch_size", "updates_per_block", "max_epochs")
+
 
 @dataclass
 class CriticStage:
@@ -65,7 +69,7 @@ class CriticStage:
         batch_size: Rows per update.
         updates_per_block: Updates per call of Lightning.
         window: Updates whose mean loss is compared with the best window so far.
-        patience: Windows in a row without improvement that training survives.
+        patience: Windows in a row without improvement at which training stops.
         min_improvement: Relative fall of the loss that counts as improvement.
         max_updates: Stop here if patience has not stopped it before.
     """
@@ -79,6 +83,12 @@ class CriticStage:
     min_improvement: float = 0.01
     max_updates: int = 500_000
 
+    def __post_init__(self) -> None:
+        names = ("batch_size", "updates_per_block", "window", "patience", "max_updates")
+        check_at_least(1, "critic", self, *names)
+        self.window = min(self.window, self.max_updates)
+        check_multiple("critic.max_updates", self.max_updates, "critic.window", self.window)
+
 
 @dataclass
 class PriorStage:
@@ -91,7 +101,7 @@ class PriorStage:
         batch_size: Rows per update.
         updates_per_block: Updates per call of Lightning.
         validation_fraction: Share of rows withheld to stop early on.
-        patience: Epochs in a row without improvement on them that training survives.
+        patience: Epochs in a row without improvement on them at which training stops.
         max_epochs: Stop here if patience has not stopped it before.
     """
 
@@ -103,6 +113,15 @@ class PriorStage:
     validation_fraction: float = 0.1
     patience: int = 5
     max_epochs: int = 200
+
+    def __post_init__(self) -> None:
+        names = ("batch_size", "updates_per_block", "patience", "max_epochs")
+        check_at_least(1, "prior", self, *names)
+        check(
+            0 < self.validation_fraction < 1,
+            f"prior.validation_fraction: {self.validation_fraction} is not between 0 and 1; "
+            "give a share, such as 0.1",
+        )
 
 
 @dataclass
@@ -134,3 +153,24 @@ class PolicyStage:
     evaluate_every: int = 10_000
     episodes: int = 10
     checkpoint_every: int = 10_000
+
+    def __post_init__(self) -> None:
+        names = ("updates", "refresh_every", "batch_size", "updates_per_block", "episodes")
+        check_at_least(1, "policy", self, *names, "checkpoint_every")
+        check_at_least(0, "policy", self, "evaluate_every")
+        self.refresh_every = min(self.refresh_every, self.updates)
+        for name in ("updates", "evaluate_every", "checkpoint_every"):
+            refresh = ("policy.refresh_every", self.refresh_every)
+            check_multiple(f"policy.{name}", getattr(self, name), *refresh)
+        check(
+            0 <= self.real_fraction <= 1,
+            f"policy.real_fraction: {self.real_fraction} is not within 0 and 1; give a share",
+        )
+
+
+def check_multiple(name: str, value: int, unit_name: str, unit: int) -> None:
+    """Check that ``value`` counts whole units."""
+    check(
+        value % unit == 0,
+        f"{name}: {value} is not a multiple of {unit_name} ({unit}); make it one",
+    )

@@ -15,7 +15,11 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
+from lit_offrl.errors import check
 from lit_offrl.nets import TanhNormal
+
+# In float32 tanh reaches 1 exactly, where a squashed density is not finite.
+SATURATED = 1 - 1e-6
 
 
 @dataclass(frozen=True)
@@ -29,14 +33,24 @@ class Constraint(ABC):
         in_target: Subtract the divergence from the critics' target too.
         minimum: Smallest coefficient.
         maximum: Largest coefficient.
+
+    Raises:
+        UserError: The coefficient or its bounds are not positive and in order.
     """
 
-    target: float
+    target: float | None
     coefficient: float = 1.0
     fixed: bool = False
     in_target: bool = True
     minimum: float = 1e-6
     maximum: float = 1e3
+
+    def __post_init__(self) -> None:
+        check(
+            0 < self.minimum <= self.coefficient <= self.maximum,
+            f"policy.module.constraint.coefficient: {self.coefficient} is not within {self.minimum} and "
+            f"{self.maximum}; give 0 < minimum <= coefficient <= maximum",
+        )
 
     @abstractmethod
     def divergence(self, policy: TanhNormal, actions: Tensor, prior: Distribution | None) -> Tensor:
@@ -47,9 +61,15 @@ class Constraint(ABC):
         """Whether :meth:`divergence` looks at the prior."""
         return False
 
-    def coefficient_loss(self, log_coefficient: Tensor, divergence: Tensor) -> Tensor:
+    @abstractmethod
+    def target_for(self, act_dim: int) -> float:
+        """``target``, or the default for that many action dimensions."""
+
+    def coefficient_loss(
+        self, log_coefficient: Tensor, divergence: Tensor, target: float
+    ) -> Tensor:
         """``-log c * (E divergence - target)``: descending it raises c while above target (D-15)."""
-        return -log_coefficient * (divergence.detach().mean() - self.target)
+        return -log_coefficient * (divergence.detach().mean() - target)
 
     @torch.no_grad()
     def clamp(self, log_coefficient: Tensor) -> None:
@@ -70,11 +90,14 @@ class PriorDivergence(Constraint):
     def needs_prior(self) -> bool:
         return True
 
+    def target_for(self, act_dim: int) -> float:
+        return self.target
+
     def divergence(self, policy: TanhNormal, actions: Tensor, prior: Distribution | None) -> Tensor:
         assert prior is not None
         if isinstance(prior, TanhNormal):
             return kl_divergence(policy, prior)
-        density: Tensor = prior.log_prob(actions)
+        density: Tensor = prior.log_prob(actions.clamp(-SATURATED, SATURATED))
         return policy.log_prob(actions) - density
 
 
@@ -83,10 +106,13 @@ class EntropyTemperature(Constraint):
     """``log pi(a|s)``, whose target is the negative of SAC's target entropy (MOPO, MBPO, SAC).
 
     Args:
-        target: ``-H``; SAC's heuristic is the number of action dimensions, MOPO's release has 3.
+        target: ``-H``; by default the number of action dimensions, as in SAC. MOPO's release has 3.
     """
 
-    target: float = 3.0
+    target: float | None = None
+
+    def target_for(self, act_dim: int) -> float:
+        return float(act_dim) if self.target is None else self.target
 
     def divergence(self, policy: TanhNormal, actions: Tensor, prior: Distribution | None) -> Tensor:
         return policy.log_prob(actions)

@@ -64,6 +64,7 @@ class PolicyLearner(BlockModule):
         # Not a submodule: the prior is learned, saved and loaded as a stage of its own.
         self.__dict__["prior"] = prior
         self.constraint = constraint
+        self.target_divergence = constraint.target_for(act_dim)
         self.discount = discount
         self.polyak_rate = polyak_rate
         self.actor_learning_rate = actor_learning_rate
@@ -121,7 +122,9 @@ class PolicyLearner(BlockModule):
         self.actor_optimizer.step()
 
         if not self.constraint.fixed:
-            loss = self.constraint.coefficient_loss(self.log_coefficient, divergence)
+            loss = self.constraint.coefficient_loss(
+                self.log_coefficient, divergence, self.target_divergence
+            )
             self.coefficient_optimizer.zero_grad()
             loss.backward()
             self.coefficient_optimizer.step()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from contextlib import suppress
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
+from torch.distributions import Distribution, TransformedDistribution
 
 from lit_offrl.blocks import BlockModule, adam
 from lit_offrl.nets.tanh_normal import ACTION_BOUND
@@ -43,12 +44,17 @@ class BehaviorPrior(BlockModule):
 
     @torch.no_grad()
     def act(self, observations: Tensor) -> Tensor:
-        """The deterministic action ``[..., act]``: the mode, or the mean where there is no mode."""
+        """The deterministic action ``[..., act]``: the mode, else the mean, else the base's, transformed."""
         distribution = self.distribution(observations)
-        try:
-            return distribution.mode
-        except NotImplementedError:
-            return distribution.mean
+        for name in ("mode", "mean"):
+            with suppress(NotImplementedError):
+                action: Tensor = getattr(distribution, name)
+                return action
+        assert isinstance(distribution, TransformedDistribution)
+        action = distribution.base_dist.mean
+        for transform in distribution.transforms:
+            action = transform(action)
+        return action
 
     def loss(self, batch: Transitions) -> Tensor:
         """``-sum w log p(a|s) / sum w`` (MABE eq. 5 as ALGORITHMS 5.1 reads it)."""

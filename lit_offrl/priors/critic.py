@@ -25,6 +25,7 @@ class BehaviorCritic(BlockModule):
     """
 
     room = "critic"
+    epoch_means = ("td_loss",)
 
     def __init__(
         self,

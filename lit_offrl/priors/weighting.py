@@ -9,6 +9,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from lit_offrl.errors import check
+
 
 class Weighting(ABC):
     """Rows' weights ``[n]``, the largest of them 1.
@@ -22,6 +24,9 @@ class Weighting(ABC):
     @abstractmethod
     def __call__(self, rewards: Tensor, returns: Tensor, values: Tensor | None) -> Tensor:
         """Weigh rows.
+
+        Raises:
+            UserError: These rows cannot be weighed this way.
 
         Args:
             rewards: ``[n]``.
@@ -51,8 +56,11 @@ class ReturnWeighting(Weighting):
     temperature: float = 0.2
     needs_values: ClassVar[bool] = False
 
+    def __post_init__(self) -> None:
+        check_temperature(self.temperature)
+
     def __call__(self, rewards: Tensor, returns: Tensor, values: Tensor | None) -> Tensor:
-        return exponential(returns / returns.abs().max(), self.temperature)
+        return exponential(returns, returns.abs().max(), self.temperature)
 
 
 @dataclass(frozen=True)
@@ -71,17 +79,42 @@ class ValueWeighting(Weighting):
     discount: float = 0.99
     needs_values: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        check_temperature(self.temperature)
+        check(
+            0 <= self.discount < 1,
+            f"prior.weighting.discount: {self.discount} is not within 0 and 1; give the critic's",
+        )
+
     def __call__(self, rewards: Tensor, returns: Tensor, values: Tensor | None) -> Tensor:
         assert values is not None
-        largest = values.abs().max()
-        if self.scale == "rmax":
-            largest = rewards.max().abs() / (1 - self.discount)
-        return exponential(values / largest, self.temperature)
+        if self.scale == "max_q":
+            return exponential(values, values.abs().max(), self.temperature)
+        largest = rewards.max()
+        check(
+            float(largest) > 0,
+            f"prior.weighting.scale: rmax needs a positive reward, the largest is {float(largest):.4g}; "
+            "use max_q",
+        )
+        return exponential(values, largest / (1 - self.discount), self.temperature)
 
 
-def exponential(omega: Tensor, temperature: float) -> Tensor:
-    """``exp((omega - max omega) / temperature)``: subtracting the maximum only rescales the loss."""
-    return ((omega - omega.max()) / temperature).exp()
+def exponential(omega: Tensor, scale: Tensor, temperature: float) -> Tensor:
+    """``exp((omega - max omega) / scale / temperature)``: the maximum only rescales the loss."""
+    check(
+        float(scale) > 0,
+        "prior.weighting: every row has value 0, so none is better than another; "
+        "use lit_offrl.priors.UniformWeighting",
+    )
+    return ((omega - omega.max()) / scale / temperature).exp()
+
+
+def check_temperature(temperature: float) -> None:
+    """Refuse what an exponential cannot be divided by."""
+    check(
+        temperature > 0,
+        f"prior.weighting.temperature: {temperature} is not positive; give one, such as 0.2",
+    )
 
 
 def effective_sample_size(weights: Tensor) -> Tensor:
