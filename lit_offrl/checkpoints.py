@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import io
 import json
 import os
@@ -38,10 +39,14 @@ def save_module(module: BlockModule, path: Path | io.BytesIO) -> None:
     Raises:
         UserError: An argument of the module is nothing that a checkpoint can hold.
     """
+    # Lightning collects the arguments of the bases too.
+    taken = inspect.signature(type(module)).parameters
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in taken.values())
+    arguments = {k: v for k, v in module.hparams.items() if open_ended or k in taken}
     content = {
         "lit_offrl": __version__,
         "class_path": _class_path(type(module)),
-        "init_args": {k: _encode(v, k) for k, v in module.hparams.items()},
+        "init_args": {k: _encode(v, k) for k, v in arguments.items()},
         "state_dict": module.state_dict(),
         "updates": module.updates,
     }
@@ -63,40 +68,36 @@ def load_module(path: str | Path | io.BytesIO, expected: type[Module], **given: 
     Raises:
         UserError: The file is missing, broken, or holds something else.
     """
+    name = "checkpoint of it" if isinstance(path, io.BytesIO) else f"checkpoint '{path}'"
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise UserError(f"checkpoint '{path}': no such file; give a stage's best.ckpt") from None
+        raise UserError(f"{name}: no such file; give a stage's best.ckpt") from None
     except Exception as error:
         raise UserError(
-            f"checkpoint '{path}': not a checkpoint of lit-offrl ({type(error).__name__}); "
+            f"{name}: not a checkpoint of lit-offrl ({type(error).__name__}); "
             "give a stage's best.ckpt"
         ) from error
     if (
         not isinstance(content, dict)
         or not {"class_path", "init_args", "state_dict", "updates"} <= content.keys()
     ):
-        raise UserError(
-            f"checkpoint '{path}': not a stage's best.ckpt or last.ckpt; give one of these"
-        )
+        raise UserError(f"{name}: not a stage's best.ckpt or last.ckpt; give one of these")
     try:
         cls = _import(content["class_path"])
     except (ImportError, AttributeError) as error:
         raise UserError(
-            f"checkpoint '{path}' needs {content['class_path']}, which cannot be imported: {error}"
+            f"{name} needs {content['class_path']}, which cannot be imported: {error}"
         ) from error
     if not (isinstance(cls, type) and issubclass(cls, expected)):
-        raise UserError(
-            f"checkpoint '{path}' holds {content['class_path']}, not a {expected.__name__}"
-        )
+        raise UserError(f"{name} holds {content['class_path']}, not a {expected.__name__}")
     try:
         module = cls(**{k: _decode(v) for k, v in content["init_args"].items()}, **given)
         module.load_state_dict(content["state_dict"])
     except (TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
-            f"checkpoint '{path}' does not fit today's {content['class_path']}: {reason} "
-            "Train the stage anew"
+            f"{name} does not fit today's {content['class_path']}: {reason} Train the stage anew"
         ) from error
     module.updates = content["updates"]
     return module.eval()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from lit_offrl import __version__
-from lit_offrl.errors import Stopped, UserError
+from lit_offrl.errors import Stopped, UserError, check
 
 HELP = f"""\
 lit-offrl {__version__}: model-based offline reinforcement learning with behaviour priors
@@ -61,6 +61,7 @@ def fail(message: str) -> NoReturn:
 
 
 def _run(args: list[str]) -> None:
+    from jsonargparse import Namespace
     from lightning.pytorch import LightningDataModule, LightningModule, Trainer
     from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
@@ -72,7 +73,12 @@ def _run(args: list[str]) -> None:
 
     class Parser(LightningArgumentParser):
         def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-            fail(explain(message, [a.dest.removeprefix("fit.") for a in self._actions]))
+            parsers = [self, *self._subcommands()]
+            fail(explain(message, [a.dest for parser in parsers for a in parser._actions]))
+
+        def _subcommands(self) -> list[Any]:
+            action = self._subcommands_action
+            return [] if action is None else list(action._name_parser_map.values())
 
     class OfflineRLCLI(LightningCLI):
         """LightningCLI whose ``fit`` is the pipeline: one Trainer placement, one block per stage."""
@@ -152,6 +158,20 @@ def _run(args: list[str]) -> None:
                 }
             )
 
+        def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+            super().parse_arguments(parser, args)
+            fit = self.config.fit
+            seed = fit.seed_everything
+            check(
+                isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**32,
+                f"seed_everything: {seed} is no integer within 0 and 2^32; give one",
+            )
+            for name in ("data", "dynamics", "critic", "prior", "policy"):
+                check(
+                    isinstance(fit[name], Namespace),
+                    f"{name}: {fit[name]!r} is no block of settings; give keys below it",
+                )
+
         def before_instantiate_classes(self) -> None:
             return
 
@@ -159,7 +179,10 @@ def _run(args: list[str]) -> None:
             fit = self.config.fit
             run_dir = Path(fit.run_dir or default_run_dir(fit))
             config = self._subcommand_parsers["fit"].dump(fit, skip_none=False, skip_check=True)
-            init = self.parser.instantiate(self.config).fit
+            try:
+                init = self.parser.instantiate(self.config).fit
+            except Exception as error:
+                raise UserError(reason_of(error)) from error
             self.model, self.datamodule = None, init.data
             # LightningCLI looks up the subcommand's method on what it calls the trainer.
             self.trainer = self.pipeline = Pipeline(  # type: ignore[assignment]
@@ -218,6 +241,16 @@ OWNED_BY_STAGES = (
     "enable_autolog_hparams",
     "sync_batchnorm",
 )
+
+
+def reason_of(error: BaseException) -> str:
+    """What a part itself said, out of the parser's account of having built it."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, UserError):
+            return str(found)
+        found = found.__cause__ or found.__context__
+    return " ".join(str(error).split())
 
 
 def default_run_dir(config: Any) -> str:

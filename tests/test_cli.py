@@ -103,12 +103,100 @@ def test_a_policy_takes_parts_from_checkpoints(tiny: Path, tmp_path: Path) -> No
     assert act.abs().max() <= 1
 
 
+def test_a_key_holds_what_a_stage_depends_on(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = tmp_path / "changing.py"
+    own = ["--prior.module", "changing.Mine", "--until", "prior"]
+    text = "from lit_offrl.priors import GaussianPrior\nclass Mine(GaussianPrior):\n    pass\n"
+    out = []
+    for extra in ("", "", "    factor = 2\n"):
+        source.write_text(text + extra)
+        command = ["fit", "-c", str(tiny), "--run_dir", "run", *own]
+        ran = [sys.executable, "-m", "lit_offrl", *command]
+        out.append(subprocess.run(ran, capture_output=True, text=True, check=True).stdout)
+    assert "prior: already done" not in out[0]
+    assert "prior: already done" in out[1]
+    assert "prior: already done" not in out[2]
+
+
+def test_another_environment_is_another_policy(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit(tiny, tmp_path / "run", "--policy.updates", "10")
+    capsys.readouterr()
+    environment = ["--data.environment", "InvertedPendulum-v4"]
+    fit(tiny, tmp_path / "run", "--policy.updates", "10", *environment)
+    out = capsys.readouterr().out
+    assert "prior: already done" in out
+    assert "policy: already done" not in out
+
+
+def test_stopping_early_leaves_an_earlier_report_alone(tiny: Path, tmp_path: Path) -> None:
+    fit(tiny, tmp_path / "run")
+    before = (tmp_path / "run" / "results.json").read_text()
+    fit(tiny, tmp_path / "run", "--until", "prior")
+    assert (tmp_path / "run" / "results.json").read_text() == before
+
+
+def test_a_diverged_run_is_no_result(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        fit(tiny, tmp_path / "run", "--prior.weighting.temperature", "1e-5")
+    assert stopped.value.code == 2
+    assert "training has diverged" in capsys.readouterr().err
+    assert not list((tmp_path / "run").glob("prior-*/done.json"))
+
+
+def test_parts_of_another_robot_are_refused(
+    tiny: Path, tmp_path: Path, make_dataset: MakeDataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit(tiny, tmp_path / "a", "--until", "dynamics")
+    (part,) = (tmp_path / "a").glob("dynamics-*/best.ckpt")
+    name = make_dataset([episode(0, 200)])
+    with pytest.raises(SystemExit) as stopped:
+        fit(tiny, tmp_path / "b", "--data.dataset", name, "--dynamics.checkpoint", str(part))
+    assert stopped.value.code == 2
+    assert "was made for obs_dim 4, the data have 3" in capsys.readouterr().err
+
+
 def test_mopo_is_the_same_learner_without_a_prior(tiny: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     entropy = "lit_offrl.policy.EntropyTemperature"
     fit(tiny, run, "--prior.module", "null", "--policy.module.constraint", entropy)
     assert {p.name.split("-")[0] for p in run.glob("*-*/")} == {"dynamics", "policy"}
-    assert json.loads((run / "results.json").read_text())["prior"] is None
+    results = json.loads((run / "results.json").read_text())
+    assert results["prior"] is None
+    assert results["seconds"]["prior"] == 0
+
+
+PRIORS = """
+import torch
+from torch import nn
+from torch.distributions import Normal
+from lit_offrl.priors import BehaviorPrior, GaussianPrior
+
+class NoEvent(BehaviorPrior):
+    def __init__(self, obs_dim, act_dim):
+        super().__init__()
+        self.net = nn.Linear(obs_dim, act_dim)
+    def distribution(self, observations):
+        return Normal(self.net(observations), 1.0)
+
+class Fails(GaussianPrior):
+    def __init__(self, obs_dim, act_dim):
+        raise ValueError("no hands")
+
+class Unsaved(GaussianPrior):
+    def __init__(self, obs_dim, act_dim, net=nn.Linear(1, 1)):
+        super().__init__(obs_dim, act_dim)
+        self.save_hyperparameters()
+
+def ended(next_observations):
+    return next_observations
+"""
 
 
 @pytest.mark.parametrize(
@@ -135,6 +223,28 @@ def test_mopo_is_the_same_learner_without_a_prior(tiny: Path, tmp_path: Path) ->
         (["--dynamics.checkpoint", "nowhere.ckpt"], "nowhere.ckpt"),
         (["--prior.checkpoint", "tiny.yaml"], "not a checkpoint"),
         (["--data.holdout_segment", "2000"], "data.holdout"),
+        (["--data.holdout_segment", "0"], "give at least 1"),
+        (["--policy.updates", "-30"], "policy.updates: -30 is too small"),
+        (["--policy.evaluate_every", "15"], "not a multiple of policy.refresh_every"),
+        (["--policy.imagination.horizon", "0"], "policy.imagination.horizon"),
+        (["--policy.batch_size", "0"], "policy.batch_size"),
+        (["--policy.module.constraint.coefficient", "0"], "constraint.coefficient"),
+        (["--critic.max_updates", "25"], "not a multiple of critic.window"),
+        (["--prior.validation_fraction", "1"], "prior.validation_fraction"),
+        (["--prior.weighting.temperature", "0"], "prior.weighting.temperature"),
+        (["--seed_everything", "-1"], "seed_everything"),
+        (["--trainer.accelerator", "gpux"], "trainer"),
+        (["--trainer.devices", "2"], "trainer.devices"),
+        (["--prior.module", "null", "--until", "prior"], "--until: prior.module is null"),
+        (["--config", "wrong_key.yaml"], "did you mean 'policy.updates'"),
+        (["--config", "wrong_type.yaml"], "policy"),
+        (["--prior.module", "priors_of_mine.NoEvent"], "torch.distributions.Independent"),
+        (
+            ["--prior.module", "priors_of_mine.Fails"],
+            "ValueError, no hands (priors_of_mine.py, line",
+        ),
+        (["--prior.module", "priors_of_mine.Unsaved"], "argument 'net' is a Linear"),
+        (["--policy.imagination.termination", "priors_of_mine.ended"], "booleans [rows]"),
     ],
 )
 def test_mistakes_get_one_line(
@@ -146,8 +256,12 @@ def test_mistakes_get_one_line(
     expected: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "priors_of_mine.py").write_text(PRIORS)
+    (tmp_path / "wrong_key.yaml").write_text("policy: {update: 3}")
+    (tmp_path / "wrong_type.yaml").write_text("policy: 3")
     with pytest.raises(SystemExit) as stopped:
         fit(tiny, tmp_path / "run", *arguments)
+    assert not (tmp_path / "run").exists(), "found after something had been done"
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert stopped.value.code == 2
     assert error.startswith("lit-offrl: error:")
@@ -157,6 +271,8 @@ def test_mistakes_get_one_line(
 
 nan = episode(1, 5).observations.copy()
 nan[3, 1] = np.nan
+far = episode(1, 5).actions.copy()
+far[2] = 7
 
 
 @pytest.mark.parametrize(
@@ -164,6 +280,7 @@ nan[3, 1] = np.nan
     [
         ([episode(0, 5), episode(1, 5, observations=nan)], {}, "episode 1, row 3: observations"),
         ([episode(0, 5, rewards=np.full(5, np.inf))], {}, "episode 0, row 0: rewards"),
+        ([episode(0, 5), episode(1, 5, actions=far)], {}, "episode 1, row 2: actions [7.0]"),
         ([episode(0, 5, actions=np.zeros(5, np.int64))], {"action_space": Discrete(3)}, "Discrete"),
         (
             [episode(0, 5)],
@@ -292,8 +409,14 @@ def test_a_killed_run_ends_as_if_it_had_not_been(stage: str, tiny: Path, tmp_pat
     assert finished.returncode == -signal.SIGKILL, finished.stderr
     (resume,) = killed.glob("*/resume.ckpt")
     assert resume.parent.name.startswith(stage)
-    torch.load(resume, weights_only=True)
-    fit(tiny, killed)
+    assert torch.load(resume, weights_only=True)["updates"] > 0
+    # In a process of its own: nothing that is left in this one may help.
+    command = [sys.executable, "-m", "lit_offrl", "fit", "-c", str(tiny), "--run_dir", str(killed)]
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert f"{stage}: continues from" in out
+    for earlier in STAGES[: STAGES.index(stage)]:
+        assert f"{earlier}: already done" in out
+    assert sorted(p.name.split("-")[0] for p in killed.glob("*-*/")) == sorted(STAGES)
     expected, found = weights(whole), weights(killed)
     assert expected.keys() == found.keys()
     for name, state in expected.items():
@@ -301,9 +424,10 @@ def test_a_killed_run_ends_as_if_it_had_not_been(stage: str, tiny: Path, tmp_pat
             assert torch.equal(value, found[name][key]), f"{name}: {key}"
 
 
-def test_control_c_stops_with_one_line(tiny: Path, tmp_path: Path) -> None:
-    finished = fit_and_signal(tiny, tmp_path / "run", "critic", signal.SIGINT)
-    assert finished.returncode == 130
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_says_how_to_go_on(sent: signal.Signals, tiny: Path, tmp_path: Path) -> None:
+    finished = fit_and_signal(tiny, tmp_path / "run", "critic", sent)
+    assert finished.returncode == 128 + sent
     assert finished.stderr.strip() == "lit-offrl: stopped; the same command continues"
     fit(tiny, tmp_path / "run")
     assert json.loads((tmp_path / "run" / "results.json").read_text())["updates"] == 30

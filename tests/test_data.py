@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from conftest import MakeDataset, episode
 from hypothesis import given
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from lit_offrl.data import BootstrapPlan, MixedPlan, OfflineDataModule, RowsPlan, TransitionStore
 from lit_offrl.data.minari_reader import read_minari
+from lit_offrl.errors import UserError
 from lit_offrl.transitions import Transitions
 
 
@@ -140,3 +143,40 @@ def test_every_member_passes_over_its_own_bag() -> None:
     assert plan.bags[0].tolist() != plan.bags[1].tolist()
     again = torch.cat([block.rows.rewards for block in plan.blocks(1)]).transpose(0, 1).flatten(1)
     assert seen.tolist() != again.tolist()
+
+
+def test_every_column_is_in_the_fingerprint() -> None:
+    read = read_minari("bundled/halfcheetah-mixed")
+    first = replace(read, transitions=read.transitions[:100], episode_starts=torch.tensor([0]))
+    for name, column in vars(first.transitions).items():
+        if column is not None:
+            changed = column.clone()
+            changed[-1] = ~changed[-1] if changed.dtype == torch.bool else changed[-1] + 1
+            other = replace(first, transitions=replace(first.transitions, **{name: changed}))
+            assert other.fingerprint != first.fingerprint, name
+
+
+def test_a_saved_ring_holds_the_rows_in_use_alone() -> None:
+    store = TransitionStore(1000, 1, 1, "cpu")
+    store.extend(rows([1.0] * 10))
+    for column in store.state_dict()["rows"].values():
+        assert column.untyped_storage().nbytes() == column.nbytes
+
+
+def test_a_holdout_that_does_not_fit_is_refused(make_dataset: MakeDataset) -> None:
+    name = make_dataset([episode(number, 11) for number in range(10)])
+    data = OfflineDataModule(name, holdout_rows=20, holdout_segment=10)
+    assert len(data.holdout(0)[1]) == 20
+    lopsided = make_dataset([episode(0, 10)] + [episode(n, 9) for n in range(1, 20)], "robot/b-v0")
+    data = OfflineDataModule(lopsided, holdout_rows=20, holdout_segment=10)
+    with pytest.raises(UserError, match="only 1 segments of 10 rows"):
+        data.holdout(0)
+
+
+def test_a_folder_that_is_no_dataset_hides_no_other(
+    make_dataset: MakeDataset, tmp_path: Path
+) -> None:
+    name = make_dataset([episode(0, 5)])
+    (tmp_path / "minari" / "x" / "no-version" / "data").mkdir(parents=True)
+    (tmp_path / "minari" / "x" / "no-version" / "data" / "metadata.json").write_text("{}")
+    assert len(read_minari(name)) == 5

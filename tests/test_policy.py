@@ -8,9 +8,18 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent, Uniform, kl_divergence
+from torch.distributions import (
+    Distribution,
+    Independent,
+    Normal,
+    TanhTransform,
+    TransformedDistribution,
+    Uniform,
+    kl_divergence,
+)
 
 from lit_offrl.blocks import Block
+from lit_offrl.nets import TanhNormal
 from lit_offrl.policy import EntropyTemperature, PolicyLearner, PriorDivergence
 from lit_offrl.policy.improvement import value_gradient_loss
 from lit_offrl.priors import BehaviorPrior, GaussianPrior
@@ -61,6 +70,21 @@ def test_sampled_divergence_estimates_the_exact_one() -> None:
     # KL to the uniform on [-1, 1] is log 2 less the entropy.
     entropy = -policy.log_prob(actions).mean()
     torch.testing.assert_close(sampled.mean(), math.log(2) - entropy, atol=1e-4, rtol=0)
+
+
+def test_a_saturated_action_has_a_finite_divergence() -> None:
+    policy = TanhNormal(torch.full((4, 1), 20.0), torch.full((4, 1), 0.1))
+    squashed = TransformedDistribution(
+        Independent(Normal(torch.zeros(4, 1), 1.0), 1), TanhTransform()
+    )
+    actions = policy.rsample_from(torch.zeros(4, 1))
+    assert (actions == 1).all()
+    assert PriorDivergence().divergence(policy, actions, squashed).isfinite().all()
+
+
+def test_entropys_target_is_one_nat_per_action_dimension() -> None:
+    assert EntropyTemperature().target_for(6) == 6
+    assert EntropyTemperature(3).target_for(6) == 3
 
 
 @pytest.mark.parametrize("constraint", [PriorDivergence(2.0), EntropyTemperature(2.0)])

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.distributions import (
+    Distribution,
+    Independent,
+    Normal,
+    TanhTransform,
+    TransformedDistribution,
+)
+from torch.nn import ReLU, Tanh
 
+from lit_offrl.blocks import Block
+from lit_offrl.checkpoints import load_module, save_module
+from lit_offrl.errors import UserError
 from lit_offrl.priors import (
     BehaviorCritic,
+    BehaviorPrior,
     GaussianPrior,
     ReturnWeighting,
     UniformWeighting,
     ValueWeighting,
+    Weighting,
     effective_sample_size,
 )
 from lit_offrl.transitions import Transitions
@@ -119,3 +133,60 @@ def test_critic_learns_the_value_of_what_was_done() -> None:
     torch.testing.assert_close(
         critic.values(data), torch.tensor([4 / 3, 2 / 3, 5.0]), atol=0.1, rtol=0
     )
+
+
+@pytest.mark.parametrize(
+    ("weighting", "rewards", "said"),
+    [
+        (ValueWeighting(), [0.0, 0.0], "every row has value 0"),
+        (ReturnWeighting(), [0.0, 0.0], "every row has value 0"),
+        (ValueWeighting(scale="rmax"), [-1.0, 0.0], "rmax needs a positive reward"),
+    ],
+)
+def test_rows_that_cannot_be_told_apart_are_refused(
+    weighting: Weighting, rewards: list[float], said: str
+) -> None:
+    column = torch.tensor(rewards)
+    with pytest.raises(UserError, match=said):
+        weighting(column, column, column)
+
+
+class SquashedPrior(BehaviorPrior):
+    """Torch's own squashed Gaussian, which knows neither its mode nor its mean."""
+
+    def __init__(self, obs_dim: int, act_dim: int, name: Path = Path("x"), bound: type = Tanh):
+        super().__init__()
+        self.net = torch.nn.Linear(obs_dim, act_dim)
+        self.name, self.bound = name, bound
+
+    def distribution(self, observations: torch.Tensor) -> Distribution:
+        normal = Independent(Normal(self.net(observations), 0.1), 1)
+        return TransformedDistribution(normal, [TanhTransform()])
+
+
+def test_a_squashed_prior_acts_by_its_squashed_mean() -> None:
+    prior = SquashedPrior(3, 2)
+    observations = torch.randn(5, 3)
+    torch.testing.assert_close(prior.act(observations), prior.net(observations).tanh())
+
+
+def test_a_checkpoint_holds_every_argument(tmp_path: Path) -> None:
+    prior = SquashedPrior(3, 2, name=tmp_path, bound=ReLU)
+    save_module(prior, tmp_path / "best.ckpt")
+    loaded = load_module(tmp_path / "best.ckpt", BehaviorPrior)
+    assert isinstance(loaded, SquashedPrior)
+    assert loaded.name == tmp_path
+    assert loaded.bound is ReLU
+    torch.testing.assert_close(loaded.act(torch.ones(1, 3)), prior.act(torch.ones(1, 3)))
+    torch.load(tmp_path / "best.ckpt", weights_only=True)
+
+
+def test_the_critic_stops_on_the_mean_of_its_window() -> None:
+    critic = BehaviorCritic(1, 1, hidden=[8])
+    logged: dict[str, list[float]] = {}
+    critic.log = lambda name, value, **_: logged.setdefault(name, []).append(float(value))  # type: ignore[method-assign,assignment]
+    critic.log_dict = lambda metrics, **_: None  # type: ignore[method-assign,assignment]
+    critic.update = lambda batch: {"td_loss": batch.rewards.mean()}  # type: ignore[method-assign]
+    column = torch.arange(6.0).view(3, 2)
+    critic.training_step(Block(Transitions(*[column] * 6), 0), 0)
+    assert logged["critic/td_loss_epoch"] == [2.5]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -41,7 +41,8 @@ class Imagination:
     penalty: Penalty | None = None
     penalty_coefficient: float = 1.0
     reward: Literal["sample", "mean"] = "sample"
-    termination: Termination | None = None
+    # A Termination; spelled so that a user's function needs no annotations.
+    termination: Callable[..., Any] | None = None
 
     def __post_init__(self) -> None:
         check_at_least(1, "policy.imagination", self, "horizon", "starts", "retain")

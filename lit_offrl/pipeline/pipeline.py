@@ -143,9 +143,6 @@ class Pipeline:
 
     def _check(self, wanted: set[str]) -> None:
         """Find before any training what would fail after it."""
-        check(
-            0 <= self.seed < 2**32, f"seed_everything: {self.seed} is not within 0 and 2^32; choose"
-        )
         dataset, probe = self.data.dataset, [pl.Callback()]
         self.runner.trainer(probe, max_epochs=1, logger=False)
         if wanted & {"prior", "policy"}:
