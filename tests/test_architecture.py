@@ -30,6 +30,8 @@ def imports(path: Path) -> set[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lit_offrl."):
             found.add((node.module or "").split(".")[1])
+        named = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+        found |= {name.split(".")[1] for name in named if name.startswith("lit_offrl.")}
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -462,11 +463,21 @@ def test_every_option_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
         main(["fit", "--help"])
     assert stopped.value.code == 0
     out = capsys.readouterr().out
-    assert "--policy.updates UPDATES" in out
-    assert "How many updates to train for." in out
+    described = {}
+    for option in re.findall(r"^  (-.*(?:\n {10,}.*)*)", out, re.MULTILINE):
+        name, *text = re.split(r" {2,}|\n", option, maxsplit=1)
+        described[name.split()[0]] = " ".join("".join(text).split())
+    assert described["--policy.updates"].startswith("How many updates to train for.")
+    # The Trainer's are Lightning's.
+    ours = {name: text for name, text in described.items() if not name.startswith("--trainer")}
+    assert len(ours) > 40
+    assert [name for name, text in ours.items() if not text or text.startswith("(")] == []
 
 
-@pytest.mark.parametrize("path", sorted(Path("configs").glob("*.yaml")), ids=lambda p: p.stem)
+CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
 def test_configs_resolve(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["fit", "--config", str(path), "--print_config"])
