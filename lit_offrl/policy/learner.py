@@ -130,16 +130,17 @@ class PolicyLearner(BlockModule):
             self.coefficient_optimizer.step()
             self.constraint.clamp(self.log_coefficient)
         polyak_update(self.target_critics, self.critics, self.polyak_rate)
-        return {
-            "critic_loss": q_loss.detach(),
-            "actor_loss": actor_loss.detach(),
-            "divergence": divergence.detach().mean(),
-            "coefficient": coefficient,
-            "q_mean": q_values.detach().mean(),
-            "q_max": q_values.detach().max(),
-            "entropy": -policy.log_prob(actions).detach().mean(),
-            "std": policy.normal.scale.detach().mean(),
-        }
+        with torch.no_grad():
+            return {
+                "critic_loss": q_loss.detach(),
+                "actor_loss": actor_loss.detach(),
+                "divergence": divergence.mean(),
+                "coefficient": coefficient,
+                "q_mean": q_values.mean(),
+                "q_max": q_values.max(),
+                "entropy": -policy.log_prob(actions).mean(),
+                "std": policy.normal.scale.mean(),
+            }
 
     @torch.no_grad()
     def prior_at(self, observations: Tensor) -> Distribution | None:
