@@ -53,7 +53,7 @@ def load_part(name: str, checkpoint: str, kind: type[Module], dataset: OfflineDa
     return module
 
 
-def try_checkpoint(owner: str, module: BlockModule, **given: Any) -> None:
+def try_checkpoint(owner: str, module: BlockModule) -> None:
     """See that ``module`` survives being saved and loaded.
 
     Raises:
@@ -62,7 +62,7 @@ def try_checkpoint(owner: str, module: BlockModule, **given: Any) -> None:
     buffer = io.BytesIO()
     attempt(owner, save_module, module, buffer)
     buffer.seek(0)
-    attempt(owner, load_module, buffer, type(module), **given)
+    attempt(owner, load_module, buffer, type(module))
 
 
 @torch.no_grad()

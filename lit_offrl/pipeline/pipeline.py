@@ -9,7 +9,7 @@ import lightning.pytorch as pl
 import torch
 import yaml
 
-from lit_offrl.blocks import seeded
+from lit_offrl.blocks import BlockModule, seeded
 from lit_offrl.checkpoints import write_whole
 from lit_offrl.data import BootstrapPlan, MixedPlan, OfflineDataModule, RowsPlan, TransitionStore
 from lit_offrl.dynamics import DynamicsEnsemble
@@ -29,6 +29,13 @@ from lit_offrl.priors import BehaviorCritic, BehaviorPrior, effective_sample_siz
 from lit_offrl.transitions import Transitions
 
 EVALUATIONS = "evaluations.json"
+
+KINDS: dict[str, type[BlockModule]] = {
+    "dynamics": DynamicsEnsemble,
+    "critic": BehaviorCritic,
+    "prior": BehaviorPrior,  # type: ignore[type-abstract]
+    "policy": PolicyLearner,
+}
 
 
 class Pipeline:
@@ -66,6 +73,8 @@ class Pipeline:
         self.keys = StageKeys(yaml.safe_load(config), data, seed, needs_values)
         self.evaluator: Evaluator | None = None
         self.termination: Termination | None = None
+        self.taken: dict[str, Any] = {}
+        self.sample_size: float | None = None
 
     def fit(self, until: str | None = None) -> dict[str, Any] | None:
         """Run every stage that is switched on and needed, up to ``until``.
@@ -103,88 +112,69 @@ class Pipeline:
             learner=learner,
             evaluator=self.evaluator,
             evaluations=[] if learner is None else read_evaluations(evaluations),
-            sample_size=self._weights(critic)[1] if self._fits_prior(wanted) else None,
+            sample_size=self.sample_size,
         ).write()
 
     def _wanted(self, until: str | None) -> set[str]:
         """The stages to go through, those taken from a checkpoint included."""
-        on = {
-            name
-            for name, stage in (
-                ("dynamics", self.dynamics),
-                ("critic", self.critic),
-                ("prior", self.prior),
-                ("policy", self.policy),
-            )
-            if stage.module is not None or stage.checkpoint is not None
-        }
+        stages = {name: getattr(self, name) for name in KINDS}
+        on = {name for name, stage in stages.items() if stage.module or stage.checkpoint}
         check(
             until is None or until in on,
             f"--until: {until}.module is null, so there is nothing to stop after; switch it on",
         )
-        wanted = on if until is None else {until}
-        if until == "policy":
-            wanted = on
-        imagines = "policy" in wanted and self.policy.imagination and not self.policy.checkpoint
-        if not imagines and until != "dynamics":
-            wanted = wanted - {"dynamics"}
-        wanted = wanted - {"critic"} if until != "critic" else wanted
-        if self._fits_prior(wanted) and self.prior.weighting.needs_values:
+        # Dynamics and critic serve the stages after them, and are of no use by themselves.
+        wanted = on - {"dynamics", "critic"} if until in (None, "policy") else {until}
+        if "policy" in wanted and self.policy.imagination and not self.policy.checkpoint:
+            check(
+                "dynamics" in on,
+                "policy.imagination needs dynamics, and dynamics.module is null; switch one on or the "
+                "other off",
+            )
+            wanted.add("dynamics")
+        if "prior" in wanted and not self.prior.checkpoint and self.prior.weighting.needs_values:
             check(
                 "critic" in on,
                 "critic.module is null, and prior.weighting needs a critic; name one, or use "
                 "lit_offrl.priors.UniformWeighting",
             )
-            wanted = wanted | {"critic"}
+            wanted.add("critic")
         return wanted
-
-    def _fits_prior(self, wanted: set[str]) -> bool:
-        return "prior" in wanted and self.prior.checkpoint is None
 
     def _check(self, wanted: set[str]) -> None:
         """Find before any training what would fail after it."""
-        dataset, probe = self.data.dataset, [pl.Callback()]
-        self.runner.trainer(probe, max_epochs=1, logger=False)
+        self.runner.trainer([], max_epochs=1, logger=False)
         if wanted & {"prior", "policy"}:
             self.evaluator = self._evaluator()
-        prior = None
         with torch.random.fork_rng():
-            if "dynamics" in wanted:
-                if self.dynamics.checkpoint:
-                    load_part("dynamics", self.dynamics.checkpoint, DynamicsEnsemble, dataset)
-                else:
-                    try_checkpoint("dynamics.module", self._build("dynamics"))
-                    self.data.holdout(self.runner.seed_of("dynamics"))
-            if "critic" in wanted:
-                if self.critic.checkpoint:
-                    load_part("critic", self.critic.checkpoint, BehaviorCritic, dataset)
-                else:
-                    try_checkpoint("critic.module", self._build("critic"))
-            if "prior" in wanted:
-                if self.prior.checkpoint:
-                    prior = load_part("prior", self.prior.checkpoint, BehaviorPrior, dataset)  # type: ignore[type-abstract]
-                else:
-                    prior = self._build("prior")
-                    try_checkpoint("prior.module", prior)
-                try_prior(prior, dataset)
-            if "policy" in wanted:
-                if self.policy.checkpoint:
-                    load_part("policy", self.policy.checkpoint, PolicyLearner, dataset)
-                    return
-                if self.policy.imagination is not None:
-                    check(
-                        "dynamics" in wanted,
-                        "policy.imagination needs dynamics, and dynamics.module is null; switch one on or "
-                        "the other off",
-                    )
-                    self.termination = self._termination()
-                learner = self._build("policy", prior=prior)
-                check(
-                    prior is not None or not learner.constraint.needs_prior,
-                    "policy.module: its constraint needs a prior, and prior.module is null; switch the "
-                    "prior on, or use lit_offrl.policy.EntropyTemperature",
-                )
-                try_checkpoint("policy.module", learner)
+            tried = {name: self._try(name) for name in KINDS if name in wanted - {"policy"}}
+            prior = tried.get("prior")
+            if "dynamics" in wanted and not self.dynamics.checkpoint:
+                self.data.holdout(self.runner.seed_of("dynamics"))
+            if prior is not None:
+                try_prior(prior, self.data.dataset)
+            if "policy" not in wanted:
+                return
+            learner = self._try("policy", prior=prior)
+        if self.policy.checkpoint:
+            return
+        check(
+            prior is not None or not learner.constraint.needs_prior,
+            "policy.module: its constraint needs a prior, and prior.module is null; switch the "
+            "prior on, or use lit_offrl.policy.EntropyTemperature",
+        )
+        if self.policy.imagination is not None:
+            self.termination = self._termination()
+
+    def _try(self, name: str, **given: Any) -> Any:
+        """The part that a checkpoint holds, or an untrained one that can be saved and loaded."""
+        checkpoint = getattr(self, name).checkpoint
+        if checkpoint:
+            self.taken[name] = load_part(name, checkpoint, KINDS[name], self.data.dataset)
+            return self.taken[name]
+        module = self._build(name, **given)
+        try_checkpoint(f"{name}.module", module)
+        return module
 
     def _build(self, name: str, **given: Any) -> Any:
         data, factory = self.data.dataset, getattr(self, name).module
@@ -196,7 +186,7 @@ class Pipeline:
         settings, seed = self.dynamics, self.runner.seed_of("dynamics")
         if settings.checkpoint is not None:
             # Not measured: this run's held-out rows may be those it was trained on.
-            return self._taken("dynamics", settings.checkpoint, DynamicsEnsemble)
+            return self._taken("dynamics")
         train, holdout, segments = self.data.holdout(seed)
         rows = self.data.dataset.transitions
 
@@ -242,7 +232,7 @@ class Pipeline:
         """Fit the behaviour's action values."""
         settings, seed = self.critic, self.runner.seed_of("critic")
         if settings.checkpoint is not None:
-            return self._taken("critic", settings.checkpoint, BehaviorCritic)
+            return self._taken("critic")
         loss = "critic/td_loss_epoch"
         stage = Stage(
             name="critic",
@@ -268,8 +258,11 @@ class Pipeline:
         """Weigh the rows and fit the prior to them."""
         settings, seed, dataset = self.prior, self.runner.seed_of("prior"), self.data.dataset
         if settings.checkpoint is not None:
-            return self._taken("prior", settings.checkpoint, BehaviorPrior)
-        weights, share = self._weights(critic)
+            return self._taken("prior")
+        rewards, returns = dataset.transitions.rewards, dataset.returns[dataset.episode].float()
+        values = None if critic is None else critic.values(dataset.transitions)
+        weights = settings.weighting(rewards, returns, values)
+        self.sample_size = share = float(effective_sample_size(weights))
         print(
             f"prior: the weights leave {share:.0%} of the rows (effective sample size)", flush=True
         )
@@ -304,21 +297,13 @@ class Pipeline:
         )
         return self.runner.run(stage)
 
-    def _weights(self, critic: BehaviorCritic | None) -> tuple[torch.Tensor, float]:
-        """Every row's weight ``[N]``, and the share of rows that really count."""
-        dataset = self.data.dataset
-        rewards, returns = dataset.transitions.rewards, dataset.returns[dataset.episode].float()
-        values = None if critic is None else critic.values(dataset.transitions)
-        weights = self.prior.weighting(rewards, returns, values)
-        return weights, float(effective_sample_size(weights))
-
     def fit_policy(
         self, dynamics: DynamicsEnsemble | None, prior: BehaviorPrior | None
     ) -> PolicyLearner:
         """Train the policy on real and imagined rows."""
         settings, seed, dataset = self.policy, self.runner.seed_of("policy"), self.data.dataset
         if settings.checkpoint is not None:
-            return self._taken("policy", settings.checkpoint, PolicyLearner)
+            return self._taken("policy")
         imagination, per_epoch = settings.imagination, settings.refresh_every
         key = self.keys.policy()
 
@@ -367,9 +352,9 @@ class Pipeline:
         )
         return self.runner.run(stage)
 
-    def _taken(self, name: str, checkpoint: str, kind: type[Any]) -> Any:
-        print(f"{name}: taken from {checkpoint}", flush=True)
-        return load_part(name, checkpoint, kind, self.data.dataset)
+    def _taken(self, name: str) -> Any:
+        print(f"{name}: taken from {getattr(self, name).checkpoint}", flush=True)
+        return self.taken[name]
 
     def _evaluator(self) -> Evaluator | None:
         dataset = self.data.dataset
