@@ -1,0 +1,202 @@
+"""What the user has to mend gets one line, and exit code 2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import MakeDataset, episode
+from gymnasium.spaces import Box, Discrete
+
+from lit_offrl.cli import main
+
+
+def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Run ``fit``, which must refuse, and return what it says."""
+    with pytest.raises(SystemExit) as stopped:
+        main(["fit", *arguments])
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("lit-offrl: error:")
+    return error
+
+
+PRIORS = """
+import torch
+from torch import nn
+from torch.distributions import Normal
+from lit_offrl.priors import BehaviorPrior, GaussianPrior
+
+class NoEvent(BehaviorPrior):
+    def __init__(self, obs_dim, act_dim):
+        super().__init__()
+        self.net = nn.Linear(obs_dim, act_dim)
+    def distribution(self, observations):
+        return Normal(self.net(observations), 1.0)
+
+class Fails(GaussianPrior):
+    def __init__(self, obs_dim, act_dim):
+        raise ValueError("no hands")
+
+class Unsaved(GaussianPrior):
+    def __init__(self, obs_dim, act_dim, net=nn.Linear(1, 1)):
+        super().__init__(obs_dim, act_dim)
+        self.save_hyperparameters()
+
+def ended(next_observations):
+    return next_observations
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--polcy.updates", "3"], "did you mean 'policy.updates'"),
+        (["--policy.update", "3"], "did you mean 'policy.updates'"),
+        (["--policy.updates", "many"], "policy.updates"),
+        (["--data.dataset", "pendulum/randm-v0"], "did you mean 'pendulum/random-v0'"),
+        (["--data.dataset", "bundled/halfcheetah"], "did you mean 'bundled/halfcheetah-mixed'"),
+        (["--prior.module", "lit_offrl.priors.GausianPrior"], "GaussianPrior"),
+        (["--prior.module", "lit_offrl.dynamics.DynamicsEnsemble"], "prior.module"),
+        (["--prior.module.hiden", "[8]"], "did you mean 'hidden'"),
+        (["--config", "nowhere.yaml"], "nowhere.yaml"),
+        (["--data.environment", "Cartwheel-v5"], "Cartwheel"),
+        (["--data.environment", "Hopper-v5"], "the data have 4 numbers"),
+        (["--dynamics.module.elites", "9"], "9 elites of 3 members"),
+        (["--dynamics.module", "null"], "policy.imagination needs dynamics"),
+        (["--prior.module", "null"], "needs a prior"),
+        (["--critic.module", "null"], "critic.module is null"),
+        (["--policy.updates", "25"], "not a multiple of policy.refresh_every"),
+        (["--policy.real_fraction", "5"], "policy.real_fraction"),
+        (["--policy.imagination.termination", "null"], "no rule is known"),
+        (["--dynamics.checkpoint", "nowhere.ckpt"], "nowhere.ckpt"),
+        (["--prior.checkpoint", "tiny.yaml"], "not a checkpoint"),
+        (["--data.holdout_segment", "2000"], "data.holdout"),
+        (["--data.holdout_segment", "0"], "give at least 1"),
+        (["--policy.updates", "-30"], "policy.updates: -30 is too small"),
+        (["--policy.evaluate_every", "15"], "not a multiple of policy.refresh_every"),
+        (["--policy.imagination.horizon", "0"], "policy.imagination.horizon"),
+        (["--policy.batch_size", "0"], "policy.batch_size"),
+        (["--policy.module.constraint.coefficient", "0"], "constraint.coefficient"),
+        (["--critic.max_updates", "25"], "not a multiple of critic.window"),
+        (["--prior.validation_fraction", "1"], "prior.validation_fraction"),
+        (["--prior.weighting.temperature", "0"], "prior.weighting.temperature"),
+        (["--seed_everything", "-1"], "seed_everything"),
+        (["--trainer.accelerator", "gpux"], "trainer"),
+        (["--trainer.devices", "2"], "trainer.devices"),
+        (["--prior.module", "null", "--until", "prior"], "--until: prior.module is null"),
+        (["--config", "wrong_key.yaml"], "did you mean 'policy.updates'"),
+        (["--config", "wrong_type.yaml"], "policy"),
+        (["--prior.module", "priors_of_mine.NoEvent"], "torch.distributions.Independent"),
+        (
+            ["--prior.module", "priors_of_mine.Fails"],
+            "ValueError, no hands (priors_of_mine.py, line",
+        ),
+        (["--prior.module", "priors_of_mine.Unsaved"], "argument 'net' is a Linear"),
+        (["--policy.imagination.termination", "priors_of_mine.ended"], "booleans [rows]"),
+    ],
+)
+def test_mistakes_get_one_line(
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    expected: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "priors_of_mine.py").write_text(PRIORS)
+    (tmp_path / "wrong_key.yaml").write_text("policy: {update: 3}")
+    (tmp_path / "wrong_type.yaml").write_text("policy: 3")
+    run = str(tmp_path / "run")
+    error = complaint(capsys, "--config", str(tiny), "--run_dir", run, *arguments)
+    assert not (tmp_path / "run").exists(), "found after something had been done"
+    assert expected in error
+    assert "Traceback" not in error
+
+
+nan = episode(1, 5).observations.copy()
+nan[3, 1] = np.nan
+far = episode(1, 5).actions.copy()
+far[2] = 7
+
+
+@pytest.mark.parametrize(
+    ("episodes", "spaces", "expected"),
+    [
+        ([episode(0, 5), episode(1, 5, observations=nan)], {}, "episode 1, row 3: observations"),
+        ([episode(0, 5, rewards=np.full(5, np.inf))], {}, "episode 0, row 0: rewards"),
+        ([episode(0, 5), episode(1, 5, actions=far)], {}, "episode 1, row 2: actions [7.0]"),
+        ([episode(0, 5, actions=np.zeros(5, np.int64))], {"action_space": Discrete(3)}, "Discrete"),
+        (
+            [episode(0, 5)],
+            {"action_space": Box(-np.inf, np.inf, (1,), np.float32)},
+            "has no bounds",
+        ),
+    ],
+)
+def test_bad_data_gets_one_line(
+    make_dataset: MakeDataset,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    episodes: list[object],
+    spaces: dict[str, object],
+    expected: str,
+) -> None:
+    name = make_dataset(episodes, **spaces)
+    error = complaint(capsys, "--data.dataset", name, "--run_dir", str(tmp_path / "run"))
+    assert expected in error
+    assert "robot/test-v0" in error
+
+
+def edit(root: Path, change: str) -> None:
+    import h5py
+
+    path = root / "robot" / "test-v0" / "data" / "main_data.hdf5"
+    if change == "truncated":
+        path.write_bytes(path.read_bytes()[:1000])
+        return
+    with h5py.File(path, "r+") as file:
+        first = file["episode_0"]
+        if change == "short actions":
+            kept = first["actions"][:-1]
+            del first["actions"]
+            first["actions"] = kept
+        if change == "wide observations":
+            wide = np.repeat(first["observations"][:], 2, axis=1)
+            del first["observations"]
+            first["observations"] = wide
+        if change == "no rewards":
+            del first["rewards"]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("truncated", "truncated file"),
+        ("short actions", "actions"),
+        ("wide observations", "observations"),
+        ("no rewards", "rewards"),
+    ],
+)
+def test_broken_files_get_one_line(
+    make_dataset: MakeDataset,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    change: str,
+    expected: str,
+) -> None:
+    name = make_dataset([episode(0, 5), episode(1, 5)])
+    edit(tmp_path / "minari", change)
+    error = complaint(capsys, "--data.dataset", name, "--run_dir", str(tmp_path / "run"))
+    assert error.startswith("lit-offrl: error: dataset 'robot/test-v0'")
+    assert expected in error
+
+
+def test_an_unknown_environment_of_the_data_gets_one_line(
+    make_dataset: MakeDataset, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    name = make_dataset([episode(0, 30), episode(1, 30)])
+    error = complaint(capsys, "--data.dataset", name, "--run_dir", str(tmp_path / "run"))
+    assert "no rule is known for environment 'None'" in error
