@@ -20,6 +20,7 @@ LAYERS = [
     {"dynamics", "priors", "data"},
     {"policy", "evaluation"},
     {"pipeline"},
+    {"explain"},
     {"cli"},
 ]
 FORBIDDEN = {("policy", "dynamics"), ("policy", "data")}

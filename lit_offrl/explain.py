@@ -1,0 +1,71 @@
+"""The parser's complaints in the user's words."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import re
+from collections.abc import Iterable
+
+from lit_offrl.errors import UserError
+
+
+def reason_of(error: BaseException) -> str:
+    """What a part itself said, out of the parser's account of having built it."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, UserError):
+            return str(found)
+        found = found.__cause__ or found.__context__
+    return " ".join(str(error).split())
+
+
+def explain(message: str, options: Iterable[str]) -> str:
+    """The parser's complaint as one line, with the nearest valid name where a name is wrong.
+
+    Args:
+        message: What the parser says.
+        options: All options, such as ``policy.updates``.
+    """
+    key = _found(r'Parser key "([^"]+)"', message)
+    prefix = f"{key}: " if key else ""
+    module, name = (
+        _found(r"module '([\w.]+)' has no attribute", message),
+        _found(r"has no attribute '(\w+)'", message),
+    )
+    if module and name:
+        near = difflib.get_close_matches(name, dir(importlib.import_module(module)), n=1)
+        hint = f"; did you mean '{module}.{near[0]}'?" if near else ""
+        return f"{prefix}there is no '{module}.{name}'{hint}"
+    unknown = _found(r"(?:unrecognized arguments|ambiguous option): --([\w.]+)", message)
+    if unknown:
+        near = difflib.get_close_matches(unknown, options, n=1)
+        return f"no option '{unknown}'" + (f"; did you mean '{near[0]}'?" if near else "")
+    key = _found(r"Subcommand 'fit' does not accept option '([\w.]+)'", message) or key
+    if "does not accept option" in message and key:
+        near = difflib.get_close_matches(key, options, n=1)
+        return f"no option '{key}'" + (f"; did you mean '{near[0]}'?" if near else "")
+    argument = _found(r"Option '([\w.]+)' is not accepted", message)
+    if argument:
+        names = {option.split(".")[-1] for option in options} | _arguments_of_parts()
+        near = difflib.get_close_matches(argument.split(".")[-1], names, n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        return f"{prefix}'{argument}' is not accepted here{hint}"
+    return " ".join(message.split())
+
+
+def _found(pattern: str, message: str) -> str | None:
+    match = re.search(pattern, message)
+    return match.group(1) if match else None
+
+
+def _arguments_of_parts() -> set[str]:
+    """Names of what the package's own parts take."""
+    names: set[str] = set()
+    for room in ("dynamics", "priors", "policy"):
+        module = importlib.import_module(f"lit_offrl.{room}")
+        for part in map(vars(module).get, module.__all__):
+            if isinstance(part, type):
+                names |= inspect.signature(part).parameters.keys()
+    return names
