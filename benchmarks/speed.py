@@ -17,12 +17,14 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import lightning.pytorch as pl
 import torch
 
 from benchmarks.plain import ACT, MEMBERS, OBS, PlainDynamics, PlainUpdates, plain_actor
-from lit_offrl.blocks import Block
+from lit_offrl.acceleration import Compile, accelerate
+from lit_offrl.blocks import Block, BlockModule
 from lit_offrl.dynamics import DynamicsEnsemble, Imagination, MaxStd
 from lit_offrl.dynamics.terminations import never
 from lit_offrl.policy import PolicyLearner, PriorDivergence
@@ -68,32 +70,45 @@ def alternate(
     return rates
 
 
-def learner(device: str) -> PolicyLearner:
-    prior = GaussianPrior(OBS, ACT).to(device).requires_grad_(False)
-    made = PolicyLearner(OBS, ACT, PriorDivergence(), prior).to(device)
-    made.configure_optimizers()
-    made.noise = torch.Generator(device=device)
+Made = TypeVar("Made", bound=BlockModule)
+
+
+def ready(made: Made, device: str, compile: Compile = "never") -> Made:
+    """``made`` as a stage would run it."""
+    made.to(device).configure_optimizers()
+    accelerate(made, compile, 0)
     return made
 
 
-def updates(rounds: int, count: int, device: str) -> dict[str, list[float]]:
-    made, plain, batch = learner(device), PlainUpdates(device), rows(BATCH, device=device)
+def learner(device: str, compile: Compile = "never") -> PolicyLearner:
+    prior = GaussianPrior(OBS, ACT).to(device).requires_grad_(False)
+    return ready(PolicyLearner(OBS, ACT, PriorDivergence(), prior), device, compile)
+
+
+def blocks(made: BlockModule, block: Transitions, generator: torch.Generator) -> None:
+    made.run(block, made.noise_for(block, generator))
+
+
+def updates(rounds: int, count: int, device: str, compile: Compile) -> dict[str, list[float]]:
+    made, plain = learner(device, compile), PlainUpdates(device)
+    block = rows(count, BATCH, device=device)
+    generator = torch.Generator(device)
     return alternate(
-        lambda: [made.update(batch) for _ in range(count)],
-        lambda: [plain(batch) for _ in range(count)],
+        lambda: blocks(made, block, generator),
+        lambda: [plain(block[k]) for k in range(count)],
         count,
         rounds,
         device,
     )
 
 
-def dynamics(rounds: int, count: int, device: str) -> dict[str, list[float]]:
-    made, plain = DynamicsEnsemble(OBS, ACT).to(device), PlainDynamics(device)
-    made.configure_optimizers()
-    batch = rows(MEMBERS, BATCH, device=device)
+def dynamics(rounds: int, count: int, device: str, compile: Compile) -> dict[str, list[float]]:
+    made, plain = ready(DynamicsEnsemble(OBS, ACT), device, compile), PlainDynamics(device)
+    block = rows(count, MEMBERS, BATCH, device=device)
+    generator = torch.Generator(device)
     return alternate(
-        lambda: [made.update(batch) for _ in range(count)],
-        lambda: [plain.step(batch) for _ in range(count)],
+        lambda: blocks(made, block, generator),
+        lambda: [plain.step(block[k]) for k in range(count)],
         count,
         rounds,
         device,
@@ -180,6 +195,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--scale", type=float, default=1.0, help="amount of work per round")
+    parser.add_argument("--compile", choices=["always", "never"], default="always")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -190,8 +206,8 @@ def main() -> None:
         return max(1, int(full * args.scale))
 
     found = {
-        "updates": updates(args.rounds, amount(200), args.device),
-        "dynamics": dynamics(args.rounds, amount(100), args.device),
+        "updates": updates(args.rounds, amount(200), args.device, args.compile),
+        "dynamics": dynamics(args.rounds, amount(100), args.device, args.compile),
         "rollouts": rollouts(args.rounds, amount(50_000), args.device),
     }
     share = lightning_share(args.rounds, amount(4), args.device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -11,8 +11,9 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from torch import Tensor
-from torch.optim import Adam
+from torch.optim import Optimizer
 
+from lit_offrl.adam import descend
 from lit_offrl.transitions import Transitions
 
 
@@ -50,18 +51,19 @@ class Block:
         return Block(self.rows.to(device, non_blocking), self.seed)
 
 
-def adam(parameters: Iterable[Tensor], lr: float) -> Adam:
-    """Fused Adam: one kernel over all parameters, on CPU as on GPU."""
-    return Adam(parameters, lr=lr, fused=True)
+Metrics = dict[str, Tensor]
+Update = Callable[[Transitions, Tensor], Metrics]
+Objective = Callable[[Transitions, Tensor], tuple[Tensor, Metrics]]
 
 
 class BlockModule(pl.LightningModule):
-    """A learned piece trained in blocks: write :meth:`update`, the rest is done here.
+    """A learned piece trained in blocks: write :meth:`objectives`, the rest is done here.
 
     Attributes:
         room: Prefix of every metric's name, such as ``prior`` in ``prior/nll``.
-        epoch_means: Metrics of :meth:`update` whose mean over an epoch is logged too.
+        epoch_means: Metrics of an update whose mean over an epoch is logged too.
         updates: Updates done so far; one update steps all optimizers once.
+        run: Does the updates of a block; see :mod:`lit_offrl.acceleration` for other ways.
     """
 
     room: str = "module"
@@ -72,29 +74,53 @@ class BlockModule(pl.LightningModule):
         self.save_hyperparameters(ignore=["prior"], logger=False)
         self.automatic_optimization = False
         self.updates = 0
-        self.noise = torch.Generator()
+        self.run: Callable[[Transitions, Tensor], Metrics] = self.loop
 
     @abstractmethod
-    def update(self, batch: Transitions) -> dict[str, Tensor]:
-        """Step every optimizer once on ``batch``.
+    def objectives(self) -> list[tuple[Objective, Optimizer]]:
+        """What one update descends, in order, each with the optimizer of what it trains.
+
+        An objective maps ``[batch, ...]`` rows and their noise to a scalar loss and detached scalars
+        to log. No ``.item()`` and no ``self.log`` in it: either would stop the device every update.
+        """
+
+    def noise_for(self, rows: Transitions, generator: torch.Generator) -> Tensor:
+        """Standard normal noise for ``K`` updates on ``rows [K, batch, ...]``: ``[K, ...]``."""
+        return torch.empty(len(rows), 0, device=rows.rewards.device)
+
+    @torch.no_grad()
+    def after_update(self) -> None:
+        """What follows the optimizers' steps, elementwise in the parameters; nothing by default."""
+
+    def update(self, batch: Transitions, noise: Tensor) -> Metrics:
+        """Step every optimizer once on ``[batch, ...]`` rows.
 
         Returns:
-            Detached scalars to log, averaged over the block by the caller. No ``.item()`` and no
-            ``self.log`` here: either would stop the device once per update.
+            Detached scalars to log, averaged over the block by :attr:`run`.
         """
+        metrics: Metrics = {}
+        for objective, optimizer in self.objectives():
+            loss, found = objective(batch, noise)
+            descend(loss, optimizer)
+            metrics.update(found)
+        self.after_update()
+        return metrics
+
+    def loop(self, rows: Transitions, noise: Tensor, update: Update | None = None) -> Metrics:
+        """One update per batch of ``rows [K, batch, ...]``, one after the other."""
+        update = update or self.update
+        history = [update(rows[k], noise[k]) for k in range(len(rows))]
+        return {key: torch.stack([m[key] for m in history]).mean(dim=0) for key in history[0]}
 
     def training_step(self, block: Block, batch_idx: int) -> None:
         """Do one update per batch of ``block`` and log the averages with one call."""
-        if self.noise.device != self.device:
-            self.noise = torch.Generator(device=self.device)
-        self.noise.manual_seed(block.seed)
-        history = [self.update(block.rows[k]) for k in range(len(block.rows))]
-        self.updates += len(history)
-        metrics = {key: torch.stack([m[key] for m in history]).mean() for key in history[0]}
+        generator = torch.Generator(device=self.device).manual_seed(block.seed)
+        metrics = self.run(block.rows, self.noise_for(block.rows, generator))
+        self.updates += len(block.rows)
         self.log_step(metrics)
         for key in self.epoch_means:
             name = f"{self.room}/{key}_epoch"
-            self.log(name, metrics[key], on_step=False, on_epoch=True, batch_size=len(history))
+            self.log(name, metrics[key], on_step=False, on_epoch=True, batch_size=len(block.rows))
 
     def finish(self) -> None:
         """Settle what training left open; called once, before the stage's result is saved."""

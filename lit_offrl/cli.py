@@ -124,6 +124,12 @@ def _run(args: list[str]) -> None:
                 default=None,
                 help="Stop after this stage, skipping those it does not need.",
             )
+            parser.add_argument(
+                "--compile",
+                type=Literal["auto", "always", "never"],
+                default="auto",
+                help="Compile whole updates: by default for 20 000 updates or more.",
+            )
             parser.add_class_arguments(
                 Trainer,
                 "trainer",
@@ -191,6 +197,7 @@ def _run(args: list[str]) -> None:
                 init.prior,
                 init.policy,
                 config,
+                fit.compile,
             )
 
         def _run_subcommand(self, subcommand: str) -> None:

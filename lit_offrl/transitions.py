@@ -37,6 +37,11 @@ class Transitions:
     def __len__(self) -> int:
         return self.rewards.shape[0]
 
+    def columns(self) -> list[Tensor]:
+        """The columns that are present, in order."""
+        found = (getattr(self, f.name) for f in fields(self))
+        return [column for column in found if column is not None]
+
     def map(self, function: Callable[[Tensor], Tensor]) -> Transitions:
         """Apply ``function`` to every column that is present."""
         columns: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}

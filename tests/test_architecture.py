@@ -15,7 +15,9 @@ PACKAGE = Path(lit_offrl.__file__).parent
 LAYERS = [
     {"errors"},
     {"transitions"},
-    {"blocks", "nets"},
+    {"adam", "nets"},
+    {"blocks"},
+    {"acceleration"},
     {"checkpoints"},
     {"dynamics", "priors", "data"},
     {"policy", "evaluation"},

@@ -109,7 +109,7 @@ def test_learning_recovers_a_linear_world() -> None:
     net.fit_normalizer(data)
     net.configure_optimizers()
     for _ in range(500):
-        net.update(data[torch.randint(2000, (3, 128))])
+        net.update(data[torch.randint(2000, (3, 128))], torch.empty(0))
     mean = net(observations, actions).mean
     assert (mean[..., 1:] - 0.5 * actions).square().mean().sqrt() < 0.1
     assert (mean[..., 0] - observations.sum(1)).square().mean().sqrt() < 0.2

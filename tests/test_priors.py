@@ -102,9 +102,9 @@ def test_prior_recovers_a_gaussian_and_weights_choose_the_better_mode() -> None:
         prior = GaussianPrior(1, 1, hidden=(16,), learning_rate=1e-2)
         prior.configure_optimizers()
         for _ in range(600):
-            prior.update(data)
-        base = prior.distribution(torch.zeros(1, 1)).base_dist
-        return base.mean.item(), base.stddev.item()
+            prior.update(data, torch.empty(0))
+        density = prior.distribution(torch.zeros(1, 1))
+        return density.loc.item(), density.scale.item()
 
     mean, std = fit(rows(actions))
     assert mean == pytest.approx(0.0, abs=0.1)
@@ -129,7 +129,7 @@ def test_critic_learns_the_value_of_what_was_done() -> None:
         next_actions=torch.zeros(3, 1),
     )
     for _ in range(1500):
-        critic.update(data)
+        critic.update(data, torch.empty(0))
     torch.testing.assert_close(
         critic.values(data), torch.tensor([4 / 3, 2 / 3, 5.0]), atol=0.1, rtol=0
     )
@@ -186,7 +186,7 @@ def test_the_critic_stops_on_the_mean_of_its_window() -> None:
     logged: dict[str, list[float]] = {}
     critic.log = lambda name, value, **_: logged.setdefault(name, []).append(float(value))  # type: ignore[method-assign,assignment]
     critic.log_dict = lambda metrics, **_: None  # type: ignore[method-assign,assignment]
-    critic.update = lambda batch: {"td_loss": batch.rewards.mean()}  # type: ignore[method-assign]
+    critic.update = lambda batch, noise: {"td_loss": batch.rewards.mean()}  # type: ignore[method-assign]
     column = torch.arange(6.0).view(3, 2)
     critic.training_step(Block(Transitions(*[column] * 6), 0), 0)
     assert logged["critic/td_loss_epoch"] == [2.5]

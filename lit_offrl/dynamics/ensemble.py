@@ -8,10 +8,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim import Optimizer
 
-from lit_offrl.blocks import BlockModule
+from lit_offrl.adam import Adam
+from lit_offrl.blocks import BlockModule, Metrics, Objective
 from lit_offrl.errors import UserError
-from lit_offrl.nets import EnsembleLinear, Normalizer, ensemble_mlp
+from lit_offrl.nets import EnsembleLinear, Normalizer, ensemble_mlp, one_by_one
 from lit_offrl.transitions import Transitions
 
 
@@ -119,7 +121,11 @@ class DynamicsEnsemble(BlockModule):
             actions: ``[batch, act]`` or ``[members, batch, act]``.
         """
         inputs = self.normalizer(torch.cat([observations, actions], dim=-1))
-        mean, logvar = self.net(inputs.expand(self.members, -1, -1)).chunk(2, dim=-1)
+        if inputs.dim() == 2 and not inputs.is_cuda:
+            raw = one_by_one(self.net, inputs)
+        else:
+            raw = self.net(inputs.expand(self.members, -1, -1))
+        mean, logvar = raw.chunk(2, dim=-1)
         logvar = self.max_logvar - functional.softplus(self.max_logvar - logvar)
         return mean, self.min_logvar + functional.softplus(logvar - self.min_logvar)
 
@@ -147,15 +153,15 @@ class DynamicsEnsemble(BlockModule):
         step = torch.addcmul(mean, std, noise)
         return Step(observations + step[:, 1:], step[:, 0], mean[:, 0], prediction)
 
-    def update(self, batch: Transitions) -> dict[str, Tensor]:
-        """Descend the members' summed negative log-likelihood on ``[members, batch, ...]`` rows."""
+    def objectives(self) -> list[tuple[Objective, Optimizer]]:
+        return [(self.likelihood_objective, self.optimizer)]
+
+    def likelihood_objective(self, batch: Transitions, noise: Tensor) -> tuple[Tensor, Metrics]:
+        """The members' summed negative log-likelihood of ``[members, batch, ...]`` rows."""
         mean, logvar = self.outputs(batch.observations, batch.actions)
         nll = gaussian_nll(mean, logvar, self.targets(batch)).mean(dim=(1, 2)).sum()
         bounds = 0.01 * (self.max_logvar.sum() - self.min_logvar.sum())
-        self.optimizer.zero_grad()
-        (nll + bounds).backward()
-        self.optimizer.step()
-        return {"nll": nll.detach() / self.members}
+        return nll + bounds, {"nll": nll.detach() / self.members}
 
     @staticmethod
     def targets(rows: Transitions) -> Tensor:
@@ -163,7 +169,7 @@ class DynamicsEnsemble(BlockModule):
         change = rows.next_observations - rows.observations
         return torch.cat([rows.rewards.unsqueeze(-1), change], dim=-1)
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
+    def configure_optimizers(self) -> Optimizer:
         layers = [layer for layer in self.net if isinstance(layer, EnsembleLinear)]
         groups: list[dict[str, Any]] = [
             # Adam's weight_decay adds the gradient of c/2 |W|^2, the L2 term of the papers' loss.
@@ -172,7 +178,7 @@ class DynamicsEnsemble(BlockModule):
         ]
         groups.append({"params": [layer.bias for layer in layers]})
         groups.append({"params": [self.max_logvar, self.min_logvar]})
-        self.optimizer = torch.optim.Adam(groups, lr=self.learning_rate, fused=True)
+        self.optimizer = Adam(groups, self.learning_rate)
         return self.optimizer
 
     def validation_step(self, batch: Transitions, batch_idx: int) -> None:

@@ -66,9 +66,10 @@ class Imagination:
         Returns:
             Rows ``[m, ...]`` with ``m <= n * horizon``, penalised rewards, and averages to log.
         """
-        chunk = CPU_CHUNK if starts.device.type == "cpu" else len(starts)
-        parts, penalties = [], []
-        for observations in starts.split(chunk):
+        on_gpu = starts.is_cuda
+        parts, penalties, steppings = [], [], []
+        for observations in starts.split(len(starts) if on_gpu else CPU_CHUNK):
+            going = torch.ones(len(observations), dtype=torch.bool, device=starts.device)
             for _ in range(self.horizon):
                 actions = act(observations, generator)
                 step = dynamics.sample(observations, actions, generator)
@@ -89,11 +90,17 @@ class Imagination:
                     )
                 )
                 penalties.append(penalty)
-                observations = following if not ended.any() else following[~ended]
-                if len(observations) == 0:
-                    break
-        rows = Transitions.cat(parts)
-        penalty = torch.cat(penalties)
+                steppings.append(going)
+                going = going & ~ended
+                observations = following
+                # Fewer rows are less work; a GPU would wait for their number at every step.
+                if not on_gpu and not going.all():
+                    observations, going = following[going], going[going]
+                    if len(observations) == 0:
+                        break
+        rows, penalty, stepped = Transitions.cat(parts), torch.cat(penalties), torch.cat(steppings)
+        if on_gpu:
+            rows, penalty = rows[stepped], penalty[stepped]
         return rows, {
             "reward_mean": (rows.rewards + self.penalty_coefficient * penalty).mean(),
             "penalty_mean": penalty.mean(),

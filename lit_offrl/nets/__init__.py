@@ -1,7 +1,7 @@
 """Bricks with no reinforcement learning in them."""
 
 from lit_offrl.nets.critic import Critics, critic_loss, td_target
-from lit_offrl.nets.ensemble import EnsembleLinear, ensemble_mlp
+from lit_offrl.nets.ensemble import EnsembleLinear, ensemble_mlp, one_by_one
 from lit_offrl.nets.mlp import mlp
 from lit_offrl.nets.normalizer import Normalizer
 from lit_offrl.nets.tanh_normal import TanhNormal, TanhNormalNet
@@ -16,6 +16,7 @@ __all__ = [
     "critic_loss",
     "ensemble_mlp",
     "mlp",
+    "one_by_one",
     "polyak_update",
     "target_of",
     "td_target",

@@ -52,3 +52,27 @@ def ensemble_mlp(
         layers += [EnsembleLinear(members, size_in, size_out, truncated), activation()]
     last = EnsembleLinear(members, [in_dim, *hidden][-1], out_dim, truncated)
     return nn.Sequential(*layers, last)
+
+
+def one_by_one(net: nn.Sequential, inputs: Tensor) -> Tensor:
+    """``net(inputs)`` of an :func:`ensemble_mlp`, member after member.
+
+    On a CPU the activations of one member then stay in its cache.
+
+    Args:
+        net: An ensemble whose activations keep no state.
+        inputs: The same rows for all members, ``[batch, in]``.
+
+    Returns:
+        ``[members, batch, out]``.
+    """
+    outputs = []
+    for member in range(next(net.parameters()).shape[0]):
+        hidden = inputs
+        for layer in net:
+            if isinstance(layer, EnsembleLinear):
+                hidden = torch.addmm(layer.bias[member], hidden, layer.weight[member])
+            else:
+                hidden = layer(hidden)
+        outputs.append(hidden)
+    return torch.stack(outputs)

@@ -11,6 +11,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
+from lit_offrl.acceleration import Compile, accelerate
 from lit_offrl.blocks import BlockModule, seeded
 from lit_offrl.checkpoints import save_module
 from lit_offrl.data import OfflineDataModule
@@ -77,6 +78,22 @@ class Checkpoints(pl.Callback):
                 f"{name} is {float(value)} after {updates} updates: training has diverged; lower the "
                 "stage's learning rate, or look for extreme values in the data and the settings",
             )
+
+
+class Accelerate(pl.Callback):
+    """Chooses how blocks are run, once optimizers and their restored state are in place.
+
+    Args:
+        compile: Whether to compile the update.
+        updates: Updates to come at most.
+    """
+
+    def __init__(self, compile: Compile, updates: int) -> None:
+        self.compile, self.updates = compile, updates
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, BlockModule)
+        accelerate(pl_module, self.compile, self.updates)
 
 
 class Patience(pl.Callback):

@@ -14,7 +14,7 @@ from lit_offrl.data import OfflineDataModule
 from lit_offrl.errors import UserError
 
 # Part of every key: raise it when a stage's result changes for the same configuration.
-FORMAT = 2
+FORMAT = 3
 
 
 class StageKeys:

@@ -9,6 +9,7 @@ import lightning.pytorch as pl
 import torch
 import yaml
 
+from lit_offrl.acceleration import Compile
 from lit_offrl.blocks import BlockModule, seeded
 from lit_offrl.checkpoints import write_whole
 from lit_offrl.data import BootstrapPlan, MixedPlan, OfflineDataModule, RowsPlan, TransitionStore
@@ -51,6 +52,7 @@ class Pipeline:
         prior: Settings of the prior.
         policy: Settings of the policy.
         config: The same as YAML text: saved with the run, and what the stages' keys are made from.
+        compile: Whether to compile updates.
     """
 
     def __init__(
@@ -64,9 +66,10 @@ class Pipeline:
         prior: PriorStage,
         policy: PolicyStage,
         config: str,
+        compile: Compile = "auto",
     ) -> None:
         self.run_dir, self.seed, self.data = run_dir, seed, data
-        self.runner = StageRunner(run_dir, seed, trainer, data)
+        self.runner = StageRunner(run_dir, seed, trainer, data, compile)
         self.dynamics, self.critic, self.prior, self.policy = dynamics, critic, prior, policy
         self.config = config
         needs_values = prior.weighting.needs_values
@@ -210,6 +213,7 @@ class Pipeline:
                 seed,
             ),
             max_epochs=settings.max_epochs,
+            updates_per_block=settings.updates_per_block,
             total=None,
             callbacks=[],
             shown=("dynamics/nll", "dynamics/holdout_mse"),
@@ -248,6 +252,7 @@ class Pipeline:
                 updates_per_epoch=settings.window,
             ),
             max_epochs=settings.max_updates // settings.window,
+            updates_per_block=settings.updates_per_block,
             total=settings.max_updates,
             callbacks=[Patience(loss, settings.patience, settings.min_improvement)],
             shown=("critic/td_loss", "critic/q_mean"),
@@ -290,6 +295,7 @@ class Pipeline:
             build=lambda: self._build("prior"),
             plan=plan,
             max_epochs=settings.max_epochs,
+            updates_per_block=settings.updates_per_block,
             total=None,
             callbacks=[Patience("prior/validation_nll", settings.patience)],
             shown=("prior/nll", "prior/validation_nll"),
@@ -341,6 +347,7 @@ class Pipeline:
             build=lambda: self._build("policy", prior=prior),
             plan=plan,
             max_epochs=settings.updates // per_epoch,
+            updates_per_block=settings.updates_per_block,
             total=settings.updates,
             callbacks=callbacks,
             shown=("evaluation/return_mean", "policy/q_mean", "policy/divergence"),

@@ -14,12 +14,13 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from lit_offrl.acceleration import Compile
 from lit_offrl.blocks import BlockModule, mix_seed
 from lit_offrl.checkpoints import load_module, save_module, write_json
 from lit_offrl.data import OfflineDataModule
 from lit_offrl.data.plans import Plan
 from lit_offrl.errors import Stopped, check
-from lit_offrl.pipeline.callbacks import Checkpoints
+from lit_offrl.pipeline.callbacks import Accelerate, Checkpoints
 from lit_offrl.pipeline.parts import attempt
 from lit_offrl.pipeline.progress import StageBar
 
@@ -37,6 +38,7 @@ class Stage(Generic[Module]):
         build: Makes an untrained one.
         plan: What it is trained on, given the device and the untrained module.
         max_epochs: Epochs at most.
+        updates_per_block: Updates per call of Lightning.
         total: Updates in all, or ``None`` where patience decides.
         callbacks: The stage's own.
         shown: Metrics beside the progress bar.
@@ -53,6 +55,7 @@ class Stage(Generic[Module]):
     build: Callable[[], Module]
     plan: Callable[[torch.device, Module], Plan]
     max_epochs: int
+    updates_per_block: int
     total: int | None
     callbacks: list[pl.Callback]
     shown: tuple[str, ...]
@@ -71,15 +74,22 @@ class StageRunner:
         seed: Seed of the whole run.
         placement: Arguments of every stage's ``lightning.Trainer``.
         data: Serves all stages.
+        compile: Whether to compile updates.
 
     Attributes:
         seconds: Training time of each stage, that before a kill included; 0 for those not run.
     """
 
     def __init__(
-        self, run_dir: Path, seed: int, placement: dict[str, Any], data: OfflineDataModule
+        self,
+        run_dir: Path,
+        seed: int,
+        placement: dict[str, Any],
+        data: OfflineDataModule,
+        compile: Compile,
     ) -> None:
         self.run_dir, self.seed, self.placement, self.data = run_dir, seed, placement, data
+        self.compile = compile
         self.seconds = dict.fromkeys(("dynamics", "critic", "prior", "policy"), 0.0)
 
     def run(self, stage: Stage[Module]) -> Module:
@@ -105,7 +115,9 @@ class StageRunner:
         trainer = self.trainer(
             [*stage.callbacks, bar, checkpoints], max_epochs=stage.max_epochs, logger=self.logger()
         )
-        self.data.plan = stage.plan(trainer.strategy.root_device, module)
+        self.data.plan = plan = stage.plan(trainer.strategy.root_device, module)
+        updates = stage.max_epochs * plan.blocks_per_epoch * stage.updates_per_block
+        trainer.callbacks.append(Accelerate(self.compile, updates))  # type: ignore[attr-defined]
         if resume.is_file():
             print(f"{stage.name}: continues from {resume}", flush=True)
         try:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, kl_divergence
+from torch.distributions import Distribution
 
 from lit_offrl.errors import check
 from lit_offrl.nets import TanhNormal
@@ -96,7 +96,7 @@ class PriorDivergence(Constraint):
     def divergence(self, policy: TanhNormal, actions: Tensor, prior: Distribution | None) -> Tensor:
         assert prior is not None
         if isinstance(prior, TanhNormal):
-            return kl_divergence(policy, prior)
+            return policy.divergence_from(prior)
         density: Tensor = prior.log_prob(actions.clamp(-SATURATED, SATURATED))
         return policy.log_prob(actions) - density
 

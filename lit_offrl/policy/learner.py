@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
+from torch.optim import Optimizer
 
-from lit_offrl.blocks import BlockModule, adam
+from lit_offrl.adam import Adam
+from lit_offrl.blocks import BlockModule, Metrics, Objective
 from lit_offrl.errors import UserError
 from lit_offrl.nets import (
     Critics,
@@ -84,63 +87,62 @@ class PolicyLearner(BlockModule):
     def sample(self, observations: Tensor, generator: torch.Generator) -> Tensor:
         """A random action ``[batch, act]`` at each of ``observations [batch, obs]``."""
         policy = self.actor(observations)
-        shape = policy.normal.loc.shape
-        return policy.rsample_from(
-            torch.randn(shape, generator=generator, device=observations.device)
-        )
+        shape, device = policy.loc.shape, observations.device
+        return policy.rsample_from(torch.randn(shape, generator=generator, device=device))
 
-    def update(self, batch: Transitions) -> dict[str, Tensor]:
-        """Step critics, actor and coefficient once on ``[batch, ...]`` rows."""
-        noise = torch.randn(
-            (2, *batch.actions.shape), generator=self.noise, device=batch.actions.device
-        )
-        coefficient = self.log_coefficient.detach().exp()
+    def objectives(self) -> list[tuple[Objective, Optimizer]]:
+        return [
+            (self.critic_objective, self.critic_optimizer),
+            (self.actor_objective, self.actor_optimizer),
+        ]
 
+    def noise_for(self, rows: Transitions, generator: torch.Generator) -> Tensor:
+        """One draw for the target's actions and one for the actor's, ``[K, 2, batch, act]``."""
+        steps, *shape = rows.actions.shape
+        return torch.randn((steps, 2, *shape), generator=generator, device=rows.actions.device)
+
+    def critic_objective(self, batch: Transitions, noise: Tensor) -> tuple[Tensor, Metrics]:
+        """Squared temporal differences of the critics."""
         with torch.no_grad():
             policy = self.actor(batch.next_observations)
             actions = policy.rsample_from(noise[0])
             following = self.target_critics(batch.next_observations, actions).amin(dim=0)
             if self.constraint.in_target:
                 prior = self.prior_at(batch.next_observations)
-                following -= coefficient * self.constraint.divergence(policy, actions, prior)
+                divergence = self.constraint.divergence(policy, actions, prior)
+                following = following - self.log_coefficient.exp() * divergence
             target = td_target(batch.rewards, batch.terminations, following, self.discount)
-        q_values = self.critics(batch.observations, batch.actions)
-        q_loss = critic_loss(q_values, target)
-        self.critic_optimizer.zero_grad()
-        q_loss.backward()
-        self.critic_optimizer.step()
+        values = self.critics(batch.observations, batch.actions)
+        loss = critic_loss(values, target)
+        seen = values.detach()
+        return loss, {"critic_loss": loss.detach(), "q_mean": seen.mean(), "q_max": seen.max()}
 
+    def actor_objective(self, batch: Transitions, noise: Tensor) -> tuple[Tensor, Metrics]:
+        """The actor's loss and, of parameters that it does not touch, the coefficient's."""
+        coefficient = self.log_coefficient.detach().exp()
         policy = self.actor(batch.observations)
         actions = policy.rsample_from(noise[1])
         prior = self.prior_at(batch.observations)
         divergence = self.constraint.divergence(policy, actions, prior)
         values = self.critics(batch.observations, actions)
         actor_loss = value_gradient_loss(values, divergence, coefficient)
-        self.actor_optimizer.zero_grad()
-        # Naming the inputs spares the critics' weight gradients, which nobody would use.
-        actor_loss.backward(inputs=list(self.actor.parameters()))
-        self.actor_optimizer.step()
-
-        if not self.constraint.fixed:
-            loss = self.constraint.coefficient_loss(
-                self.log_coefficient, divergence, self.target_divergence
-            )
-            self.coefficient_optimizer.zero_grad()
-            loss.backward()
-            self.coefficient_optimizer.step()
-            self.constraint.clamp(self.log_coefficient)
-        polyak_update(self.target_critics, self.critics, self.polyak_rate)
+        dual = self.constraint.coefficient_loss(
+            self.log_coefficient, divergence, self.target_divergence
+        )
         with torch.no_grad():
-            return {
-                "critic_loss": q_loss.detach(),
+            metrics = {
                 "actor_loss": actor_loss.detach(),
                 "divergence": divergence.mean(),
                 "coefficient": coefficient,
-                "q_mean": q_values.mean(),
-                "q_max": q_values.max(),
                 "entropy": -policy.log_prob(actions).mean(),
-                "std": policy.normal.scale.mean(),
+                "std": policy.scale.mean(),
             }
+        return actor_loss if self.constraint.fixed else actor_loss + dual, metrics
+
+    @torch.no_grad()
+    def after_update(self) -> None:
+        self.constraint.clamp(self.log_coefficient)
+        polyak_update(self.target_critics, self.critics, self.polyak_rate)
 
     @torch.no_grad()
     def prior_at(self, observations: Tensor) -> Distribution | None:
@@ -150,11 +152,15 @@ class PolicyLearner(BlockModule):
         assert self.prior is not None
         return self.prior.distribution(observations)
 
-    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        self.critic_optimizer = adam(self.critics.parameters(), self.critic_learning_rate)
-        self.actor_optimizer = adam(self.actor.parameters(), self.actor_learning_rate)
-        self.coefficient_optimizer = adam([self.log_coefficient], self.coefficient_learning_rate)
-        return [self.critic_optimizer, self.actor_optimizer, self.coefficient_optimizer]
+    def configure_optimizers(self) -> list[Optimizer]:
+        self.critic_optimizer = Adam(self.critics.parameters(), self.critic_learning_rate)
+        groups: list[dict[str, Any]] = [
+            {"params": list(self.actor.parameters()), "lr": self.actor_learning_rate}
+        ]
+        if not self.constraint.fixed:
+            groups.append({"params": [self.log_coefficient], "lr": self.coefficient_learning_rate})
+        self.actor_optimizer = Adam(groups)
+        return [self.critic_optimizer, self.actor_optimizer]
 
     def on_fit_start(self) -> None:
         if self.constraint.needs_prior:

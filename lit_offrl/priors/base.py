@@ -8,8 +8,10 @@ from contextlib import suppress
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, TransformedDistribution
+from torch.optim import Optimizer
 
-from lit_offrl.blocks import BlockModule, adam
+from lit_offrl.adam import Adam
+from lit_offrl.blocks import BlockModule, Metrics, Objective
 from lit_offrl.nets.tanh_normal import ACTION_BOUND
 from lit_offrl.transitions import Transitions
 
@@ -63,18 +65,18 @@ class BehaviorPrior(BlockModule):
             return -log_prob.mean()
         return -(batch.weights * log_prob).sum() / batch.weights.sum()
 
-    def update(self, batch: Transitions) -> dict[str, Tensor]:
-        """Descend the weighted negative log-likelihood on ``[batch, ...]`` rows."""
+    def objectives(self) -> list[tuple[Objective, Optimizer]]:
+        return [(self.likelihood_objective, self.optimizer)]
+
+    def likelihood_objective(self, batch: Transitions, noise: Tensor) -> tuple[Tensor, Metrics]:
+        """The weighted negative log-likelihood of ``[batch, ...]`` rows."""
         loss = self.loss(batch)
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-        return {"nll": loss.detach()}
+        return loss, {"nll": loss.detach()}
 
     def validation_step(self, batch: Transitions, batch_idx: int) -> None:
         """Measure the weighted negative log-likelihood of the withheld rows."""
         self.log_epoch({"validation_nll": self.loss(batch)})
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        self.optimizer = adam(self.parameters(), self.learning_rate)
+    def configure_optimizers(self) -> Optimizer:
+        self.optimizer = Adam(self.parameters(), self.learning_rate)
         return self.optimizer

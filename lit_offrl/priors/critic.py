@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
-from lit_offrl.blocks import BlockModule, adam
+from lit_offrl.adam import Adam
+from lit_offrl.blocks import BlockModule, Metrics, Objective
 from lit_offrl.nets import Critics, critic_loss, polyak_update, target_of, td_target
 from lit_offrl.transitions import Transitions
 
@@ -47,20 +49,23 @@ class BehaviorCritic(BlockModule):
         chunks = zip(rows.observations.split(10_000), rows.actions.split(10_000), strict=True)
         return torch.cat([self.critics(obs, act).amin(dim=0) for obs, act in chunks])
 
-    def update(self, batch: Transitions) -> dict[str, Tensor]:
-        """One temporal-difference step on ``[batch, ...]`` rows that hold ``next_actions``."""
+    def objectives(self) -> list[tuple[Objective, Optimizer]]:
+        return [(self.sarsa_objective, self.optimizer)]
+
+    def sarsa_objective(self, batch: Transitions, noise: Tensor) -> tuple[Tensor, Metrics]:
+        """Squared temporal differences on ``[batch, ...]`` rows that hold ``next_actions``."""
         assert batch.next_actions is not None
         with torch.no_grad():
             following = self.target_critics(batch.next_observations, batch.next_actions).amin(dim=0)
             target = td_target(batch.rewards, batch.terminations, following, self.discount)
         values = self.critics(batch.observations, batch.actions)
         loss = critic_loss(values, target)
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-        polyak_update(self.target_critics, self.critics, self.polyak_rate)
-        return {"td_loss": loss.detach(), "q_mean": values.detach().mean()}
+        return loss, {"td_loss": loss.detach(), "q_mean": values.detach().mean()}
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        self.optimizer = adam(self.critics.parameters(), self.learning_rate)
+    @torch.no_grad()
+    def after_update(self) -> None:
+        polyak_update(self.target_critics, self.critics, self.polyak_rate)
+
+    def configure_optimizers(self) -> Optimizer:
+        self.optimizer = Adam(self.critics.parameters(), self.learning_rate)
         return self.optimizer

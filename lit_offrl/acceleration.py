@@ -1,0 +1,138 @@
+"""Faster ways to run a block: the whole update compiled, or captured and replayed on a GPU."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from lit_offrl.blocks import BlockModule, Metrics
+from lit_offrl.transitions import Transitions
+
+Compile = Literal["auto", "always", "never"]
+Update = Callable[[Transitions, Tensor], Metrics]
+
+# Compiling takes up to half a minute, which shorter training does not earn back.
+WORTH_COMPILING = 20_000
+
+
+def accelerate(module: BlockModule, compile: Compile, updates: int) -> None:
+    """Let ``module`` run its blocks the fastest way there is, once its optimizers are made.
+
+    On a CPU the whole update, optimizers included, is compiled. On a GPU it is compiled likewise,
+    then captured as one graph and replayed for each batch.
+
+    Args:
+        module: On its device.
+        compile: Whether to compile; ``auto`` where there is a compiler and at least
+            :data:`WORTH_COMPILING` updates to come.
+        updates: Updates to come at most.
+    """
+    on_gpu = module.device.type == "cuda"
+    update: Update = module.update
+    worth = updates >= WORTH_COMPILING and (on_gpu or has_compiler())
+    if compile == "always" or (compile == "auto" and worth):
+        update = Compiled(update)
+    module.run = Replay(update) if on_gpu else lambda rows, noise: module.loop(rows, noise, update)
+
+
+def has_compiler() -> bool:
+    """Whether PyTorch finds the C++ compiler it needs on a CPU."""
+    return any(shutil.which(name) for name in ("g++", "clang++"))
+
+
+class Compiled:
+    """An update as one compiled graph; as it is where that cannot be made.
+
+    Args:
+        update: Does one update.
+    """
+
+    def __init__(self, update: Update) -> None:
+        # Gradients are taken inside of what is compiled.
+        torch._dynamo.config.trace_autograd_ops = True
+        # What earlier stages compiled is of no use any more, and counts against a limit.
+        torch.compiler.reset()
+        self.eager = update
+        self.update: Update = torch.compile(update, fullgraph=True, dynamic=False)
+        self.proven = False
+
+    def __call__(self, batch: Transitions, noise: Tensor) -> Metrics:
+        """Do one update."""
+        if self.proven:
+            return self.update(batch, noise)
+        try:
+            found = self.update(batch, noise)
+        except Exception as error:
+            # Tracing fails before anything is changed, so the update can be done again.
+            reason = str(error).strip().splitlines()[0]
+            print(f"not compiled, trains as it is: {reason}", flush=True)
+            self.update = self.eager
+            found = self.update(batch, noise)
+        self.proven = True
+        return found
+
+
+class Replay:
+    """Blocks through one captured CUDA graph: the CPU launches once per update, and reads nothing.
+
+    The batch is picked inside of the graph, so nothing is copied between two replays. The first
+    block runs without it, as capturing asks for; on a CPU all of them do.
+
+    Args:
+        update: Does one update.
+    """
+
+    def __init__(self, update: Update) -> None:
+        self.update = update
+        self.replay: Callable[[], None] | None = None
+        self.totals: Metrics = {}
+
+    def __call__(self, rows: Transitions, noise: Tensor) -> Metrics:
+        """Do one update per batch of ``rows [K, batch, ...]``."""
+        count = len(rows)
+        if self.replay is None:
+            self.rows, self.noise = rows.map(torch.clone), noise.clone()
+            self.number = torch.zeros(1, dtype=torch.int64, device=noise.device)
+            if noise.is_cuda:
+                with torch.cuda.stream(stream := torch.cuda.Stream()):
+                    stream.wait_stream(torch.cuda.current_stream())
+                    self._times(count, self._once)
+                torch.cuda.current_stream().wait_stream(stream)
+                metrics = {key: total / count for key, total in self.totals.items()}
+                self.replay = self._captured()
+                return metrics
+            self.replay = self._once
+        else:
+            for static, new in zip(self.rows.columns(), rows.columns(), strict=True):
+                static[:count].copy_(new)
+            self.noise[:count].copy_(noise)
+        self._times(count, self.replay)
+        return {key: total / count for key, total in self.totals.items()}
+
+    def _times(self, count: int, replay: Callable[[], None]) -> None:
+        self.number.zero_()
+        for total in self.totals.values():
+            total.zero_()
+        for _ in range(count):
+            replay()
+
+    def _once(self) -> None:
+        batch = self.rows.map(lambda column: column.index_select(0, self.number).squeeze(0))
+        found = self.update(batch, self.noise.index_select(0, self.number).squeeze(0))
+        for key, value in found.items():
+            if key in self.totals:
+                self.totals[key] += value
+            else:
+                self.totals[key] = value.clone()
+        self.number += 1
+
+    def _captured(self) -> Callable[[], None]:
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self._once()
+        replay: Callable[[], None] = graph.replay
+        return replay

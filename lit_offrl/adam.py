@@ -1,0 +1,89 @@
+"""Adam as a function of a loss, so that a whole update can be compiled or captured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributed import ReduceOp, all_reduce, get_world_size, is_available, is_initialized
+from torch.optim import Optimizer
+from torch.optim.adam import adam
+
+ParameterGroups = Iterable[Tensor] | Iterable[dict[str, Any]]
+
+
+class Adam(torch.optim.Adam):
+    """Fused Adam whose state exists from the start: a captured graph cannot make it.
+
+    Args:
+        parameters: Tensors, or groups of them with ``lr`` and ``weight_decay`` of their own.
+        lr: Learning rate of groups that name none.
+    """
+
+    def __init__(self, parameters: ParameterGroups, lr: float = 1e-3) -> None:
+        super().__init__(parameters, lr=lr, fused=True)
+        for parameter in self.parameters():
+            self.state[parameter] = {
+                "step": torch.zeros((), device=parameter.device),
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter),
+            }
+
+    def parameters(self) -> list[Tensor]:
+        """All parameters, group after group."""
+        return [parameter for group in self.param_groups for parameter in group["params"]]
+
+    @torch.no_grad()
+    def apply(self, gradients: list[Tensor]) -> None:
+        """Step once on ``gradients``, in the order of :meth:`parameters`."""
+        compiling = torch.compiler.is_compiling()
+        remaining = iter(gradients)
+        for group in self.param_groups:
+            parameters = group["params"]
+            states = [self.state[parameter] for parameter in parameters]
+            on_gpu = parameters[0].is_cuda
+            adam(
+                parameters,
+                [next(remaining) for _ in parameters],
+                [state["exp_avg"] for state in states],
+                [state["exp_avg_sq"] for state in states],
+                [],
+                [state["step"] for state in states],
+                # The fused kernel cannot be traced; a compiler fuses the plain operations itself.
+                fused=not compiling,
+                foreach=compiling and on_gpu,
+                capturable=compiling and on_gpu,
+                amsgrad=False,
+                beta1=group["betas"][0],
+                beta2=group["betas"][1],
+                lr=group["lr"],
+                weight_decay=group["weight_decay"],
+                eps=group["eps"],
+                maximize=False,
+            )
+
+
+def descend(loss: Tensor, optimizer: Optimizer) -> None:
+    """Step ``optimizer`` once down ``loss``, with gradients averaged over all processes."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    # Only these: an actor's loss has gradients in the critics too, which nobody would use.
+    found = torch.autograd.grad(loss, parameters, materialize_grads=True)
+    gradients = average_over_processes(list(found))
+    if isinstance(optimizer, Adam):
+        optimizer.apply(gradients)
+        return
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
+    optimizer.step()
+
+
+def average_over_processes(tensors: list[Tensor]) -> list[Tensor]:
+    """The mean of each tensor over all processes, by one all-reduce of them joined."""
+    if not (is_available() and is_initialized()) or get_world_size() == 1:
+        return tensors
+    flat = torch.cat([tensor.flatten() for tensor in tensors])
+    all_reduce(flat, ReduceOp.SUM)
+    parts = (flat / get_world_size()).split([tensor.numel() for tensor in tensors])
+    return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]

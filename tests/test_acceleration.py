@@ -1,0 +1,172 @@
+"""Compiled and replayed updates are the plain ones, and what cannot be compiled trains all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Independent, Laplace
+
+from lit_offrl.acceleration import Compiled, Replay, accelerate, has_compiler
+from lit_offrl.adam import Adam, descend
+from lit_offrl.blocks import BlockModule
+from lit_offrl.dynamics import DynamicsEnsemble
+from lit_offrl.policy import EntropyTemperature, PolicyLearner, PriorDivergence
+from lit_offrl.priors import BehaviorCritic, BehaviorPrior, GaussianPrior
+from lit_offrl.transitions import Transitions
+
+needs_compiler = pytest.mark.skipif(not has_compiler(), reason="no C++ compiler")
+
+
+class LaplacePrior(BehaviorPrior):
+    """A user's prior that is no tanh-Gaussian."""
+
+    def __init__(self, obs_dim: int, act_dim: int) -> None:
+        super().__init__()
+        self.net = torch.nn.Linear(obs_dim, act_dim)
+
+    def distribution(self, observations: Tensor) -> Distribution:
+        mean = self.net(observations).tanh()
+        return Independent(Laplace(mean, torch.ones_like(mean)), 1)
+
+
+def rows(*shape: int) -> Transitions:
+    return Transitions(
+        observations=torch.randn(*shape, 3),
+        actions=torch.rand(*shape, 2) * 2 - 1,
+        rewards=torch.randn(shape),
+        next_observations=torch.randn(*shape, 3),
+        terminations=torch.rand(shape) < 0.1,
+        truncations=torch.zeros(shape, dtype=torch.bool),
+        next_actions=torch.rand(*shape, 2) * 2 - 1,
+        weights=torch.rand(shape),
+    )
+
+
+def frozen(prior: BehaviorPrior) -> BehaviorPrior:
+    return prior.requires_grad_(False)
+
+
+MODULES: dict[str, tuple[Callable[[], BlockModule], tuple[int, ...]]] = {
+    "mabe": (
+        lambda: PolicyLearner(
+            3, 2, PriorDivergence(), frozen(GaussianPrior(3, 2, (8,))), (8,), (8,)
+        ),
+        (6, 16),
+    ),
+    "sampled": (
+        lambda: PolicyLearner(3, 2, PriorDivergence(), frozen(LaplacePrior(3, 2)), (8,), (8,)),
+        (6, 16),
+    ),
+    "mopo": (lambda: PolicyLearner(3, 2, EntropyTemperature(), None, (8,), (8,)), (6, 16)),
+    "critic": (lambda: BehaviorCritic(3, 2, (8,)), (6, 16)),
+    "prior": (lambda: GaussianPrior(3, 2, (8,)), (6, 16)),
+    "dynamics": (lambda: DynamicsEnsemble(3, 2, 3, 2, (8,), (1e-3, 1e-3)), (6, 3, 16)),
+}
+
+
+def trained(name: str, run: Callable[[BlockModule], None]) -> tuple[BlockModule, list[Tensor]]:
+    """The module after three blocks, the last of them shorter, and the means of its metrics."""
+    torch.manual_seed(0)
+    build, shape = MODULES[name]
+    module = build()
+    module.configure_optimizers()
+    run(module)
+    means = []
+    for count in (6, 6, 4):
+        block = rows(*shape)[:count]
+        metrics = module.run(block, module.noise_for(block, torch.Generator().manual_seed(count)))
+        means += list(metrics.values())
+    return module, means
+
+
+@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("way", ["replay", pytest.param("compile", marks=needs_compiler)])
+def test_every_way_does_the_same_updates(
+    name: str, way: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(module: BlockModule) -> None:
+        if way == "replay":
+            module.run = Replay(module.update)
+        else:
+            accelerate(module, "always", 0)
+
+    plain, plain_means = trained(name, lambda module: None)
+    fast, fast_means = trained(name, run)
+    assert "not compiled" not in capsys.readouterr().out
+    for ours, theirs in zip(fast.state_dict().values(), plain.state_dict().values(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+    for ours, theirs in zip(fast_means, plain_means, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_what_cannot_be_compiled_trains_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    calls = []
+
+    def update(batch: Transitions, noise: Tensor) -> dict[str, Tensor]:
+        calls.append(float(batch.rewards.sum()))
+        torch._dynamo.graph_break()
+        return {"loss": batch.rewards.mean()}
+
+    compiled, batch = Compiled(update), rows(4)
+    for _ in range(2):
+        torch.testing.assert_close(compiled(batch, torch.empty(0))["loss"], batch.rewards.mean())
+    assert len(calls) == 2
+    assert capsys.readouterr().out.count("not compiled, trains as it is") == 1
+
+
+@pytest.mark.parametrize(
+    ("compile", "updates", "compiled"),
+    [("auto", 19_999, False), ("auto", 20_000, True), ("never", 10**6, False), ("always", 1, True)],
+)
+def test_compiles_where_it_is_worth_it(
+    compile: str, updates: int, compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    monkeypatch.setattr("lit_offrl.acceleration.Compiled", lambda update: made.append(1) or update)
+    monkeypatch.setattr("lit_offrl.acceleration.has_compiler", lambda: True)
+    accelerate(GaussianPrior(3, 2, (8,)), compile, updates)
+    assert bool(made) is compiled
+
+
+def test_adam_is_torchs_adam() -> None:
+    torch.manual_seed(0)
+    ours = [torch.randn(3, 2, requires_grad=True), torch.randn((), requires_grad=True)]
+    theirs = [p.detach().clone().requires_grad_() for p in ours]
+    groups = [{"params": [p], "lr": 0.01 * i, "weight_decay": 0.1} for i, p in enumerate(ours, 1)]
+    mine = Adam(groups)
+    groups = [{"params": [p], "lr": 0.01 * i, "weight_decay": 0.1} for i, p in enumerate(theirs, 1)]
+    reference = torch.optim.Adam(groups)
+    for _ in range(5):
+        descend(ours[0].square().sum() * ours[1].sin(), mine)
+        reference.zero_grad()
+        (theirs[0].square().sum() * theirs[1].sin()).backward()
+        reference.step()
+    for p, q in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(p, q)
+    mine.load_state_dict(reference.state_dict())
+
+
+def test_descend_steps_any_optimizer_and_touches_nothing_else() -> None:
+    stepped, other = torch.ones(2, requires_grad=True), torch.ones(2, requires_grad=True)
+    descend((stepped * other).sum(), torch.optim.SGD([stepped], lr=0.5))
+    torch.testing.assert_close(stepped.detach(), torch.full((2,), 0.5))
+    assert other.grad is None
+
+
+@needs_compiler
+def test_a_compiled_run_can_be_killed_and_resumed(tiny: Path, tmp_path: Path) -> None:
+    from lit_offrl.cli import main
+
+    def fit(folder: str) -> dict[str, Tensor]:
+        run_dir = tmp_path / folder
+        main(["fit", "--config", str(tiny), "--compile", "always", "--run_dir", str(run_dir)])
+        (checkpoint,) = run_dir.glob("policy-*/last.ckpt")
+        return torch.load(checkpoint, weights_only=True)["state_dict"]
+
+    whole, again = fit("whole"), fit("again")
+    for key, value in whole.items():
+        assert torch.equal(value, again[key])
