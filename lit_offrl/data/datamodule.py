@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as pl
@@ -16,7 +13,7 @@ from torch import Tensor
 
 from lit_offrl.blocks import Block, seeded
 from lit_offrl.data.dataset import OfflineDataset
-from lit_offrl.data.mapped import read_mapped
+from lit_offrl.data.mapped import free_memory, read_mapped
 from lit_offrl.data.minari_reader import MinariLog, read_minari
 from lit_offrl.data.plans import Plan, move
 from lit_offrl.data.store import TransitionStore
@@ -204,15 +201,3 @@ class OfflineDataModule(pl.LightningDataModule):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if self.imagined is not None:
             self.imagined.load_state_dict(state_dict["imagined"])
-
-
-def free_memory() -> int:
-    """Bytes of main memory that this process may still take, as far as the system says."""
-    found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    with suppress(OSError):
-        described = Path("/proc/meminfo").read_text().split("MemAvailable:")[1]
-        found.append(1024 * int(described.split()[0]))
-    # A container's limit, which the machine's figures know nothing of.
-    with suppress(OSError, ValueError):
-        found.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return min(found)

@@ -10,11 +10,12 @@ from __future__ import annotations
 import fcntl
 import json
 import math
+import mmap
 import os
 import shutil
 import warnings
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import fields
 from hashlib import blake2b
 from pathlib import Path
@@ -85,14 +86,14 @@ def write_rows(episodes: Iterable[Transitions], folder: Path, about: dict[str, A
             count += len(rows)
             for name, file in files.items():
                 values = getattr(rows, name).contiguous().numpy()
-                columns[name] = (values.dtype.str, [count, *values.shape[1:]])
+                columns[name] = (values.dtype.name, [count, *values.shape[1:]])
                 file.write(values.data)
         for file in files.values():
             file.flush()
             os.fsync(file.fileno())
     first_rows = np.asarray(starts, np.int64)
     first_rows.tofile(part / "episode_starts")
-    columns["episode_starts"] = (first_rows.dtype.str, [len(starts)])
+    columns["episode_starts"] = (first_rows.dtype.name, [len(starts)])
     (part / ABOUT).write_text(json.dumps({**about, "columns": columns}, indent=2))
     os.rename(part, folder)
 
@@ -103,16 +104,23 @@ def map_rows(folder: Path) -> tuple[Transitions, Tensor]:
     The columns are read-only: the system ends a process that writes to them.
     """
     columns = json.loads((folder / ABOUT).read_text())["columns"]
-    mapped = {name: _map(folder / name, dtype, shape) for name, (dtype, shape) in columns.items()}
+    fits = sum((folder / name).stat().st_size for name in columns) < free_memory()
+    mapped = {
+        name: _map(folder / name, getattr(torch, dtype), fits).view(shape)
+        for name, (dtype, shape) in columns.items()
+    }
     starts = mapped.pop("episode_starts").clone()
     return Transitions(**mapped), starts
 
 
-def _map(path: Path, dtype: str, shape: list[int]) -> Tensor:
-    values = np.memmap(path, dtype, "r", shape=tuple(shape))
+def _map(path: Path, dtype: torch.dtype, fits: bool) -> Tensor:
+    with path.open("rb") as file:
+        mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    # Reading ahead fills memory soon where all rows fit, and else costs dozens of pages for each row.
+    mapping.madvise(mmap.MADV_NORMAL if fits else mmap.MADV_RANDOM)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*not writable.*")
-        return torch.from_numpy(values)
+        return torch.frombuffer(mapping, dtype=dtype)
 
 
 def _holds(folder: Path, stamp: str) -> bool:
@@ -132,3 +140,16 @@ def _stamp(folder: Path) -> str:
     found = [(path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file()]
     files = [(str(path.relative_to(folder)), s.st_size, s.st_mtime_ns) for path, s in found]
     return blake2b(json.dumps([FORMAT, files]).encode(), digest_size=16).hexdigest()
+
+
+def free_memory() -> int:
+    """Bytes of main memory that this process may still take, as far as the system says."""
+    found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    with suppress(OSError):
+        described = Path("/proc/meminfo").read_text().split("MemAvailable:")[1]
+        found.append(1024 * int(described.split()[0]))
+    # A container's limit, which the machine's figures know nothing of.
+    for limit in ("memory.max", "memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):
+            found.append(int((Path("/sys/fs/cgroup") / limit).read_text()))
+    return min(found)

@@ -86,9 +86,11 @@ class BootstrapPlan:
         dtype = torch.int32 if len(self.rows) < 2**31 else torch.int64
         order = torch.empty(self.members, used, dtype=dtype, device=device)
         for member in range(self.members):
-            bag = torch.randint(available, (available,), generator=bags, device=device).to(dtype)
+            picks = torch.randint(available, (available,), generator=bags, device=device)
+            bag = self.train[picks].to(dtype)
+            del picks
             turns = torch.rand(available, generator=shuffle, device=device).argsort()
-            order[member] = self.train[bag[turns[:used]].long()]
+            torch.gather(bag, 0, turns[:used], out=order[member])
         return order
 
 
