@@ -76,26 +76,13 @@ def write_rows(episodes: Iterable[Transitions], folder: Path, about: dict[str, A
     part = folder.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    columns: dict[str, tuple[str, list[int]]] = {}
-    starts, count = [], 0
-    with ExitStack() as stack:
-        names = [f.name for f in fields(Transitions) if f.name not in ("next_actions", "weights")]
-        files = {name: stack.enter_context((part / name).open("wb")) for name in names}
-        for rows in episodes:
-            starts.append(count)
-            count += len(rows)
-            for name, file in files.items():
-                values = getattr(rows, name).contiguous().numpy()
-                columns[name] = (values.dtype.name, [count, *values.shape[1:]])
-                file.write(values.data)
-        for file in files.values():
-            file.flush()
-            os.fsync(file.fileno())
-    first_rows = np.asarray(starts, np.int64)
-    first_rows.tofile(part / "episode_starts")
-    columns["episode_starts"] = (first_rows.dtype.name, [len(starts)])
-    (part / ABOUT).write_text(json.dumps({**about, "columns": columns}, indent=2))
-    os.rename(part, folder)
+    try:
+        columns = _write_columns(episodes, part)
+        (part / ABOUT).write_text(json.dumps({**about, "columns": columns}, indent=2))
+        os.rename(part, folder)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
 
 
 def map_rows(folder: Path) -> tuple[Transitions, Tensor]:
@@ -113,6 +100,31 @@ def map_rows(folder: Path) -> tuple[Transitions, Tensor]:
     return Transitions(**mapped), starts
 
 
+def _write_columns(
+    episodes: Iterable[Transitions], folder: Path
+) -> dict[str, tuple[str, list[int]]]:
+    """Write one file per column, and return the type and shape of each."""
+    columns: dict[str, tuple[str, list[int]]] = {}
+    starts, count = [], 0
+    with ExitStack() as stack:
+        names = [f.name for f in fields(Transitions) if f.name not in ("next_actions", "weights")]
+        files = {name: stack.enter_context((folder / name).open("wb")) for name in names}
+        for rows in episodes:
+            starts.append(count)
+            count += len(rows)
+            for name, file in files.items():
+                values = getattr(rows, name).contiguous().numpy()
+                columns[name] = (values.dtype.name, [count, *values.shape[1:]])
+                file.write(values.data)
+        for file in files.values():
+            file.flush()
+            os.fsync(file.fileno())
+    first_rows = np.asarray(starts, np.int64)
+    first_rows.tofile(folder / "episode_starts")
+    columns["episode_starts"] = (first_rows.dtype.name, [len(starts)])
+    return columns
+
+
 def _map(path: Path, dtype: torch.dtype, fits: bool) -> Tensor:
     with path.open("rb") as file:
         mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -128,7 +140,7 @@ def _holds(folder: Path, stamp: str) -> bool:
     try:
         about = json.loads((folder / ABOUT).read_text())
         sizes = {name: (folder / name).stat().st_size for name in about["columns"]}
-    except (OSError, ValueError):
+    except (OSError, ValueError, KeyError):
         return False
     columns = about["columns"].items()
     whole = all(sizes[n] == np.dtype(d).itemsize * math.prod(s) for n, (d, s) in columns)
