@@ -51,7 +51,7 @@ def test_rows_are_the_episodes(make_dataset: MakeDataset) -> None:
     episodes[0] = episode(0, 4, terminations=last, truncations=np.zeros(4, bool))
     data = read_minari(make_dataset(episodes))
     assert data.episode_starts.tolist() == [0, 4, 5]
-    assert data.episode.tolist() == [0] * 4 + [1] + [2] * 7
+    assert data.episode_of(torch.arange(12)).tolist() == [0] * 4 + [1] + [2] * 7
     assert data.transitions.terminations.nonzero().squeeze(1).tolist() == [3]
     assert data.transitions.truncations.nonzero().squeeze(1).tolist() == [4, 11]
     for start, one in zip(data.episode_starts.tolist(), episodes, strict=True):
@@ -61,10 +61,15 @@ def test_rows_are_the_episodes(make_dataset: MakeDataset) -> None:
         np.testing.assert_array_equal(part.next_observations, one.observations[1:])
         np.testing.assert_allclose(part.actions, one.actions, atol=1e-6)
     # SARSA keeps a terminated last row, which needs no next action, and drops a cut one.
-    keep, with_next = data.with_next_actions
+    keep = data.with_next_actions
     assert keep.tolist() == [0, 1, 2, 3, 5, 6, 7, 8, 9, 10]
-    assert with_next.next_actions is not None
-    torch.testing.assert_close(with_next.next_actions[0], data.transitions.actions[1])
+    (block,) = RowsPlan(data.transitions, keep, None, 64, 1, 0, next_actions=True).blocks(0)
+    assert block.rows.next_actions is not None
+    for number in keep.tolist():
+        drawn = block.rows.rewards == data.transitions.rewards[number]
+        following = data.transitions.actions[min(number + 1, 11)]
+        assert drawn.any()
+        assert (block.rows.next_actions[drawn] == following).all()
 
 
 def test_a_folder_is_a_dataset_too(make_dataset: MakeDataset, tmp_path: Path) -> None:
@@ -79,7 +84,7 @@ def test_holdout_is_whole_segments_apart_from_training(make_dataset: MakeDataset
     assert segments.shape == (10, 10)
     assert sorted([*train.tolist(), *holdout.tolist()]) == list(range(1000))
     assert (segments.diff(dim=1) == 1).all()
-    assert (data.dataset.episode[segments].diff(dim=1) == 0).all()
+    assert (data.dataset.episode_of(segments).diff(dim=1) == 0).all()
     other = data.holdout(seed=1)[1]
     assert set(other.tolist()) != set(holdout.tolist())
 
@@ -120,7 +125,7 @@ def test_blocks_depend_on_epoch_and_seed_alone() -> None:
     data = rows([float(i) for i in range(1000)])
 
     def drawn(seed: int, epoch: int) -> list[float]:
-        plan = RowsPlan(data, None, 8, 5, seed)
+        plan = RowsPlan(data, torch.arange(1000), None, 8, 5, seed)
         return [r for block in plan.blocks(epoch) for r in block.rows.rewards.flatten().tolist()]
 
     assert drawn(0, 3) == drawn(0, 3)
@@ -134,15 +139,18 @@ def test_every_member_passes_over_its_own_bag() -> None:
     plan = BootstrapPlan(data, train, holdout, 3, 16, 2, seed=0)
     assert plan.validation is not None
     assert plan.validation.rewards.tolist() == [float(i) for i in range(48, 64)]
-    seen = torch.cat([block.rows.rewards for block in plan.blocks(0)]).transpose(0, 1).flatten(1)
-    for member in range(3):
-        bag = sorted(plan.bags[member].float().tolist())
-        assert sorted(seen[member].tolist()) == bag
-        assert max(bag) < 48
-        assert len(set(bag)) < 48
-    assert plan.bags[0].tolist() != plan.bags[1].tolist()
-    again = torch.cat([block.rows.rewards for block in plan.blocks(1)]).transpose(0, 1).flatten(1)
-    assert seen.tolist() != again.tolist()
+
+    def passed_over(epoch: int) -> list[list[float]]:
+        rewards = torch.cat([block.rows.rewards for block in plan.blocks(epoch)])
+        return rewards.transpose(0, 1).flatten(1).tolist()
+
+    seen, again = passed_over(0), passed_over(1)
+    assert seen != again
+    for first, second in zip(seen, again, strict=True):
+        assert sorted(first) == sorted(second)
+        assert max(first) < 48
+        assert len(set(first)) < len(first) == 48
+    assert sorted(seen[0]) != sorted(seen[1])
 
 
 def test_every_column_is_in_the_fingerprint() -> None:

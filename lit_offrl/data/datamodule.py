@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
@@ -12,25 +13,56 @@ from torch import Tensor
 
 from lit_offrl.blocks import Block, seeded
 from lit_offrl.data.dataset import OfflineDataset
-from lit_offrl.data.minari_reader import read_minari
-from lit_offrl.data.plans import Plan
+from lit_offrl.data.mapped import free_memory, read_mapped
+from lit_offrl.data.minari_reader import MinariLog, read_minari
+from lit_offrl.data.plans import Plan, move
 from lit_offrl.data.store import TransitionStore
 from lit_offrl.errors import UserError, check
 from lit_offrl.transitions import Transitions
 
 
 class BlockLoader:
-    """A sized loader: without a length Lightning would draw one block too early."""
+    """A sized loader: without a length Lightning would draw one block too early.
 
-    def __init__(self, plan: Plan, trainer: pl.Trainer) -> None:
-        self.plan, self.trainer = plan, trainer
+    Args:
+        plan: What draws the blocks.
+        trainer: Knows the epoch and the device.
+        prefetch: Gather the next block in a thread while the current one is trained on.
+    """
+
+    def __init__(self, plan: Plan, trainer: pl.Trainer, prefetch: bool) -> None:
+        self.plan, self.trainer, self.prefetch = plan, trainer, prefetch
 
     def __len__(self) -> int:
         return self.plan.blocks_per_epoch
 
     def __iter__(self) -> Iterator[Block]:
         # Lazily: after a resume Lightning makes the iterator before it has corrected the epoch.
-        yield from self.plan.blocks(self.trainer.current_epoch)
+        blocks = self.plan.blocks(self.trainer.current_epoch)
+        if self.prefetch:
+            blocks = prefetched(blocks, len(self), self.trainer.strategy.root_device)
+        yield from blocks
+
+
+def prefetched(blocks: Iterator[Block], count: int, device: torch.device) -> Iterator[Block]:
+    """The first ``count`` of ``blocks``, on ``device``, each drawn while the one before is in use.
+
+    One thread draws them. It starts with the first block asked for, and ends with the last one or
+    with the iterator; what it raises is raised here, in the block's place.
+    """
+
+    def draw() -> Block:
+        block = next(blocks)
+        return Block(move(block.rows, device), block.seed)
+
+    with ThreadPoolExecutor(1, "prefetch") as thread:
+        coming = thread.submit(draw)
+        for _ in range(count - 1):
+            block = coming.result()
+            coming = thread.submit(draw)
+            yield block
+        block = coming.result()
+    yield block
 
 
 class ValidationLoader:
@@ -47,7 +79,7 @@ class ValidationLoader:
 
 
 class OfflineDataModule(pl.LightningDataModule):
-    """Reads a log once, keeps it on the device, and serves each stage blocks of batches.
+    """Reads a log once, keeps it on the device or disk, and serves each stage blocks of batches.
 
     Args:
         dataset: ``bundled/halfcheetah-mixed``, the id of a local Minari dataset, or the path of a
@@ -56,6 +88,9 @@ class OfflineDataModule(pl.LightningDataModule):
         holdout_rows: Rows withheld from dynamics training, at most a fifth of all.
         holdout_segment: Withhold rows in runs of this many consecutive ones, so that the error of
             several steps can be measured on them; 1 is the papers' independent rows.
+        storage: Where the rows stay: in ``memory``, which is the device's, or ``mapped`` from a copy
+            on disk, whose folder ``LIT_OFFRL_CACHE`` names; ``auto`` maps what would take more than
+            half of the memory that is free.
     """
 
     plan: Plan
@@ -66,6 +101,7 @@ class OfflineDataModule(pl.LightningDataModule):
         environment: str | None = None,
         holdout_rows: int = 1000,
         holdout_segment: int = 10,
+        storage: Literal["auto", "memory", "mapped"] = "auto",
     ) -> None:
         super().__init__()
         self.source = dataset
@@ -77,16 +113,33 @@ class OfflineDataModule(pl.LightningDataModule):
         self.environment = environment
         self.holdout_rows = holdout_rows
         self.holdout_segment = holdout_segment
+        self.storage = storage
         self.imagined: TransitionStore | None = None
 
     @cached_property
     def dataset(self) -> OfflineDataset:
-        """The log in main memory, read when first asked for.
+        """The log in main memory or mapped from disk, read when first asked for.
 
         Raises:
             UserError: The dataset is missing or holds what cannot be trained on.
         """
-        return read_minari(self.source)
+        return read_mapped(self.log) if self.mapped else read_minari(self.log)
+
+    @cached_property
+    def log(self) -> MinariLog:
+        """The log, opened.
+
+        Raises:
+            UserError: It is missing or holds what cannot be trained on.
+        """
+        return MinariLog(self.source)
+
+    @cached_property
+    def mapped(self) -> bool:
+        """Whether the rows stay on disk."""
+        if self.storage == "auto":
+            return self.log.nbytes > free_memory() / 2
+        return self.storage == "mapped"
 
     @property
     def environment_name(self) -> str | None:
@@ -95,8 +148,9 @@ class OfflineDataModule(pl.LightningDataModule):
         return self.environment or (spec.id if spec is not None else None)
 
     def rows_on(self, device: torch.device) -> Transitions:
-        """All rows on ``device``."""
-        return self.dataset.transitions.to(device)
+        """All rows, on ``device`` unless they are mapped."""
+        rows = self.dataset.transitions
+        return rows if self.mapped else rows.to(device)
 
     def holdout(self, seed: int) -> tuple[Tensor, Tensor, Tensor]:
         """Split rows for dynamics training, the same for every member.
@@ -117,7 +171,8 @@ class OfflineDataModule(pl.LightningDataModule):
         order = torch.randperm(len(starts), generator=seeded("cpu", seed, "holdout"))
         taken = torch.zeros(len(data), dtype=torch.bool)
         chosen: list[Tensor] = []
-        for start in starts[order].tolist():
+        # As many numbers of Python's own as rows would take more memory than the rows.
+        for start in (int(starts[number]) for number in order):
             if len(chosen) == wanted // length:
                 break
             if not taken[start : start + length].any():
@@ -134,7 +189,7 @@ class OfflineDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> BlockLoader:
         """Blocks of the plan in force."""
         assert self.trainer is not None
-        return BlockLoader(self.plan, self.trainer)
+        return BlockLoader(self.plan, self.trainer, prefetch=self.mapped)
 
     def val_dataloader(self) -> ValidationLoader | list[Any]:
         """The plan's validation rows as one batch, if it has any."""

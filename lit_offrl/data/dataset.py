@@ -1,7 +1,8 @@
-"""A fixed log of transitions in memory."""
+"""A fixed log of transitions, in memory or mapped from disk."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -13,10 +14,16 @@ from torch import Tensor
 from lit_offrl.errors import UserError
 from lit_offrl.transitions import Transitions
 
+# Rows handled at once where all are passed over: tens of megabytes, whatever their number.
+CHUNK = 2**18
+
 
 @dataclass(frozen=True)
 class OfflineDataset:
     """Every logged transition, episode after episode.
+
+    The rows may be mapped from files larger than memory (:mod:`lit_offrl.data.mapped`): nothing here
+    copies a whole column of observations or actions, nor may whoever uses it.
 
     Attributes:
         name: What the user called it.
@@ -48,34 +55,39 @@ class OfflineDataset:
         return self.transitions.actions.shape[-1]
 
     @cached_property
-    def episode(self) -> Tensor:
-        """The episode each row belongs to, ``[N]`` int64."""
-        started = torch.zeros(len(self), dtype=torch.int64)
-        started[self.episode_starts] = 1
-        return started.cumsum(0) - 1
+    def lengths(self) -> Tensor:
+        """Rows of each episode, ``[episodes]`` int64."""
+        ends = torch.cat([self.episode_starts[1:], torch.tensor([len(self)])])
+        return ends - self.episode_starts
+
+    def episode_of(self, rows: Tensor) -> Tensor:
+        """The episode that each of ``rows`` belongs to, int64 of the same shape."""
+        return torch.searchsorted(self.episode_starts, rows, right=True) - 1
 
     @cached_property
     def returns(self) -> Tensor:
         """Undiscounted return of each episode, ``[episodes]`` float64, environment units."""
         totals = torch.zeros(len(self.episode_starts), dtype=torch.float64)
-        return totals.index_add(0, self.episode, self.transitions.rewards.double())
+        for start in range(0, len(self), CHUNK):
+            rewards = self.transitions.rewards[start : start + CHUNK].double()
+            totals.index_add_(0, self.episode_of(torch.arange(len(rewards)) + start), rewards)
+        return totals
 
     @cached_property
-    def with_next_actions(self) -> tuple[Tensor, Transitions]:
-        """Rows that SARSA can use, with their ``next_actions`` (decision D-9).
+    def with_next_actions(self) -> Tensor:
+        """Indices of the rows that SARSA can use, ``[M]`` int64 (decision D-9).
 
-        Returns:
-            Their indices ``[M]`` and the rows. The last row of an episode stays if it terminated
-            (no bootstrap, so its next action is never looked at) and goes if it was cut.
+        The last row of an episode stays if it terminated (no bootstrap, so its next action is never
+        looked at) and goes if it was cut. The next action of the others is that of the row after.
         """
-        rows = self.transitions
-        last = torch.zeros(len(self), dtype=torch.bool)
-        last[self.episode_starts[1:] - 1] = True
-        last[-1] = True
-        keep = (~last | rows.terminations).nonzero().squeeze(1)
-        kept = rows[keep]
-        following = rows.actions[(keep + 1).clamp(max=len(self) - 1)]
-        return keep, Transitions(**{**vars(kept), "next_actions": following})
+        keep = torch.ones(len(self), dtype=torch.bool)
+        last = self.episode_starts + self.lengths - 1
+        keep[last] = self.transitions.terminations[last]
+        return keep.nonzero().squeeze(1)
+
+    def chunks(self, index: Tensor) -> Iterator[Transitions]:
+        """The rows at ``index [n]``, some at a time so that memory stays bounded."""
+        return (self.transitions[part] for part in index.split(CHUNK))
 
     def score(self, returns: Tensor) -> Tensor | None:
         """Normalise ``returns`` so that random is 0 and expert 100; ``None`` without references."""
@@ -99,8 +111,11 @@ class OfflineDataset:
         Raises:
             UserError: No episode is that long.
         """
-        last = torch.arange(len(self) - length + 1)
-        starts = last[self.episode[last] == self.episode[last + length - 1]]
+        whole = torch.ones(len(self), dtype=torch.bool)
+        last = self.episode_starts + self.lengths - 1
+        for short in range(length - 1):
+            whole[(last - short).maximum(self.episode_starts)] = False
+        starts = whole.nonzero().squeeze(1)
         if len(starts) == 0:
             raise UserError(
                 f"data.holdout_segment: no episode of '{self.name}' has {length} rows; "

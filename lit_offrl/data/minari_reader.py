@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from gymnasium.spaces import Box, Space
+from torch import Tensor
 
 from lit_offrl.data.dataset import OfflineDataset
 from lit_offrl.errors import UserError
@@ -22,74 +24,104 @@ if TYPE_CHECKING:
 BUNDLED = Path(__file__).parent / "bundled"
 
 
-def read_minari(name: str) -> OfflineDataset:
-    """Read a dataset into memory.
+class MinariLog:
+    """An opened dataset whose episodes are read, and checked, one at a time.
 
     Args:
         name: ``bundled/NAME``, a folder in Minari's layout, or the id of a local Minari dataset
             (looked up under ``MINARI_DATASETS_PATH``, by default ``~/.minari/datasets``).
 
+    Attributes:
+        folder: Where its files are.
+
     Raises:
         UserError: The dataset is missing or holds what cannot be trained on.
     """
-    source = _open(name)
-    spec = source.spec
-    obs_dim = _flat_dim(name, "observation", spec.observation_space)
-    _flat_dim(name, "action", spec.action_space)
-    box = spec.action_space
-    assert isinstance(box, Box)
-    if not (np.isfinite(box.low).all() and np.isfinite(box.high).all()):
-        raise UserError(
-            f"dataset '{name}': the action space {box} has no bounds; actions need finite ones"
-        )
-    columns: dict[str, list[np.ndarray]] = {
-        key: [] for key in ("obs", "next_obs", "act", "rew", "term", "trunc")
-    }
-    starts, row = [], 0
-    try:
-        for episode in source.iterate_episodes():
-            steps = len(episode.rewards)
-            if steps == 0:
-                continue
-            obs = np.asarray(episode.observations, np.float32).reshape(
-                len(episode.observations), -1
+
+    def __init__(self, name: str) -> None:
+        self.name, self.source = name, _open(name)
+        self.folder = Path(self.source.storage.data_path)
+        spec = self.source.spec
+        self.obs_dim = _flat_dim(name, "observation", spec.observation_space)
+        self.act_dim = _flat_dim(name, "action", spec.action_space)
+        assert isinstance(spec.action_space, Box)
+        self.box = box = spec.action_space
+        if not (np.isfinite(box.low).all() and np.isfinite(box.high).all()):
+            raise UserError(
+                f"dataset '{name}': the action space {box} has no bounds; actions need finite ones"
             )
-            act = np.asarray(episode.actions, np.float32).reshape(len(episode.actions), -1)
-            _check_episode(name, int(episode.id), steps, obs, act, episode, obs_dim, box)
-            starts.append(row)
-            row += steps
-            columns["obs"].append(obs[:-1])
-            columns["next_obs"].append(obs[1:])
-            columns["act"].append(act)
-            columns["rew"].append(np.asarray(episode.rewards, np.float32))
-            columns["term"].append(np.asarray(episode.terminations, bool))
-            columns["trunc"].append(np.asarray(episode.truncations, bool))
-    except (OSError, KeyError, ValueError) as error:
-        raise UserError(
-            f"dataset '{name}': cannot be read, {_first_line(error)}; copy it anew"
-        ) from error
-    if not starts:
-        raise UserError(
-            f"dataset '{name}': holds no episodes; record some, or choose another dataset"
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all rows, as far as the dataset's own description goes."""
+        row = 4 * (2 * self.obs_dim + self.act_dim + 1) + 2
+        return row * int(self.source.total_steps)
+
+    def episodes(self) -> Iterator[Transitions]:
+        """The rows of each episode that has any, ``[steps, ...]``.
+
+        Raises:
+            UserError: The files are broken, or an episode holds what cannot be trained on.
+        """
+        low, high = (torch.from_numpy(bound.ravel()) for bound in (self.box.low, self.box.high))
+        none = True
+        try:
+            for episode in self.source.iterate_episodes():
+                steps = len(episode.rewards)
+                if steps == 0:
+                    continue
+                none = False
+                obs = np.asarray(episode.observations, np.float32)
+                obs = obs.reshape(len(episode.observations), -1)
+                act = np.asarray(episode.actions, np.float32).reshape(len(episode.actions), -1)
+                _check_episode(
+                    self.name, int(episode.id), steps, obs, act, episode, self.obs_dim, self.box
+                )
+                observations, actions = torch.from_numpy(obs), torch.from_numpy(act)
+                yield Transitions(
+                    observations=observations[:-1],
+                    actions=(2 * (actions - low) / (high - low) - 1).clamp(-1, 1).float(),
+                    rewards=torch.from_numpy(np.asarray(episode.rewards, np.float32)),
+                    next_observations=observations[1:],
+                    terminations=torch.from_numpy(np.asarray(episode.terminations, bool)),
+                    truncations=torch.from_numpy(np.asarray(episode.truncations, bool)),
+                )
+        except (OSError, KeyError, ValueError) as error:
+            raise UserError(
+                f"dataset '{self.name}': cannot be read, {_first_line(error)}; copy it anew"
+            ) from error
+        if none:
+            raise UserError(
+                f"dataset '{self.name}': holds no episodes; record some, or choose another dataset"
+            )
+
+    def dataset(self, transitions: Transitions, episode_starts: Tensor) -> OfflineDataset:
+        """These rows with what the dataset says about itself."""
+        metadata = self.source.storage.metadata
+        return OfflineDataset(
+            name=self.name,
+            transitions=transitions,
+            episode_starts=episode_starts,
+            env_spec=self.source.spec.env_spec,
+            score_min=metadata.get("ref_min_score"),
+            score_max=metadata.get("ref_max_score"),
         )
-    flat = {key: torch.from_numpy(np.concatenate(parts)) for key, parts in columns.items()}
-    low, high = torch.from_numpy(box.low.ravel()), torch.from_numpy(box.high.ravel())
-    metadata = source.storage.metadata
-    return OfflineDataset(
-        name=name,
-        transitions=Transitions(
-            observations=flat["obs"],
-            actions=(2 * (flat["act"] - low) / (high - low) - 1).clamp(-1, 1),
-            rewards=flat["rew"],
-            next_observations=flat["next_obs"],
-            terminations=flat["term"],
-            truncations=flat["trunc"],
-        ),
-        episode_starts=torch.tensor(starts),
-        env_spec=spec.env_spec,
-        score_min=metadata.get("ref_min_score"),
-        score_max=metadata.get("ref_max_score"),
-    )
+
+
+def read_minari(source: str | MinariLog) -> OfflineDataset:
+    """Read a dataset into memory.
+
+    Args:
+        source: A log, or what :class:`MinariLog` takes.
+
+    Raises:
+        UserError: The dataset is missing or holds what cannot be trained on.
+    """
+    log = MinariLog(source) if isinstance(source, str) else source
+    episodes = list(log.episodes())
+    ends = torch.tensor([len(rows) for rows in episodes]).cumsum(0)
+    starts = torch.cat([torch.zeros(1, dtype=torch.int64), ends[:-1]])
+    return log.dataset(Transitions.cat(episodes), starts)
 
 
 def _open(name: str) -> MinariDataset:

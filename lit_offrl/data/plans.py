@@ -1,9 +1,13 @@
-"""Which rows each update of a stage sees, drawn block by block on the device."""
+"""Which rows each update of a stage sees: indices are drawn, and rows gathered, block by block.
+
+A plan holds all rows where they lie, on the device or mapped from disk, and indices into them.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -35,10 +39,10 @@ class BootstrapPlan:
     """Every member's own bag of rows, passed over once an epoch (decision D-1).
 
     Args:
-        rows: All rows, on the device.
-        train: Rows that may be trained on, ``[n]``.
-        holdout: Rows for validation, ``[h]``.
-        members: How many bags of ``n`` rows to draw with replacement, once.
+        rows: All rows.
+        train: Indices of those that may be trained on, ``[n]``.
+        holdout: Indices of those to validate on, ``[h]``.
+        members: How many bags of ``n`` rows to draw with replacement.
         batch_size: Rows per member per update.
         updates_per_block: Updates per block; the last block of an epoch may be shorter.
         seed: Seed of the stage.
@@ -55,12 +59,9 @@ class BootstrapPlan:
         seed: int,
     ) -> None:
         device = rows.rewards.device
-        self.rows, self.seed = rows, seed
+        self.rows, self.members, self.seed = rows, members, seed
         self.validation: Transitions | None = rows[holdout.to(device)]
-        generator = seeded(device, seed, "bags")
-        shape = (members, len(train))
-        picks = torch.randint(len(train), shape, generator=generator, device=device)
-        self.bags = train.to(device)[picks]
+        self.train = train.to(device)
         self.batch_size = min(batch_size, len(train))
         self.updates_per_block = updates_per_block
         self.updates_per_epoch = len(train) // self.batch_size
@@ -68,39 +69,62 @@ class BootstrapPlan:
 
     def blocks(self, epoch: int) -> Iterator[Block]:
         """Blocks of ``[K, members, batch]`` rows, each bag shuffled anew."""
-        generator = seeded(self.bags.device, self.seed, "shuffle", epoch)
-        order = torch.rand(self.bags.shape, generator=generator, device=self.bags.device).argsort(1)
-        members = len(self.bags)
+        order = self._order(epoch).view(self.members, -1, self.batch_size)
+        for number, part in enumerate(order.transpose(0, 1).split(self.updates_per_block)):
+            yield Block(self.rows[part.long()], mix_seed(self.seed, "noise", epoch, number))
+
+    def _order(self, epoch: int) -> Tensor:
+        """The rows each member sees in turn, ``[members, used]``.
+
+        Bags are drawn again in every epoch, the same each time, and member by member: of all rows'
+        indices, one short integer for each row and member is all that is ever held.
+        """
+        device, available = self.train.device, len(self.train)
+        bags = seeded(device, self.seed, "bags")
+        shuffle = seeded(device, self.seed, "shuffle", epoch)
         used = self.updates_per_epoch * self.batch_size
-        index = self.bags.gather(1, order)[:, :used].view(members, -1, self.batch_size)
-        for number, part in enumerate(index.transpose(0, 1).split(self.updates_per_block)):
-            yield Block(self.rows[part], mix_seed(self.seed, "noise", epoch, number))
+        dtype = torch.int32 if len(self.rows) < 2**31 else torch.int64
+        order = torch.empty(self.members, used, dtype=dtype, device=device)
+        for member in range(self.members):
+            picks = torch.randint(available, (available,), generator=bags, device=device)
+            bag = self.train[picks].to(dtype)
+            del picks
+            turns = torch.rand(available, generator=shuffle, device=device).argsort()
+            torch.gather(bag, 0, turns[:used], out=order[member])
+        return order
 
 
 class RowsPlan:
     """Rows drawn uniformly with replacement.
 
     Args:
-        rows: Rows to train on, on the device.
-        validation: Rows to validate on, or ``None``.
+        rows: All rows.
+        train: Indices of those to train on, ``[n]``.
+        holdout: Indices of those to validate on, ``[h]``, or ``None``.
         batch_size: Rows per update.
         updates_per_block: Updates per block; the last block of an epoch may be shorter.
-        updates_per_epoch: Updates per epoch; by default as many as pass over the rows once.
         seed: Seed of the stage.
+        updates_per_epoch: Updates per epoch; by default as many as pass over the rows once.
+        next_actions: Gather the action of the row after, too.
     """
 
     def __init__(
         self,
         rows: Transitions,
-        validation: Transitions | None,
+        train: Tensor,
+        holdout: Tensor | None,
         batch_size: int,
         updates_per_block: int,
         seed: int,
         updates_per_epoch: int | None = None,
+        next_actions: bool = False,
     ) -> None:
-        self.rows, self.validation, self.seed = rows, validation, seed
+        device = rows.rewards.device
+        self.rows, self.next_actions, self.seed = rows, next_actions, seed
+        self.validation = None if holdout is None else rows[holdout.to(device)]
+        self.train = train.to(device)
         self.batch_size = batch_size
-        updates = updates_per_epoch or math.ceil(len(rows) / batch_size)
+        updates = updates_per_epoch or math.ceil(len(train) / batch_size)
         self.sizes = _block_sizes(updates, updates_per_block)
         self.blocks_per_epoch = len(self.sizes)
 
@@ -110,16 +134,22 @@ class RowsPlan:
         for number, size in enumerate(self.sizes):
             generator = seeded(device, self.seed, "rows", epoch, number)
             shape = (size, self.batch_size)
-            index = torch.randint(len(self.rows), shape, generator=generator, device=device)
-            yield Block(self.rows[index], mix_seed(self.seed, "noise", epoch, number))
+            picks = torch.randint(len(self.train), shape, generator=generator, device=device)
+            index = self.train[picks]
+            rows = self.rows[index]
+            if self.next_actions:
+                following = (index + 1).clamp(max=len(self.rows) - 1)
+                rows = replace(rows, next_actions=self.rows.actions[following])
+            yield Block(rows, mix_seed(self.seed, "noise", epoch, number))
 
 
 class MixedPlan:
     """Batches of real rows first, imagined rows after.
 
     Args:
-        real: Rows of the dataset, on the device.
-        imagined: The store that imagination fills; ``None`` trains on real rows alone.
+        real: Rows of the dataset.
+        imagined: The store that imagination fills, on the device; ``None`` trains on real rows
+            alone.
         real_fraction: Share of real rows; ``floor(batch_size * real_fraction)`` of each batch, as
             the papers' 12 of 256 at 5 %.
         batch_size: Rows per update.
@@ -159,9 +189,19 @@ class MixedPlan:
 
             rows = self.real[pick(len(self.real), self.real_rows)]
             if self.imagined is not None and self.imagined_rows:
-                index = pick(len(self.imagined), self.imagined_rows)
-                rows = Transitions.cat([rows, self.imagined.rows[index]], dim=1)
+                store = self.imagined.rows
+                index = pick(len(self.imagined), self.imagined_rows).to(store.rewards.device)
+                rows = Transitions.cat([move(rows, index.device), store[index]], dim=1)
             yield Block(rows, mix_seed(self.seed, "noise", epoch, number))
+
+
+def move(rows: Transitions, device: torch.device) -> Transitions:
+    """Move rows to ``device``, from host memory to a GPU without waiting for the copy."""
+    if rows.rewards.device == device:
+        return rows
+    if device.type == "cuda":
+        rows = rows.map(Tensor.pin_memory)
+    return rows.to(device, non_blocking=True)
 
 
 def _block_sizes(updates: int, updates_per_block: int) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -109,9 +109,9 @@ class DynamicsEnsemble(BlockModule):
         self.snapshot: dict[str, Tensor] = {}
         self.epochs_without_snapshot = 0
 
-    def fit_normalizer(self, rows: Transitions) -> None:
-        """Standardise inputs by the statistics of the training ``rows [n, ...]``."""
-        self.normalizer.fit(torch.cat([rows.observations, rows.actions], dim=-1))
+    def fit_normalizer(self, chunks: Iterable[Transitions]) -> None:
+        """Standardise inputs by the statistics of the training rows, which come as ``[n, ...]`` each."""
+        self.normalizer.fit(torch.cat([rows.observations, rows.actions], dim=-1) for rows in chunks)
 
     def outputs(self, observations: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and softly bounded log-variance of each member, ``[members, batch, 1 + obs]``.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -21,9 +23,22 @@ class Normalizer(nn.Module):
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("std", torch.ones(dim))
 
-    def fit(self, rows: Tensor) -> None:
-        """Take the statistics of ``rows [batch, dim]``; a constant dimension keeps std 1."""
-        std, mean = torch.std_mean(rows.double(), dim=0, correction=0)
+    def fit(self, chunks: Iterable[Tensor]) -> None:
+        """Take the statistics of rows that come as ``[n, dim]`` each; a constant dimension keeps std 1."""
+        count, mean, variance = 0, torch.zeros(()), torch.zeros(())
+        for chunk in chunks:
+            new_variance, new_mean = torch.var_mean(chunk.double(), dim=0, correction=0)
+            share = len(chunk) / (count + len(chunk))
+            change = new_mean - mean
+            # Moments about each mean: sums of squares would cancel where the mean is large.
+            variance = (
+                (1 - share) * variance
+                + share * new_variance
+                + share * (1 - share) * change.square()
+            )
+            mean = mean + share * change
+            count += len(chunk)
+        std = variance.sqrt()
         self.mean.copy_(mean)
         self.std.copy_(torch.where(std < 1e-12, torch.ones_like(std), std))
 

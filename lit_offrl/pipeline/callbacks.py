@@ -163,8 +163,10 @@ class Refresh(pl.Callback):
         generator = seeded(device, self.seed, "imagine", trainer.current_epoch)
         shape = (self.imagination.starts,)
         index = torch.randint(len(real), shape, generator=generator, device=device)
+        # Mapped rows are on no device.
+        starts = real.observations[index.to(real.rewards.device)].to(device)
         rows, metrics = self.imagination.imagine(
-            self.dynamics, pl_module.sample, real.observations[index], generator, self.termination
+            self.dynamics, pl_module.sample, starts, generator, self.termination
         )
         self.data.imagined.extend(rows)
         named = {f"imagined/{key}": value for key, value in metrics.items()}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 from lit_offrl.blocks import BlockModule
 from lit_offrl.checkpoints import load_module, save_module
@@ -72,7 +73,7 @@ def try_prior(prior: BehaviorPrior, dataset: OfflineDataset) -> None:
     Raises:
         UserError: They have not.
     """
-    owner, rows = f"prior.module {type(prior).__name__}", dataset.transitions[:2]
+    owner, rows = f"prior.module {type(prior).__name__}", dataset.transitions[:2].map(Tensor.clone)
     density = attempt(owner, prior.log_prob, rows.observations, rows.actions)
     check(
         density.shape == rows.rewards.shape,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 import yaml
+from torch import Tensor
 
 from lit_offrl.acceleration import Compile
 from lit_offrl.blocks import BlockModule, seeded
@@ -27,7 +29,6 @@ from lit_offrl.pipeline.runner import Stage, StageRunner
 from lit_offrl.pipeline.settings import CriticStage, DynamicsStage, PolicyStage, PriorStage
 from lit_offrl.policy import PolicyLearner
 from lit_offrl.priors import BehaviorCritic, BehaviorPrior, effective_sample_size
-from lit_offrl.transitions import Transitions
 
 EVALUATIONS = "evaluations.json"
 
@@ -195,7 +196,7 @@ class Pipeline:
 
         def build() -> DynamicsEnsemble:
             module: DynamicsEnsemble = self._build("dynamics")
-            module.fit_normalizer(rows[train])
+            module.fit_normalizer(self.data.dataset.chunks(train))
             return module
 
         stage = Stage(
@@ -244,12 +245,14 @@ class Pipeline:
             kind=BehaviorCritic,
             build=lambda: self._build("critic"),
             plan=lambda device, _: RowsPlan(
-                self.data.dataset.with_next_actions[1].to(device),
+                self.data.rows_on(device),
+                self.data.dataset.with_next_actions,
                 None,
                 settings.batch_size,
                 settings.updates_per_block,
                 seed,
                 updates_per_epoch=settings.window,
+                next_actions=True,
             ),
             max_epochs=settings.max_updates // settings.window,
             updates_per_block=settings.updates_per_block,
@@ -264,7 +267,9 @@ class Pipeline:
         settings, seed, dataset = self.prior, self.runner.seed_of("prior"), self.data.dataset
         if settings.checkpoint is not None:
             return self._taken("prior")
-        rewards, returns = dataset.transitions.rewards, dataset.returns[dataset.episode].float()
+        returns = dataset.returns.float().repeat_interleave(dataset.lengths)
+        # A copy: mapped rows are read-only, and the weighting may be the user's own.
+        rewards = dataset.transitions.rewards.clone()
         values = None if critic is None else critic.values(dataset.transitions)
         weights = settings.weighting(rewards, returns, values)
         self.sample_size = share = float(effective_sample_size(weights))
@@ -277,12 +282,15 @@ class Pipeline:
             logger.experiment.add_scalar("prior/effective_sample_size", share, 0)
             logger.experiment.add_histogram("prior/weights", weights, 0)
             logger.finalize("success")
-            rows = Transitions(**{**vars(dataset.transitions), "weights": weights}).to(device)
-            order = torch.randperm(len(rows), generator=seeded("cpu", seed, "split")).to(device)
+            rows = self.data.rows_on(device)
+            order = torch.randperm(len(rows), generator=seeded("cpu", seed, "split"))
             withheld = max(1, int(len(rows) * settings.validation_fraction))
+            # They are one batch, and more of them would measure no better.
+            withheld = min(withheld, 100_000)
             return RowsPlan(
-                rows[order[withheld:]],
-                rows[order[:withheld]],
+                replace(rows, weights=weights.to(rows.rewards.device)),
+                order[withheld:],
+                order[:withheld],
                 settings.batch_size,
                 settings.updates_per_block,
                 seed,
@@ -373,7 +381,7 @@ class Pipeline:
     def _termination(self) -> Termination:
         assert self.policy.imagination is not None
         rule = self.policy.imagination.termination or termination_for(self.data.environment_name)
-        rows = self.data.dataset.transitions[:2]
+        rows = self.data.dataset.transitions[:2].map(Tensor.clone)
         ended = attempt("policy.imagination.termination", rule, rows.next_observations)
         check(
             ended.shape == rows.terminations.shape and ended.dtype == torch.bool,
