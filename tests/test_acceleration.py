@@ -62,6 +62,13 @@ MODULES: dict[str, tuple[Callable[[], BlockModule], tuple[int, ...]]] = {
         (6, 16),
     ),
     "mopo": (lambda: PolicyLearner(3, 2, EntropyTemperature(), None, (8,), (8,)), (6, 16)),
+    # As wide as what goes to oneDNN.
+    "wide": (
+        lambda: PolicyLearner(
+            3, 2, PriorDivergence(), frozen(GaussianPrior(3, 2)), (64, 64), (64, 64)
+        ),
+        (6, 64),
+    ),
     "critic": (lambda: BehaviorCritic(3, 2, (8,)), (6, 16)),
     "prior": (lambda: GaussianPrior(3, 2, (8,)), (6, 16)),
     "dynamics": (lambda: DynamicsEnsemble(3, 2, 3, 2, (8,), (1e-3, 1e-3)), (6, 3, 16)),

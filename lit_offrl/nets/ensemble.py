@@ -9,6 +9,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from lit_offrl.nets.affine import affine
+
 
 class EnsembleLinear(nn.Module):
     """``members`` linear layers as one: ``[members, batch, in]`` to ``[members, batch, out]``.
@@ -35,7 +37,7 @@ class EnsembleLinear(nn.Module):
             nn.init.uniform_(self.bias, -bound, bound)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return torch.baddbmm(self.bias, inputs, self.weight)
+        return affine(inputs, self.weight, self.bias)
 
 
 def ensemble_mlp(
@@ -71,7 +73,7 @@ def one_by_one(net: nn.Sequential, inputs: Tensor) -> Tensor:
         hidden = inputs
         for layer in net:
             if isinstance(layer, EnsembleLinear):
-                hidden = torch.addmm(layer.bias[member], hidden, layer.weight[member])
+                hidden = affine(hidden, layer.weight[member], layer.bias[member])
             else:
                 hidden = layer(hidden)
         outputs.append(hidden)
