@@ -46,7 +46,8 @@ class Adam(torch.optim.Adam):
             on_gpu = parameters[0].is_cuda
             adam(
                 parameters,
-                [next(remaining) for _ in parameters],
+                # The fused kernel takes any other layout for this one.
+                [next(remaining).contiguous() for _ in parameters],
                 [state["exp_avg"] for state in states],
                 [state["exp_avg_sq"] for state in states],
                 [],

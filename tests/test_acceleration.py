@@ -157,6 +157,21 @@ def test_adam_is_torchs_adam() -> None:
     mine.load_state_dict(reference.state_dict())
 
 
+@pytest.mark.parametrize("use", [lambda p, x: (x @ p.t()).square().sum(), lambda p, x: p.sum()])
+def test_gradients_of_any_layout(use: Callable[[Tensor, Tensor], Tensor]) -> None:
+    torch.manual_seed(0)
+    ours, x = torch.randn(3, 5, requires_grad=True), torch.randn(4, 5)
+    theirs = ours.detach().clone().requires_grad_()
+    weighed = torch.arange(15.0).view(5, 3)
+    mine, reference = Adam([ours], 0.1), torch.optim.Adam([theirs], 0.1)
+    for _ in range(2):
+        descend(use(ours, x) + (ours.t() * weighed).sin().sum(), mine)
+        reference.zero_grad()
+        (use(theirs, x) + (theirs.t() * weighed).sin().sum()).backward()
+        reference.step()
+    torch.testing.assert_close(ours, theirs)
+
+
 def test_descend_steps_any_optimizer_and_touches_nothing_else() -> None:
     stepped, other = torch.ones(2, requires_grad=True), torch.ones(2, requires_grad=True)
     descend((stepped * other).sum(), torch.optim.SGD([stepped], lr=0.5))

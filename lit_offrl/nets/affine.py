@@ -60,8 +60,12 @@ class Product(Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
         left, right = ctx.saved_tensors
         to_left = multiply(gradient, right.mT) if ctx.needs_input_grad[0] else None
-        to_right = multiply(left.mT, gradient) if ctx.needs_input_grad[1] else None
-        return to_left, to_right
+        if not ctx.needs_input_grad[1]:
+            return to_left, None
+        # In the layout of the weight itself, which may be kept transposed.
+        if right.is_contiguous():
+            return to_left, multiply(left.mT, gradient)
+        return to_left, multiply(gradient.mT, left).mT
 
     @staticmethod
     def vmap(
