@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lit_offrl.blocks import BlockModule, Metrics
+from lit_offrl.processes import count_processes
 from lit_offrl.transitions import Transitions
 
 Compile = Literal["auto", "always", "never"]
@@ -31,6 +32,10 @@ def accelerate(module: BlockModule, compile: Compile, updates: int) -> None:
             :data:`WORTH_COMPILING` updates to come.
         updates: Updates to come at most.
     """
+    if count_processes() > 1:
+        # A reduction over processes can neither be compiled nor captured everywhere.
+        module.run = module.loop
+        return
     on_gpu = module.device.type == "cuda"
     update: Update = module.update
     worth = updates >= WORTH_COMPILING and (on_gpu or has_compiler())

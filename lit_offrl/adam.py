@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributed import ReduceOp, all_reduce, get_world_size, is_available, is_initialized
 from torch.optim import Optimizer
 from torch.optim.adam import adam
+
+from lit_offrl.processes import average_over_processes
 
 ParameterGroups = Iterable[Tensor] | Iterable[dict[str, Any]]
 
@@ -78,13 +79,3 @@ def descend(loss: Tensor, optimizer: Optimizer) -> None:
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
     optimizer.step()
-
-
-def average_over_processes(tensors: list[Tensor]) -> list[Tensor]:
-    """The mean of each tensor over all processes, by one all-reduce of them joined."""
-    if not (is_available() and is_initialized()) or get_world_size() == 1:
-        return tensors
-    flat = torch.cat([tensor.flatten() for tensor in tensors])
-    all_reduce(flat, ReduceOp.SUM)
-    parts = (flat / get_world_size()).split([tensor.numel() for tensor in tensors])
-    return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lit_offrl.adam import descend
+from lit_offrl.processes import count_processes, share_of
 from lit_offrl.transitions import Transitions
 
 
@@ -85,8 +86,8 @@ class BlockModule(pl.LightningModule):
         """
 
     def noise_for(self, rows: Transitions, generator: torch.Generator) -> Tensor:
-        """Standard normal noise for ``K`` updates on ``rows [K, batch, ...]``: ``[K, ...]``."""
-        return torch.empty(len(rows), 0, device=rows.rewards.device)
+        """Standard normal noise for ``K`` updates on ``rows [K, batch, ...]``: ``[K, batch, ...]``."""
+        return torch.empty(*rows.rewards.shape, 0, device=rows.rewards.device)
 
     @torch.no_grad()
     def after_update(self) -> None:
@@ -115,12 +116,19 @@ class BlockModule(pl.LightningModule):
     def training_step(self, block: Block, batch_idx: int) -> None:
         """Do one update per batch of ``block`` and log the averages with one call."""
         generator = torch.Generator(device=self.device).manual_seed(block.seed)
-        metrics = self.run(block.rows, self.noise_for(block.rows, generator))
+        batch_dim = block.rows.rewards.dim() - 1
+        noise = share_of(self.noise_for(block.rows, generator), batch_dim)
+        rows = block.rows.map(lambda column: share_of(column, batch_dim))
+        metrics = self.run(rows, noise)
         self.updates += len(block.rows)
         self.log_step(metrics)
         for key in self.epoch_means:
             name = f"{self.room}/{key}_epoch"
-            self.log(name, metrics[key], on_step=False, on_epoch=True, batch_size=len(block.rows))
+            size = len(block.rows)
+            shared = count_processes() > 1
+            self.log(
+                name, metrics[key], on_epoch=True, on_step=False, batch_size=size, sync_dist=shared
+            )
 
     def finish(self) -> None:
         """Settle what training left open; called once, before the stage's result is saved."""

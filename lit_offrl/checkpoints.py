@@ -16,12 +16,18 @@ import torch
 from lit_offrl import __version__
 from lit_offrl.blocks import BlockModule
 from lit_offrl.errors import UserError
+from lit_offrl.processes import is_first
 
 Module = TypeVar("Module", bound=BlockModule)
 
 
 def write_whole(content: bytes, path: Path) -> None:
-    """Write ``content`` so that ``path`` is either the old file or the new one, never half of it."""
+    """Write ``content`` so that ``path`` is either the old file or the new one, never half of it.
+
+    Of several processes the first one writes.
+    """
+    if not is_first():
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     part.write_bytes(content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import warnings
@@ -64,8 +65,11 @@ def _run(args: list[str]) -> None:
     from lit_offrl.data import OfflineDataModule
     from lit_offrl.pipeline import CriticStage, DynamicsStage, Pipeline, PolicyStage, PriorStage
     from lit_offrl.pipeline.runner import quiet_lightning
+    from lit_offrl.processes import is_first
 
     quiet_lightning()
+    if not is_first():
+        sys.stdout = io.StringIO()
 
     class Parser(LightningArgumentParser):
         def error(self, message: str, ex: Exception | None = None) -> NoReturn:

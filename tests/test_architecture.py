@@ -15,7 +15,8 @@ PACKAGE = Path(lit_offrl.__file__).parent
 LAYERS = [
     {"errors"},
     {"transitions"},
-    {"adam", "nets"},
+    {"processes", "nets"},
+    {"adam"},
     {"blocks"},
     {"acceleration"},
     {"checkpoints"},

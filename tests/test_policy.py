@@ -48,7 +48,7 @@ def learner(constraint: Any, prior: BehaviorPrior | None = None, **changed: Any)
 
 def step(made: PolicyLearner, batch: Transitions) -> dict[str, Tensor]:
     """One update with fresh noise."""
-    return made.update(batch, torch.randn(2, *batch.actions.shape))
+    return made.update(batch, torch.randn(len(batch), 2, batch.actions.shape[1]))
 
 
 class Everywhere(BehaviorPrior):
@@ -129,9 +129,9 @@ def test_target_subtracts_the_divergence_at_the_next_observation(in_target: bool
     made = learner(constraint, prior, discount=0.5)
     batch = rows(rewards=torch.full((64,), 7.0), terminations=torch.arange(64) < 32)
     seen: list[Tensor] = []
-    noise = torch.randn(2, 64, 1)
+    noise = torch.randn(64, 2, 1)
     policy = made.actor(batch.next_observations)
-    actions = policy.rsample_from(noise[0])
+    actions = policy.rsample_from(noise[:, 0])
     value = made.target_critics(batch.next_observations, actions).amin(0)
     if in_target:
         value = value - 3.0 * kl_divergence(policy, prior.distribution(batch.next_observations))

@@ -34,9 +34,9 @@ class Outcome:
 
     def summary(self) -> dict[str, float]:
         """Mean, spread and extremes, for logs and tables."""
-        metrics = MetricCollection(
-            {"return_mean": MeanMetric(), "return_min": MinMetric(), "return_max": MaxMetric()}
-        )
+        kinds = {"return_mean": MeanMetric, "return_min": MinMetric, "return_max": MaxMetric}
+        # Of several processes each has all returns already.
+        metrics = MetricCollection({n: kind(sync_on_compute=False) for n, kind in kinds.items()})
         metrics.update(self.returns.float())
         values = {name: float(value) for name, value in metrics.compute().items()}
         values["return_std"] = float(self.returns.std(correction=0))

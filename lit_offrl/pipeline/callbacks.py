@@ -69,7 +69,8 @@ class Checkpoints(pl.Callback):
         if (trainer.current_epoch + 1) % self.resume_every_n_epochs == 0:
             part = self.folder / "resume.part"
             trainer.save_checkpoint(part, weights_only=False)
-            os.replace(part, self.folder / "resume.ckpt")
+            if trainer.is_global_zero:
+                os.replace(part, self.folder / "resume.ckpt")
 
     def _check(self, trainer: pl.Trainer, updates: int) -> None:
         for name, value in trainer.callback_metrics.items():

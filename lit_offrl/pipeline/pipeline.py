@@ -29,6 +29,8 @@ from lit_offrl.pipeline.runner import Stage, StageRunner
 from lit_offrl.pipeline.settings import CriticStage, DynamicsStage, PolicyStage, PriorStage
 from lit_offrl.policy import PolicyLearner
 from lit_offrl.priors import BehaviorCritic, BehaviorPrior, effective_sample_size
+from lit_offrl.processes import is_first
+from lit_offrl.transitions import Transitions
 
 EVALUATIONS = "evaluations.json"
 
@@ -105,6 +107,8 @@ class Pipeline:
         learner = self.fit_policy(dynamics, prior) if "policy" in wanted else None
         if until not in (None, "policy"):
             print(self.run_dir, flush=True)
+            return None
+        if not is_first():
             return None
         evaluations = self.runner.folder("policy", self.keys.policy()) / EVALUATIONS
         return Report(
@@ -220,18 +224,21 @@ class Pipeline:
             shown=("dynamics/nll", "dynamics/holdout_mse"),
         )
         module = self.runner.run(stage)
-        held_out = rows[segments]
+        if is_first():
+            self._measure(module, rows[segments])
+        return module
+
+    def _measure(self, module: DynamicsEnsemble, held_out: Transitions) -> None:
         imagined = imagine_segments(module, held_out)
-        errors = step_errors(imagined, held_out, rows.observations.std(dim=0))
+        scale = self.data.dataset.transitions.observations.std(dim=0)
+        errors = step_errors(imagined, held_out, scale)
         logger = self.runner.logger()
         for step, error in enumerate(errors.tolist(), start=1):
             logger.experiment.add_scalar("dynamics/error_by_step", error, step)
-        figure = draw_segments(
-            imagined, held_out, errors, self.run_dir / "figures" / "imagined_segments.png"
-        )
+        path = self.run_dir / "figures" / "imagined_segments.png"
+        figure = draw_segments(imagined, held_out, errors, path)
         logger.experiment.add_figure("dynamics/imagined_segments", figure)
         logger.finalize("success")
-        return module
 
     def fit_critic(self) -> BehaviorCritic:
         """Fit the behaviour's action values."""

@@ -23,6 +23,7 @@ from lit_offrl.errors import Stopped, check
 from lit_offrl.pipeline.callbacks import Accelerate, Checkpoints
 from lit_offrl.pipeline.parts import attempt
 from lit_offrl.pipeline.progress import StageBar
+from lit_offrl.processes import SharedBatches, is_first
 
 Module = TypeVar("Module", bound=BlockModule)
 
@@ -101,7 +102,8 @@ class StageRunner:
         else:
             self._fit(stage, folder)
         # Left there if the run was killed between the two.
-        (folder / "resume.ckpt").unlink(missing_ok=True)
+        if is_first():
+            (folder / "resume.ckpt").unlink(missing_ok=True)
         self.seconds[stage.name] = json.loads(done.read_text())["seconds"]
         return load_module(folder / stage.use, stage.kind, **stage.given)
 
@@ -140,6 +142,7 @@ class StageRunner:
             save_module(module, folder / "best.ckpt")
         seconds = checkpoints.elapsed()
         write_json({"seconds": seconds, "updates": module.updates}, folder / "done.json")
+        trainer.strategy.barrier()
         print(f"{stage.name}: {module.updates} updates in {seconds:.0f} s", flush=True)
 
     def trainer(self, callbacks: list[pl.Callback], **arguments: Any) -> pl.Trainer:
@@ -158,13 +161,16 @@ class StageRunner:
             "use_distributed_sampler": False,
             "default_root_dir": str(self.run_dir),
         }
-        made = attempt("trainer", lambda: pl.Trainer(**{**self.placement, **owned, **arguments}))
+        given = {**self.placement, **owned, **arguments}
+        made = attempt("trainer", lambda: pl.Trainer(**given))
+        if made.world_size == 1:
+            return made
         check(
-            made.world_size == 1,
-            f"trainer.devices: {made.world_size} processes asked for, and training in blocks runs on one; "
-            "set it to 1",
+            given.get("strategy", "auto") in ("auto", "ddp"),
+            f"trainer.strategy: {given.get('strategy')} cannot train in blocks on several devices; "
+            "leave it at auto",
         )
-        return made
+        return pl.Trainer(**{**given, "strategy": SharedBatches()})
 
     def logger(self) -> TensorBoardLogger:
         """Appends to the run's curves."""

@@ -97,15 +97,16 @@ class PolicyLearner(BlockModule):
         ]
 
     def noise_for(self, rows: Transitions, generator: torch.Generator) -> Tensor:
-        """One draw for the target's actions and one for the actor's, ``[K, 2, batch, act]``."""
-        steps, *shape = rows.actions.shape
-        return torch.randn((steps, 2, *shape), generator=generator, device=rows.actions.device)
+        """One draw for the target's actions and one for the actor's, ``[K, batch, 2, act]``."""
+        *shape, act_dim = rows.actions.shape
+        size = (*shape, 2, act_dim)
+        return torch.randn(size, generator=generator, device=rows.actions.device)
 
     def critic_objective(self, batch: Transitions, noise: Tensor) -> tuple[Tensor, Metrics]:
         """Squared temporal differences of the critics."""
         with torch.no_grad():
             policy = self.actor(batch.next_observations)
-            actions = policy.rsample_from(noise[0])
+            actions = policy.rsample_from(noise[..., 0, :])
             following = self.target_critics(batch.next_observations, actions).amin(dim=0)
             if self.constraint.in_target:
                 prior = self.prior_at(batch.next_observations)
@@ -121,7 +122,7 @@ class PolicyLearner(BlockModule):
         """The actor's loss and, of parameters that it does not touch, the coefficient's."""
         coefficient = self.log_coefficient.detach().exp()
         policy = self.actor(batch.observations)
-        actions = policy.rsample_from(noise[1])
+        actions = policy.rsample_from(noise[..., 1, :])
         prior = self.prior_at(batch.observations)
         divergence = self.constraint.divergence(policy, actions, prior)
         values = self.critics(batch.observations, actions)

@@ -1,0 +1,71 @@
+"""Several processes that train as one: all draw the same, and each takes its share of every batch."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from lightning.pytorch.strategies import DDPStrategy
+from torch import Tensor
+from torch.distributed import (
+    ReduceOp,
+    all_reduce,
+    broadcast,
+    get_rank,
+    get_world_size,
+    is_available,
+    is_initialized,
+)
+
+from lit_offrl.errors import UserError
+
+
+class SharedBatches(DDPStrategy):
+    """Lightning's DDP without its wrapper, which knows one backward pass and no ``autograd.grad``.
+
+    Gradients are averaged by :func:`average_over_processes` instead, once per optimizer.
+    """
+
+    def configure_ddp(self) -> None:
+        assert self.model is not None
+        for tensor in self.model.state_dict().values():
+            broadcast(tensor, src=0)
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes and prints."""
+    # Lightning starts the others with it, before any of them has a process group.
+    return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
+
+
+def count_processes() -> int:
+    """How many processes train together."""
+    return get_world_size() if is_available() and is_initialized() else 1
+
+
+def share_of(tensor: Tensor, dim: int) -> Tensor:
+    """This process's part of ``tensor`` along ``dim``.
+
+    Raises:
+        UserError: It cannot be parted evenly.
+    """
+    processes = count_processes()
+    if processes == 1:
+        return tensor
+    size, rest = divmod(tensor.shape[dim], processes)
+    if rest:
+        raise UserError(
+            f"batch_size: {tensor.shape[dim]} rows cannot be shared evenly by {processes} processes; "
+            "make it a multiple of them, or change trainer.devices"
+        )
+    return tensor.narrow(dim, get_rank() * size, size)
+
+
+def average_over_processes(tensors: list[Tensor]) -> list[Tensor]:
+    """The mean of each tensor over all processes, by one all-reduce of them joined."""
+    if count_processes() == 1:
+        return tensors
+    flat = torch.cat([tensor.flatten() for tensor in tensors])
+    all_reduce(flat, ReduceOp.SUM)
+    parts = (flat / get_world_size()).split([tensor.numel() for tensor in tensors])
+    return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]

@@ -1,0 +1,67 @@
+"""Two processes train what one would."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+SLACK = {"rtol": 1e-3, "atol": 1e-4}
+
+
+def fit(config: Path, run_dir: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "lit_offrl", "fit", "--config", str(config)]
+    placement = ["--trainer.accelerator", "cpu", "--run_dir", str(run_dir)]
+    return subprocess.run(
+        [*command, *placement, *options],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        cwd=Path(__file__).parents[1],
+    )
+
+
+def weights(run_dir: Path, stage: str, name: str) -> dict[str, Tensor]:
+    (path,) = run_dir.glob(f"{stage}-*/{name}")
+    return torch.load(path, weights_only=True)["state_dict"]
+
+
+def test_two_processes_train_what_one_would(tiny: Path, tmp_path: Path) -> None:
+    # Weights of a prior are normalised within each share, so only equal ones give the same.
+    options = ["--prior.weighting", "lit_offrl.priors.UniformWeighting"]
+    one = fit(tiny, tmp_path / "one", *options)
+    two = fit(tiny, tmp_path / "two", *options, "--trainer.devices", "2")
+    assert one.returncode == 0, one.stderr
+    assert two.returncode == 0, two.stderr
+    for stage, name in (("dynamics", "best"), ("prior", "best"), ("policy", "last")):
+        alone = weights(tmp_path / "one", stage, f"{name}.ckpt")
+        shared = weights(tmp_path / "two", stage, f"{name}.ckpt")
+        for key, value in alone.items():
+            torch.testing.assert_close(shared[key], value, **SLACK, msg=f"{stage} {key}")
+    results = [json.loads((tmp_path / n / "results.json").read_text()) for n in ("one", "two")]
+    assert results[0]["updates"] == results[1]["updates"] == 30
+    assert two.stdout.count("policy: 30 updates in") == 1
+    assert len(list((tmp_path / "two").glob("policy-*"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--policy.batch_size", "41"], "batch_size: 41 rows cannot be shared evenly by 2"),
+        (["--trainer.strategy", "ddp_spawn"], "trainer.strategy: ddp_spawn cannot train in blocks"),
+    ],
+)
+def test_what_two_processes_cannot_do(
+    tiny: Path, tmp_path: Path, options: list[str], said: str
+) -> None:
+    done = fit(tiny, tmp_path / "run", "--trainer.devices", "2", *options)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
