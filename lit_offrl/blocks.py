@@ -72,7 +72,7 @@ class BlockModule(pl.LightningModule):
 
     def __init__(self) -> None:
         super().__init__()
-        self.save_hyperparameters(ignore=["prior"], logger=False)
+        self.save_hyperparameters(ignore=["prior", "modules"], logger=False)
         self.automatic_optimization = False
         self.updates = 0
         self.run: Callable[[Transitions, Tensor], Metrics] = self.loop

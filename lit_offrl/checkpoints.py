@@ -53,7 +53,8 @@ def save_module(module: BlockModule, path: Path | io.BytesIO) -> None:
         "lit_offrl": __version__,
         "class_path": _class_path(type(module)),
         "init_args": {k: _encode(v, k) for k, v in arguments.items()},
-        "state_dict": module.state_dict(),
+        # A view would be saved with all that it is a view of.
+        "state_dict": {k: v.detach().cpu().clone() for k, v in module.state_dict().items()},
         "updates": module.updates,
     }
     buffer = io.BytesIO() if isinstance(path, Path) else path

@@ -6,6 +6,7 @@ import io
 import os
 import sys
 import warnings
+from copy import copy
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -59,12 +60,15 @@ def fail(message: str) -> NoReturn:
 
 def _run(args: list[str]) -> None:
     from jsonargparse import Namespace
+    from jsonargparse.typing import PositiveInt
     from lightning.pytorch import LightningDataModule, LightningModule, Trainer
     from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
     from lit_offrl.data import OfflineDataModule
     from lit_offrl.pipeline import CriticStage, DynamicsStage, Pipeline, PolicyStage, PriorStage
     from lit_offrl.pipeline.runner import quiet_lightning
+    from lit_offrl.pipeline.spread import spread
+    from lit_offrl.pipeline.together import fit_together
     from lit_offrl.processes import is_first
 
     quiet_lightning()
@@ -129,6 +133,12 @@ def _run(args: list[str]) -> None:
                 help="Stop after this stage, skipping those it does not need.",
             )
             parser.add_argument(
+                "--seeds",
+                type=PositiveInt,
+                default=1,
+                help="Train this many seeds at once, from seed_everything on.",
+            )
+            parser.add_argument(
                 "--compile",
                 type=Literal["auto", "always", "never"],
                 default="auto",
@@ -182,30 +192,49 @@ def _run(args: list[str]) -> None:
             return
 
         def instantiate_classes(self) -> None:
-            fit = self.config.fit
-            run_dir = Path(fit.run_dir or default_run_dir(fit))
-            config = self._subcommand_parsers["fit"].dump(fit, skip_none=False, skip_check=True)
             try:
-                init = self.parser.instantiate(self.config).fit
+                self.init = self.parser.instantiate(self.config).fit
             except Exception as error:
                 raise UserError(reason_of(error)) from error
-            self.model, self.datamodule = None, init.data
+            self.model, self.datamodule = None, self.init.data
             # LightningCLI looks up the subcommand's method on what it calls the trainer.
-            self.trainer = self.pipeline = Pipeline(  # type: ignore[assignment]
-                run_dir,
+            self.trainer = self.pipeline = self._pipeline(0)  # type: ignore[assignment]
+
+        def _pipeline(self, number: int) -> Pipeline:
+            """The pipeline of one of the seeds."""
+            fit, init = self.config.fit.clone(), self.init
+            if fit.seeds > 1:
+                fit.seed_everything += number
+                fit.seeds = 1
+                if fit.run_dir is not None:
+                    fit.run_dir = f"{fit.run_dir}/seed{fit.seed_everything}"
+            return Pipeline(
+                Path(fit.run_dir or default_run_dir(fit)),
                 int(fit.seed_everything),
                 vars(init.trainer),
-                init.data,
+                # Each has plans of its own; the rows are there once.
+                copy(init.data) if number else init.data,
                 init.dynamics,
                 init.critic,
                 init.prior,
                 init.policy,
-                config,
+                self._subcommand_parsers["fit"].dump(fit, skip_none=False, skip_check=True),
                 fit.compile,
             )
 
         def _run_subcommand(self, subcommand: str) -> None:
-            self.pipeline.fit(self.config.fit.until)
+            fit = self.config.fit
+            if fit.seeds == 1:
+                self.pipeline.fit(fit.until)
+                return
+            devices = self.pipeline.runner.devices()
+            if len(devices) > 1:
+                spread(args, fit.run_dir, fit.seed_everything, fit.seeds, devices)
+                return
+            # Read before the data module is copied.
+            assert self.init.data.dataset
+            others = [self._pipeline(number) for number in range(1, fit.seeds)]
+            fit_together([self.pipeline, *others], fit.until)
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=DeprecationWarning)

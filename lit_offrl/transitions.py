@@ -58,8 +58,19 @@ class Transitions:
     @staticmethod
     def cat(parts: Sequence[Transitions], dim: int = 0) -> Transitions:
         """Join rows of several parts along ``dim``; optional columns survive when all have them."""
+        return Transitions._joined(parts, lambda columns: torch.cat(columns, dim))
+
+    @staticmethod
+    def stack(parts: Sequence[Transitions], dim: int = 0) -> Transitions:
+        """As :meth:`cat`, along a new dimension."""
+        return Transitions._joined(parts, lambda columns: torch.stack(columns, dim))
+
+    @staticmethod
+    def _joined(
+        parts: Sequence[Transitions], join: Callable[[list[Tensor]], Tensor]
+    ) -> Transitions:
         columns: dict[str, Any] = {}
         for f in fields(Transitions):
             values = [getattr(part, f.name) for part in parts]
-            columns[f.name] = None if any(v is None for v in values) else torch.cat(values, dim)
+            columns[f.name] = None if any(v is None for v in values) else join(values)
         return Transitions(**columns)

@@ -18,7 +18,7 @@ LAYERS = [
     {"processes", "nets"},
     {"adam"},
     {"blocks"},
-    {"acceleration"},
+    {"acceleration", "seeds"},
     {"checkpoints"},
     {"dynamics", "priors", "data"},
     {"policy", "evaluation"},

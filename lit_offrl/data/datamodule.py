@@ -189,7 +189,11 @@ class OfflineDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> BlockLoader:
         """Blocks of the plan in force."""
         assert self.trainer is not None
-        return BlockLoader(self.plan, self.trainer, prefetch=self.mapped)
+        return self.loader(self.trainer)
+
+    def loader(self, trainer: pl.Trainer) -> BlockLoader:
+        """Blocks of the plan in force, for ``trainer``."""
+        return BlockLoader(self.plan, trainer, prefetch=self.mapped)
 
     def val_dataloader(self) -> ValidationLoader | list[Any]:
         """The plan's validation rows as one batch, if it has any."""

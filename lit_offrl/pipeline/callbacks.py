@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from torch import Tensor
 
 from lit_offrl.acceleration import Compile, accelerate
 from lit_offrl.blocks import BlockModule, seeded
 from lit_offrl.checkpoints import save_module
-from lit_offrl.data import OfflineDataModule
+from lit_offrl.data import MixedPlan, OfflineDataModule
 from lit_offrl.dynamics import DynamicsEnsemble, Imagination
 from lit_offrl.dynamics.terminations import Termination
 from lit_offrl.errors import check
@@ -60,25 +62,34 @@ class Checkpoints(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, BlockModule)
-        self._check(trainer, pl_module.updates)
+        check_finite(trainer.callback_metrics, pl_module.updates)
         if self.monitor in trainer.callback_metrics:
-            value = self.sign * float(trainer.callback_metrics[self.monitor])
-            if value > self.best:
-                self.best = value
-                save_module(pl_module, self.folder / "best.ckpt")
+            self.consider(pl_module, float(trainer.callback_metrics[self.monitor]))
         if (trainer.current_epoch + 1) % self.resume_every_n_epochs == 0:
             part = self.folder / "resume.part"
             trainer.save_checkpoint(part, weights_only=False)
             if trainer.is_global_zero:
                 os.replace(part, self.folder / "resume.ckpt")
 
-    def _check(self, trainer: pl.Trainer, updates: int) -> None:
-        for name, value in trainer.callback_metrics.items():
-            check(
-                math.isfinite(value),
-                f"{name} is {float(value)} after {updates} updates: training has diverged; lower the "
-                "stage's learning rate, or look for extreme values in the data and the settings",
-            )
+    def consider(self, module: BlockModule, value: float) -> None:
+        """Save ``module`` as the best so far if ``value`` says so."""
+        if self.sign * value > self.best:
+            self.best = self.sign * value
+            save_module(module, self.folder / "best.ckpt")
+
+
+def check_finite(metrics: Mapping[str, Tensor | float], updates: int) -> None:
+    """Check that no metric is NaN or infinite.
+
+    Raises:
+        UserError: One is.
+    """
+    for name, value in metrics.items():
+        check(
+            math.isfinite(value),
+            f"{name} is {float(value)} after {updates} updates: training has diverged; lower the "
+            "stage's learning rate, or look for extreme values in the data and the settings",
+        )
 
 
 class Accelerate(pl.Callback):
@@ -134,7 +145,33 @@ class Patience(pl.Callback):
         trainer.should_stop = trainer.should_stop or self.waited >= self.patience
 
 
-class Refresh(pl.Callback):
+class PerEpoch(pl.Callback):
+    """What is done to a module around each epoch, whether it is trained alone or with other seeds."""
+
+    def before(self, module: BlockModule, epoch: int) -> dict[str, Any]:
+        """Act before ``epoch``, counted from 0, and return metrics to log."""
+        return {}
+
+    def after(self, module: BlockModule, epoch: int, last: bool) -> dict[str, Any]:
+        """Act after ``epoch`` and return metrics to log."""
+        return {}
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, BlockModule)
+        metrics = self.before(pl_module, trainer.current_epoch)
+        if metrics:
+            pl_module.log_dict(metrics, on_step=False, on_epoch=True, batch_size=1)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, BlockModule)
+        last = trainer.current_epoch + 1 == trainer.max_epochs
+        metrics = self.after(pl_module, trainer.current_epoch, last)
+        if metrics:
+            pl_module.log_dict(metrics, batch_size=1)
+            pl_module.log("step", float(pl_module.updates), batch_size=1)
+
+
+class Refresh(PerEpoch):
     """Imagines new rows with the current policy at the start of every epoch.
 
     Args:
@@ -156,19 +193,18 @@ class Refresh(pl.Callback):
         self.data, self.dynamics, self.imagination = data, dynamics, imagination
         self.termination, self.seed = termination, seed
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, PolicyLearner)
+    def before(self, module: BlockModule, epoch: int) -> dict[str, Any]:
+        assert isinstance(module, PolicyLearner)
         assert self.data.imagined is not None
-        device = pl_module.device
-        real = self.data.plan.real  # type: ignore[attr-defined]
-        generator = seeded(device, self.seed, "imagine", trainer.current_epoch)
+        assert isinstance(self.data.plan, MixedPlan)
+        device, real = module.device, self.data.plan.real
+        generator = seeded(device, self.seed, "imagine", epoch)
         shape = (self.imagination.starts,)
         index = torch.randint(len(real), shape, generator=generator, device=device)
         # Mapped rows are on no device.
         starts = real.observations[index.to(real.rewards.device)].to(device)
         rows, metrics = self.imagination.imagine(
-            self.dynamics, pl_module.sample, starts, generator, self.termination
+            self.dynamics, module.sample, starts, generator, self.termination
         )
         self.data.imagined.extend(rows)
-        named = {f"imagined/{key}": value for key, value in metrics.items()}
-        pl_module.log_dict(named, on_step=False, on_epoch=True, batch_size=1)
+        return {f"imagined/{key}": value for key, value in metrics.items()}

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from typing import Any
 
-import lightning.pytorch as pl
+from tqdm.auto import tqdm
 
-from lit_offrl.blocks import mix_seed
+from lit_offrl.blocks import BlockModule, mix_seed
 from lit_offrl.checkpoints import write_json
 from lit_offrl.data import OfflineDataset
 from lit_offrl.evaluation import Evaluator
+from lit_offrl.pipeline.callbacks import PerEpoch
 from lit_offrl.policy import PolicyLearner
 
 
-class EvaluatePolicy(pl.Callback):
+class EvaluatePolicy(PerEpoch):
     """Plays the deterministic policy every few epochs and logs return, length and score.
 
     Args:
@@ -36,25 +39,25 @@ class EvaluatePolicy(pl.Callback):
         self.evaluator, self.dataset, self.path = evaluator, dataset, path
         self.every_n_epochs, self.seed = every_n_epochs, seed
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, PolicyLearner)
-        epoch = trainer.current_epoch + 1
-        if epoch % self.every_n_epochs and epoch != trainer.max_epochs:
-            return
-        seed = mix_seed(self.seed, "evaluation", pl_module.updates)
-        outcome = self.evaluator.run(pl_module.act, seed, pl_module.device)
+    def after(self, module: BlockModule, epoch: int, last: bool) -> dict[str, Any]:
+        assert isinstance(module, PolicyLearner)
+        if (epoch + 1) % self.every_n_epochs and not last:
+            return {}
+        seed = mix_seed(self.seed, "evaluation", module.updates)
+        outcome = self.evaluator.run(module.act, seed, module.device)
         values = outcome.summary()
         score = self.dataset.score(outcome.returns)
         if score is not None:
             values["score"] = float(score.mean())
-        self._append({"updates": pl_module.updates, **values})
-        pl_module.log_dict({f"evaluation/{k}": v for k, v in values.items()}, batch_size=1)
-        pl_module.log("step", float(pl_module.updates), batch_size=1)
-        line = f"policy: {pl_module.updates} updates, return {values['return_mean']:.0f}"
+        self._append({"updates": module.updates, **values})
+        line = f"policy: {module.updates} updates, return {values['return_mean']:.0f}"
         line += f" (sd {values['return_std']:.0f}), length {values['length_mean']:.0f}"
         if score is not None:
             line += f", score {values['score']:.1f}"
-        trainer.print(line)
+        # Around a progress bar, if there is one.
+        tqdm.write(line, file=sys.stdout)
+        sys.stdout.flush()
+        return {f"evaluation/{key}": value for key, value in values.items()}
 
     def _append(self, entry: dict[str, float]) -> None:
         # A resumed run repeats what it had done since its last state was saved.

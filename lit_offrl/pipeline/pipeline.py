@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as pl
 import torch
 import yaml
 from torch import Tensor
@@ -20,9 +19,10 @@ from lit_offrl.dynamics.terminations import Termination, termination_for
 from lit_offrl.errors import check
 from lit_offrl.evaluation import Evaluator
 from lit_offrl.evaluation.model_error import draw_segments, imagine_segments, step_errors
-from lit_offrl.pipeline.callbacks import Patience, Refresh
+from lit_offrl.pipeline.callbacks import Patience, PerEpoch, Refresh
 from lit_offrl.pipeline.evaluate import EvaluatePolicy, read_evaluations
 from lit_offrl.pipeline.keys import StageKeys
+from lit_offrl.pipeline.needs import needed_stages
 from lit_offrl.pipeline.parts import attempt, load_part, try_checkpoint, try_prior
 from lit_offrl.pipeline.report import Report
 from lit_offrl.pipeline.runner import Stage, StageRunner
@@ -33,7 +33,6 @@ from lit_offrl.processes import is_first
 from lit_offrl.transitions import Transitions
 
 EVALUATIONS = "evaluations.json"
-
 KINDS: dict[str, type[BlockModule]] = {
     "dynamics": DynamicsEnsemble,
     "critic": BehaviorCritic,
@@ -81,6 +80,9 @@ class Pipeline:
         self.termination: Termination | None = None
         self.taken: dict[str, Any] = {}
         self.sample_size: float | None = None
+        self.fitted_prior: BehaviorPrior | None = None
+        self.until: str | None = None
+        self.wanted: set[str] = set()
 
     def fit(self, until: str | None = None) -> dict[str, Any] | None:
         """Run every stage that is switched on and needed, up to ``until``.
@@ -92,8 +94,19 @@ class Pipeline:
             UserError: Something the user gave cannot be used. What can be known beforehand is
                 checked before anything is trained or written.
         """
-        wanted = self._wanted(until)
-        self._check(wanted)
+        self.prepare(until)
+        stage = self.fit_parts()
+        return self.finish(None if stage is None else self.runner.run(stage))
+
+    def prepare(self, until: str | None) -> None:
+        """Check all that can be checked, and write down what is about to be run.
+
+        Raises:
+            UserError: Something the user gave cannot be used.
+        """
+        self.until = until
+        self.wanted = needed_stages(self.dynamics, self.critic, self.prior, self.policy, until)
+        self._check(self.wanted)
         write_whole(self.config.encode(), self.run_dir / "config.yaml")
         dataset = self.data.dataset
         print(
@@ -101,11 +114,30 @@ class Pipeline:
             f"return {dataset.returns.mean():.0f} on average, {dataset.returns.max():.0f} at best",
             flush=True,
         )
+
+    def fit_parts(self) -> Stage[PolicyLearner] | None:
+        """Run the stages before the policy.
+
+        Returns:
+            The policy's stage, still to be run; nothing where it is not wanted or already there.
+        """
+        wanted = self.wanted
         dynamics = self.fit_dynamics() if "dynamics" in wanted else None
         critic = self.fit_critic() if "critic" in wanted else None
-        prior = self.fit_prior(critic) if "prior" in wanted else None
-        learner = self.fit_policy(dynamics, prior) if "policy" in wanted else None
-        if until not in (None, "policy"):
+        self.fitted_prior = self.fit_prior(critic) if "prior" in wanted else None
+        if "policy" not in wanted or self.policy.checkpoint:
+            return None
+        return self.policy_stage(dynamics, self.fitted_prior)
+
+    def finish(self, learner: PolicyLearner | None) -> dict[str, Any] | None:
+        """Report on ``learner``, or on the one given by a checkpoint.
+
+        Returns:
+            What ``results.json`` holds; nothing where ``until`` stopped before the policy.
+        """
+        if "policy" in self.wanted and self.policy.checkpoint:
+            learner = self._taken("policy")
+        if self.until not in (None, "policy"):
             print(self.run_dir, flush=True)
             return None
         if not is_first():
@@ -114,40 +146,14 @@ class Pipeline:
         return Report(
             run_dir=self.run_dir,
             seed=self.seed,
-            dataset=dataset,
+            dataset=self.data.dataset,
             seconds=self.runner.seconds,
-            prior=prior,
+            prior=self.fitted_prior,
             learner=learner,
             evaluator=self.evaluator,
             evaluations=[] if learner is None else read_evaluations(evaluations),
             sample_size=self.sample_size,
         ).write()
-
-    def _wanted(self, until: str | None) -> set[str]:
-        """The stages to go through, those taken from a checkpoint included."""
-        stages = {name: getattr(self, name) for name in KINDS}
-        on = {name for name, stage in stages.items() if stage.module or stage.checkpoint}
-        check(
-            until is None or until in on,
-            f"--until: {until}.module is null, so there is nothing to stop after; switch it on",
-        )
-        # Dynamics and critic serve the stages after them, and are of no use by themselves.
-        wanted = on - {"dynamics", "critic"} if until in (None, "policy") else {until}
-        if "policy" in wanted and self.policy.imagination and not self.policy.checkpoint:
-            check(
-                "dynamics" in on,
-                "policy.imagination needs dynamics, and dynamics.module is null; switch one on or the "
-                "other off",
-            )
-            wanted.add("dynamics")
-        if "prior" in wanted and not self.prior.checkpoint and self.prior.weighting.needs_values:
-            check(
-                "critic" in on,
-                "critic.module is null, and prior.weighting needs a critic; name one, or use "
-                "lit_offrl.priors.UniformWeighting",
-            )
-            wanted.add("critic")
-        return wanted
 
     def _check(self, wanted: set[str]) -> None:
         """Find before any training what would fail after it."""
@@ -318,13 +324,11 @@ class Pipeline:
         )
         return self.runner.run(stage)
 
-    def fit_policy(
+    def policy_stage(
         self, dynamics: DynamicsEnsemble | None, prior: BehaviorPrior | None
-    ) -> PolicyLearner:
-        """Train the policy on real and imagined rows."""
+    ) -> Stage[PolicyLearner]:
+        """What trains the policy on real and imagined rows."""
         settings, seed, dataset = self.policy, self.runner.seed_of("policy"), self.data.dataset
-        if settings.checkpoint is not None:
-            return self._taken("policy")
         imagination, per_epoch = settings.imagination, settings.refresh_every
         key = self.keys.policy()
 
@@ -346,7 +350,7 @@ class Pipeline:
                 seed,
             )
 
-        callbacks: list[pl.Callback] = []
+        callbacks: list[PerEpoch] = []
         if imagination is not None:
             assert dynamics is not None
             assert self.termination is not None
@@ -355,7 +359,7 @@ class Pipeline:
             every = settings.evaluate_every // per_epoch
             history = self.runner.folder("policy", key) / EVALUATIONS
             callbacks.append(EvaluatePolicy(self.evaluator, dataset, every, seed, history))
-        stage = Stage(
+        return Stage(
             name="policy",
             key=key,
             kind=PolicyLearner,
@@ -364,7 +368,7 @@ class Pipeline:
             max_epochs=settings.updates // per_epoch,
             updates_per_block=settings.updates_per_block,
             total=settings.updates,
-            callbacks=callbacks,
+            callbacks=list(callbacks),
             shown=("evaluation/return_mean", "policy/q_mean", "policy/divergence"),
             given={"prior": prior},
             monitor="evaluation/return_mean",
@@ -372,7 +376,6 @@ class Pipeline:
             resume_every_n_epochs=settings.checkpoint_every // per_epoch,
             use="last.ckpt",
         )
-        return self.runner.run(stage)
 
     def _taken(self, name: str) -> Any:
         print(f"{name}: taken from {getattr(self, name).checkpoint}", flush=True)

@@ -70,9 +70,3 @@ class StageBar(ProgressBar):
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.bar is not None:
             self.bar.close()
-
-    def print(self, *args: Any, **kwargs: Any) -> None:
-        if self.bar is not None and not self.bar.disable:
-            self.bar.write(" ".join(map(str, args)), file=sys.stdout)
-        else:
-            print(*args, flush=True)

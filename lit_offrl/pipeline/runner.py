@@ -95,23 +95,46 @@ class StageRunner:
 
     def run(self, stage: Stage[Module]) -> Module:
         """Train ``stage``, or continue it, or take what it gave before."""
-        folder = self.folder(stage.name, stage.key)
-        done = folder / "done.json"
-        if done.is_file():
-            print(f"{stage.name}: already done, reused from {folder}", flush=True)
+        if self.is_done(stage):
+            print(
+                f"{stage.name}: already done, reused from {self.folder(stage.name, stage.key)}",
+                flush=True,
+            )
         else:
-            self._fit(stage, folder)
+            self._fit(stage)
+        return self.take(stage)
+
+    def is_done(self, stage: Stage[Module]) -> bool:
+        """Whether ``stage`` was trained to its end."""
+        return (self.folder(stage.name, stage.key) / "done.json").is_file()
+
+    def take(self, stage: Stage[Module]) -> Module:
+        """What ``stage``, which is done, gave."""
+        folder = self.folder(stage.name, stage.key)
         # Left there if the run was killed between the two.
         if is_first():
             (folder / "resume.ckpt").unlink(missing_ok=True)
-        self.seconds[stage.name] = json.loads(done.read_text())["seconds"]
+        self.seconds[stage.name] = json.loads((folder / "done.json").read_text())["seconds"]
         return load_module(folder / stage.use, stage.kind, **stage.given)
 
-    def _fit(self, stage: Stage[Module], folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        resume = folder / "resume.ckpt"
+    def build(self, stage: Stage[Module]) -> Module:
+        """An untrained module of ``stage``, the same each time."""
         pl.seed_everything(self.seed_of(stage.name) % 2**32, verbose=False)
-        module = stage.build()
+        return stage.build()
+
+    def keep(self, stage: Stage[Module], module: Module, seconds: float) -> None:
+        """Save what training gave, and that it is done."""
+        folder = self.folder(stage.name, stage.key)
+        module.finish()
+        save_module(module, folder / "last.ckpt")
+        if not (folder / "best.ckpt").is_file():
+            save_module(module, folder / "best.ckpt")
+        write_json({"seconds": seconds, "updates": module.updates}, folder / "done.json")
+
+    def _fit(self, stage: Stage[Module]) -> None:
+        folder = self.folder(stage.name, stage.key)
+        folder.mkdir(parents=True, exist_ok=True)
+        module = self.build(stage)
         checkpoints = Checkpoints(folder, stage.monitor, stage.mode, stage.resume_every_n_epochs)
         bar = StageBar(stage.name, stage.total, stage.shown)
         trainer = self.trainer(
@@ -120,28 +143,9 @@ class StageRunner:
         self.data.plan = plan = stage.plan(trainer.strategy.root_device, module)
         updates = stage.max_epochs * plan.blocks_per_epoch * stage.updates_per_block
         trainer.callbacks.append(Accelerate(self.compile, updates))  # type: ignore[attr-defined]
-        if resume.is_file():
-            print(f"{stage.name}: continues from {resume}", flush=True)
-        try:
-            trainer.fit(
-                module,
-                datamodule=self.data,
-                ckpt_path=str(resume) if resume.is_file() else None,
-            )
-        except SystemExit:
-            # Lightning leaves the process by itself when it is interrupted.
-            if trainer.received_sigterm:
-                raise Stopped(143) from None
-            if trainer.interrupted:
-                raise KeyboardInterrupt from None
-            raise
-        module.finish()
-        module.cpu()
-        save_module(module, folder / "last.ckpt")
-        if not (folder / "best.ckpt").is_file():
-            save_module(module, folder / "best.ckpt")
+        train(stage.name, trainer, module, self.data, folder / "resume.ckpt")
         seconds = checkpoints.elapsed()
-        write_json({"seconds": seconds, "updates": module.updates}, folder / "done.json")
+        self.keep(stage, module, seconds)
         trainer.strategy.barrier()
         print(f"{stage.name}: {module.updates} updates in {seconds:.0f} s", flush=True)
 
@@ -172,6 +176,13 @@ class StageRunner:
         )
         return pl.Trainer(**{**given, "strategy": SharedBatches()})
 
+    def devices(self) -> list[torch.device]:
+        """The devices the user chose."""
+        strategy = self.trainer([], max_epochs=1, logger=False).strategy
+        if isinstance(strategy, SharedBatches):
+            return list(strategy.parallel_devices or [])
+        return [strategy.root_device]
+
     def logger(self) -> TensorBoardLogger:
         """Appends to the run's curves."""
         return TensorBoardLogger(
@@ -185,6 +196,28 @@ class StageRunner:
     def seed_of(self, name: str) -> int:
         """A stage's own seed, so that reusing an earlier stage changes nothing in a later one."""
         return mix_seed(self.seed, name)
+
+
+def train(
+    name: str, trainer: pl.Trainer, module: BlockModule, data: pl.LightningDataModule, resume: Path
+) -> None:
+    """Fit ``module``, from the state in ``resume`` if there is one.
+
+    Raises:
+        Stopped: The process was asked to end.
+        KeyboardInterrupt: The user interrupted.
+    """
+    if resume.is_file():
+        print(f"{name}: continues from {resume}", flush=True)
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=str(resume) if resume.is_file() else None)
+    except SystemExit:
+        # Lightning leaves the process by itself when it is interrupted.
+        if trainer.received_sigterm:
+            raise Stopped(143) from None
+        if trainer.interrupted:
+            raise KeyboardInterrupt from None
+        raise
 
 
 def quiet_lightning() -> None:

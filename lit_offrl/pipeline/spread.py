@@ -1,0 +1,63 @@
+"""Seeds spread over devices: a process of its own for each device."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import torch
+
+from lit_offrl.errors import Stopped
+
+
+def spread(
+    args: Sequence[str],
+    run_dir: str | None,
+    first_seed: int,
+    seeds: int,
+    devices: Sequence[torch.device],
+) -> None:
+    """Give every device its share of the seeds, and wait until all are trained.
+
+    Args:
+        args: The command line's.
+        run_dir: Where the user wants the seeds' folders.
+        first_seed: The first of consecutive seeds.
+        seeds: How many.
+        devices: Where to train.
+
+    Raises:
+        Stopped: A process ended before its time; it has said why.
+    """
+    environment = dict(os.environ)
+    if devices[0].type == "cpu":
+        threads = max(1, (os.cpu_count() or 1) // len(devices))
+        environment.setdefault("OMP_NUM_THREADS", str(threads))
+    processes = []
+    for number, device in enumerate(devices):
+        low, high = (seeds * n // len(devices) for n in (number, number + 1))
+        if low == high:
+            continue
+        own: dict[str, object] = {
+            "seeds": high - low,
+            "seed_everything": first_seed + low,
+            "trainer.devices": 1
+            if device.index is None or device.type == "cpu"
+            else [device.index],
+        }
+        if run_dir is not None and high - low == 1:
+            own["run_dir"] = f"{run_dir}/seed{first_seed + low}"
+        options = [text for key, value in own.items() for text in (f"--{key}", str(value))]
+        command = [sys.executable, "-m", "lit_offrl", *args, *options]
+        processes.append(subprocess.Popen(command, env=environment))
+    try:
+        codes = [process.wait() for process in processes]
+    finally:
+        for process in processes:
+            if process.poll() is None:
+                process.terminate()
+                process.wait()
+    if any(codes):
+        raise Stopped(max(codes))

@@ -1,0 +1,132 @@
+"""Several seeds of one module trained as one: the way to fill a GPU with small networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.optim import Optimizer
+
+from lit_offrl.blocks import Block, BlockModule, Metrics, Objective
+from lit_offrl.transitions import Transitions
+
+# Modules' parameters and buffers, each stacked over the seeds.
+Stacked = dict[str, Tensor]
+
+
+class SeedStack(BlockModule):
+    """``S`` modules of one class and size, with their parameters stacked in front.
+
+    Every seed sees its own rows and noise, and has its own state in the optimizers, whose steps are
+    elementwise. The modules stay what they are: their parameters are views of the stack.
+
+    Args:
+        modules: On the device they are to be trained on. A learner's prior is stacked with it.
+
+    Attributes:
+        by_seed: The modules.
+        latest: Metrics of the last block, each ``[S]``.
+    """
+
+    def __init__(self, modules: Sequence[BlockModule]) -> None:
+        super().__init__()
+        # In a tuple they are no submodules: their parameters are registered once, as stacks.
+        self.by_seed = tuple(modules)
+        self.latest: Metrics = {}
+        self.room = modules[0].room
+        self.names: dict[str, str] = {}
+        states = [_tensors(module) for module in modules]
+        for name, first in states[0].items():
+            stacked = torch.stack([state[name].detach() for state in states])
+            for state, view in zip(states, stacked, strict=True):
+                state[name].data = view
+            self.names[name] = name.replace(".", "/")
+            if isinstance(first, nn.Parameter):
+                parameter = nn.Parameter(stacked, requires_grad=first.requires_grad)
+                self.register_parameter(self.names[name], parameter)
+            else:
+                self.register_buffer(self.names[name], stacked)
+
+    def stacked(self) -> Stacked:
+        """Each tensor ``[S, ...]`` by its name in a module."""
+        return {name: getattr(self, registered) for name, registered in self.names.items()}
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        made: Any = self.by_seed[0].configure_optimizers()
+        optimizers = made if isinstance(made, list) else [made]
+        names = {id(tensor): name for name, tensor in _tensors(self.by_seed[0]).items()}
+        stacked = self.stacked()
+        self.optimizers_by_objective: list[Optimizer] = []
+        for optimizer in optimizers:
+            groups: list[dict[str, Any]] = [
+                {**group, "params": [stacked[names[id(p)]] for p in group["params"]]}
+                for group in optimizer.param_groups
+            ]
+            self.optimizers_by_objective.append(type(optimizer)(groups))
+        return self.optimizers_by_objective
+
+    def objectives(self) -> list[tuple[Objective, Optimizer]]:
+        return [
+            (self._objective(number), optimizer)
+            for number, optimizer in enumerate(self.optimizers_by_objective)
+        ]
+
+    def _objective(self, number: int) -> Objective:
+        call = _Objective(self.by_seed[0], number)
+
+        def one(state: Stacked, columns: Stacked, noise: Tensor) -> tuple[Tensor, Metrics]:
+            return functional_call(call, state, (Transitions(**columns), noise))
+
+        def objective(batch: Transitions, noise: Tensor) -> tuple[Tensor, Metrics]:
+            columns = {k: v for k, v in vars(batch).items() if v is not None}
+            losses, metrics = torch.vmap(one)(self.stacked(), columns, noise)
+            # Seeds share no parameter, so the sum's gradients are each seed's own.
+            return losses.sum(), metrics
+
+        return objective
+
+    @torch.no_grad()
+    def after_update(self) -> None:
+        functional_call(_AfterUpdate(self.by_seed[0]), self.stacked(), ())
+
+    def training_step(self, blocks: Sequence[Block], batch_idx: int) -> None:  # type: ignore[override]
+        """Do one update per batch of each seed's block."""
+        noises = []
+        for block in blocks:
+            generator = torch.Generator(device=self.device).manual_seed(block.seed)
+            noises.append(self.by_seed[0].noise_for(block.rows, generator))
+        rows = Transitions.stack([block.rows for block in blocks], dim=1)
+        metrics = self.run(rows, torch.stack(noises, dim=1))
+        self.updates += len(rows)
+        for module in self.by_seed:
+            module.updates = self.updates
+        self.latest = metrics
+
+
+class _Objective(nn.Module):
+    """An objective as a module's call, and its prior as a submodule, for ``functional_call``."""
+
+    def __init__(self, module: BlockModule, number: int) -> None:
+        super().__init__()
+        self.module, self.number = module, number
+        self.prior = module.__dict__.get("prior")
+
+    def forward(self, batch: Transitions, noise: Tensor) -> tuple[Tensor, Metrics]:
+        objective, _ = self.module.objectives()[self.number]
+        return objective(batch, noise)
+
+
+class _AfterUpdate(_Objective):
+    def __init__(self, module: BlockModule) -> None:
+        super().__init__(module, 0)
+
+    def forward(self) -> None:  # type: ignore[override]
+        self.module.after_update()
+
+
+def _tensors(module: BlockModule) -> Stacked:
+    whole = _Objective(module, 0)
+    return {**dict(whole.named_parameters()), **dict(whole.named_buffers())}

@@ -1,0 +1,151 @@
+"""Seeds trained together are the seeds trained alone."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lit_offrl.acceleration import Replay, accelerate, has_compiler
+from lit_offrl.blocks import Block, BlockModule
+from lit_offrl.cli import main
+from lit_offrl.pipeline.together import Together
+from lit_offrl.seeds import SeedStack
+from tests.test_acceleration import MODULES, rows
+
+SEEDS, BLOCKS, UPDATES = 3, 5, 20
+
+
+def build(name: str, seed: int) -> BlockModule:
+    torch.manual_seed(seed)
+    module, _ = MODULES[name]
+    return module()
+
+
+def block(name: str, seed: int, number: int) -> Block:
+    torch.manual_seed(1000 * seed + number)
+    shape = (UPDATES, *MODULES[name][1][1:])
+    return Block(rows(*shape), seed=100 * seed + number)
+
+
+def silent(module: BlockModule) -> list[dict[str, Tensor]]:
+    logged: list[dict[str, Tensor]] = []
+    module.log_step = logged.append  # type: ignore[method-assign,assignment]
+    module.log = lambda *_, **__: None  # type: ignore[method-assign,assignment]
+    return logged
+
+
+@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize(
+    "way",
+    [
+        "loop",
+        "replay",
+        pytest.param("compile", marks=pytest.mark.skipif(not has_compiler(), reason="no compiler")),
+    ],
+)
+def test_a_seed_among_others_is_that_seed_alone(name: str, way: str) -> None:
+    together = [build(name, seed) for seed in range(SEEDS)]
+    stack = SeedStack(together)
+    stack.configure_optimizers()
+    if way == "replay":
+        stack.run = Replay(stack.update)
+    elif way == "compile":
+        accelerate(stack, "always", 0)
+    silent(stack)
+    for number in range(BLOCKS):
+        stack.training_step([block(name, seed, number) for seed in range(SEEDS)], number)
+    for seed, among in enumerate(together):
+        alone = build(name, seed)
+        alone.configure_optimizers()
+        expected = silent(alone)
+        for number in range(BLOCKS):
+            alone.training_step(block(name, seed, number), number)
+        assert among.updates == alone.updates == BLOCKS * UPDATES
+        for key, value in alone.state_dict().items():
+            torch.testing.assert_close(among.state_dict()[key], value, rtol=1e-3, atol=1e-4)
+        for key, value in expected[-1].items():
+            torch.testing.assert_close(stack.latest[key][seed], value, rtol=1e-2, atol=1e-3)
+
+
+def fit(config: Path, run_dir: Path, *options: str) -> None:
+    main(["fit", "--config", str(config), "--run_dir", str(run_dir), *options])
+
+
+def learned(run_dir: Path) -> dict[str, Tensor]:
+    (path,) = run_dir.glob("policy-*/last.ckpt")
+    return torch.load(path, weights_only=True)["state_dict"]
+
+
+def test_seeds_together_give_what_each_gives_alone(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit(tiny, tmp_path / "many", "--seeds", "2", "--seed_everything", "3")
+    said = capsys.readouterr().out
+    assert "policy: seeds 3, 4 together" in said
+    assert "2 seeds: return" in said
+    for seed in (3, 4):
+        many, alone = tmp_path / "many" / f"seed{seed}", tmp_path / f"alone{seed}"
+        fit(tiny, alone, "--seed_everything", str(seed))
+        for key, value in learned(alone).items():
+            torch.testing.assert_close(learned(many)[key], value, rtol=1e-3, atol=1e-4)
+        results = [json.loads((run / "results.json").read_text()) for run in (many, alone)]
+        assert results[0]["seed"] == results[1]["seed"] == seed
+        assert results[0]["updates"] == results[1]["updates"]
+        assert results[0]["prior"] == results[1]["prior"]
+        names = [sorted(p.name for p in run.glob("policy-*/*")) for run in (many, alone)]
+        assert names[0] == names[1]
+        assert list((many / "tensorboard").glob("events*"))
+    # Two copies of one seed's weights would be a stack saved whole.
+    sizes = [next(r.glob("policy-*/last.ckpt")).stat().st_size for r in (many, alone)]
+    assert sizes[0] == pytest.approx(sizes[1], rel=0.05)
+    capsys.readouterr()
+    fit(tiny, tmp_path / "many", "--seeds", "2", "--seed_everything", "3")
+    assert "policy: seeds" not in capsys.readouterr().out
+
+
+def test_seeds_together_go_on_where_they_were_stopped(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit(tiny, tmp_path / "whole", "--seeds", "2")
+    after = Together.on_train_epoch_end
+
+    def stop(self: Together, trainer: Any, module: Any) -> None:
+        after(self, trainer, module)
+        if trainer.current_epoch == 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Together, "on_train_epoch_end", stop)
+        with pytest.raises(SystemExit, match="130"):
+            fit(tiny, tmp_path / "stopped", "--seeds", "2")
+    capsys.readouterr()
+    fit(tiny, tmp_path / "stopped", "--seeds", "2")
+    assert "policy: continues from" in capsys.readouterr().out
+    for seed in (0, 1):
+        whole = learned(tmp_path / "whole" / f"seed{seed}")
+        stopped = learned(tmp_path / "stopped" / f"seed{seed}")
+        assert all(torch.equal(stopped[key], value) for key, value in whole.items())
+        evaluations = [
+            json.loads(
+                next((tmp_path / run / f"seed{seed}").glob("policy-*/evaluations.json")).read_text()
+            )
+            for run in ("whole", "stopped")
+        ]
+        assert evaluations[0] == evaluations[1]
+
+
+def test_seeds_spread_over_processes(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    placement = ["--trainer.accelerator", "cpu", "--trainer.devices", "2"]
+    fit(tiny, tmp_path / "many", "--seeds", "3", *placement)
+    found = sorted(p.parent.name for p in (tmp_path / "many").glob("seed*/results.json"))
+    assert found == ["seed0", "seed1", "seed2"]
+    assert "LOCAL_RANK" not in os.environ
