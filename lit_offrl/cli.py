@@ -262,8 +262,6 @@ OWNED_BY_STAGES = (
     "enable_checkpointing",
     "enable_model_summary",
     "enable_progress_bar",
-    # Blocks step their optimizers themselves, in float32 and without a gradient scaler.
-    "precision",
     "max_time",
     "accumulate_grad_batches",
     "gradient_clip_val",

@@ -22,7 +22,6 @@ from lit_offrl.nets import (
     target_of,
     td_target,
 )
-from lit_offrl.nets.affine import affine
 
 number = st.floats(-2, 2)
 positive = st.floats(0.05, 3)
@@ -122,26 +121,3 @@ def test_target_network_moves_by_the_rate_and_takes_no_gradient() -> None:
     for old, new in zip(before, target.parameters(), strict=True):
         torch.testing.assert_close(new, old + 0.25)
         assert not new.requires_grad
-
-
-@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="PyTorch without oneDNN")
-@pytest.mark.parametrize("members", [(), (3,)])
-@pytest.mark.parametrize("way", ["plain", "vmap"])
-def test_products_by_onednn_are_products(
-    members: tuple[int, ...], way: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("lit_offrl.nets.affine.ONEDNN", True)
-    torch.manual_seed(0)
-    more = (2,) if way == "vmap" else ()
-    inputs = torch.randn(*more, *members, 80, 64, requires_grad=True)
-    weight = torch.randn(*more, *members, 64, 100, requires_grad=True)
-    bias = torch.randn(*more, *members, 1, 100, requires_grad=True)
-    apply = torch.vmap(affine) if way == "vmap" else affine
-    given = (inputs, weight, bias)
-    expected = inputs @ weight + bias
-    found = apply(*given)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
-    slope = torch.randn_like(expected)
-    ours = torch.autograd.grad((found * slope).sum(), given)
-    theirs = torch.autograd.grad((expected * slope).sum(), given)
-    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-3)

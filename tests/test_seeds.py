@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lit_offrl.acceleration import Replay, accelerate, has_compiler
+from lit_offrl.acceleration import Replay
 from lit_offrl.blocks import Block, BlockModule
 from lit_offrl.cli import main
 from lit_offrl.pipeline.together import Together
@@ -41,22 +41,13 @@ def silent(module: BlockModule) -> list[dict[str, Tensor]]:
 
 
 @pytest.mark.parametrize("name", MODULES)
-@pytest.mark.parametrize(
-    "way",
-    [
-        "loop",
-        "replay",
-        pytest.param("compile", marks=pytest.mark.skipif(not has_compiler(), reason="no compiler")),
-    ],
-)
+@pytest.mark.parametrize("way", ["loop", "replay"])
 def test_a_seed_among_others_is_that_seed_alone(name: str, way: str) -> None:
     together = [build(name, seed) for seed in range(SEEDS)]
     stack = SeedStack(together)
     stack.configure_optimizers()
     if way == "replay":
         stack.run = Replay(stack.update)
-    elif way == "compile":
-        accelerate(stack, "always", 0)
     silent(stack)
     for number in range(BLOCKS):
         stack.training_step([block(name, seed, number) for seed in range(SEEDS)], number)

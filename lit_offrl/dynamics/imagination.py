@@ -18,7 +18,7 @@ from lit_offrl.transitions import Transitions
 Act = Callable[[Tensor, torch.Generator], Tensor]
 
 # Rows stepped at once on a CPU: the members' activations stay in its cache.
-CPU_CHUNK = 1024
+CPU_CHUNK = 5000
 
 
 @dataclass(frozen=True)

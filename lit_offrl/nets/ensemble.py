@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from lit_offrl.nets.affine import affine
+from lit_offrl.nets.mlp import ExactHead
 
 
 class EnsembleLinear(nn.Module):
@@ -37,7 +37,7 @@ class EnsembleLinear(nn.Module):
             nn.init.uniform_(self.bias, -bound, bound)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return affine(inputs, self.weight, self.bias)
+        return torch.baddbmm(self.bias, inputs, self.weight)
 
 
 def ensemble_mlp(
@@ -47,13 +47,13 @@ def ensemble_mlp(
     out_dim: int,
     activation: type[nn.Module] = nn.ReLU,
     truncated: bool = False,
-) -> nn.Sequential:
+) -> ExactHead:
     """``members`` perceptrons as one: ``[members, batch, in]`` to ``[members, batch, out]``."""
     layers: list[nn.Module] = []
     for size_in, size_out in pairwise([in_dim, *hidden]):
         layers += [EnsembleLinear(members, size_in, size_out, truncated), activation()]
     last = EnsembleLinear(members, [in_dim, *hidden][-1], out_dim, truncated)
-    return nn.Sequential(*layers, last)
+    return ExactHead(*layers, last)
 
 
 def one_by_one(net: nn.Sequential, inputs: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ def one_by_one(net: nn.Sequential, inputs: Tensor) -> Tensor:
         hidden = inputs
         for layer in net:
             if isinstance(layer, EnsembleLinear):
-                hidden = affine(hidden, layer.weight[member], layer.bias[member])
+                hidden = torch.addmm(layer.bias[member], hidden, layer.weight[member])
             else:
                 hidden = layer(hidden)
         outputs.append(hidden)

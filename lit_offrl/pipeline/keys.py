@@ -54,6 +54,8 @@ class StageKeys:
         block = {k: v for k, v in self.config[stage].items() if k != "checkpoint"}
         own = list(sources(block))
         parts = [FORMAT, stage, block, own, self.data.dataset.fingerprint, self.seed, *upstream]
+        if self.config["trainer"]["precision"] == "bf16-mixed":
+            parts.append("bf16-mixed")
         return blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=5).hexdigest()
 
     def _taken(self, stage: str) -> str:

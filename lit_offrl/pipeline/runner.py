@@ -6,6 +6,7 @@ import json
 import logging
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -14,7 +15,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from lit_offrl.acceleration import Compile
+from lit_offrl.acceleration import Compile, onednn_products
 from lit_offrl.blocks import BlockModule, mix_seed
 from lit_offrl.checkpoints import load_module, save_module, write_json
 from lit_offrl.data import OfflineDataModule
@@ -166,6 +167,11 @@ class StageRunner:
             "default_root_dir": str(self.run_dir),
         }
         given = {**self.placement, **owned, **arguments}
+        check(
+            given.get("precision") in (None, 32, "32", "32-true", "bf16-mixed"),
+            f"trainer.precision: {given.get('precision')} cannot train in blocks; take 32-true or "
+            "bf16-mixed",
+        )
         made = attempt("trainer", lambda: pl.Trainer(**given))
         if made.world_size == 1:
             return made
@@ -209,8 +215,11 @@ def train(
     """
     if resume.is_file():
         print(f"{name}: continues from {resume}", flush=True)
+    ckpt_path = str(resume) if resume.is_file() else None
+    on_cpu = trainer.strategy.root_device.type == "cpu"
     try:
-        trainer.fit(module, datamodule=data, ckpt_path=str(resume) if resume.is_file() else None)
+        with onednn_products() if on_cpu else nullcontext():
+            trainer.fit(module, datamodule=data, ckpt_path=ckpt_path)
     except SystemExit:
         # Lightning leaves the process by itself when it is interrupted.
         if trainer.received_sigterm:

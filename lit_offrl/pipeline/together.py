@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import lightning.pytorch as pl
 import torch
 
-from lit_offrl.acceleration import Compile, accelerate
+from lit_offrl.acceleration import accelerate
 from lit_offrl.blocks import Block
 from lit_offrl.data import OfflineDataModule
 from lit_offrl.data.datamodule import BlockLoader
@@ -70,7 +70,7 @@ def _fit(runs: list[Run]) -> None:
     seeds = ", ".join(str(run.runner.seed) for run in runs)
     keys = blake2b("/".join(run.stage.key for run in runs).encode(), digest_size=5).hexdigest()
     resume = first.runner.folder("policy", first.stage.key) / f"together-{keys}.ckpt"
-    callback = Together(runs, first.runner.compile, resume)
+    callback = Together(runs, resume)
     bar = StageBar("policy", first.stage.total, ())
     trainer = first.runner.trainer([callback, bar], max_epochs=first.stage.max_epochs, logger=False)
     device, learners = trainer.strategy.root_device, []
@@ -137,12 +137,11 @@ class Together(pl.Callback):
 
     Args:
         runs: The seeds, in the order of the stack.
-        compile: Whether to compile updates.
         resume: Where a state of all seeds to continue from is saved.
     """
 
-    def __init__(self, runs: list[Run], compile: Compile, resume: Path) -> None:
-        self.runs, self.compile, self.resume = runs, compile, resume
+    def __init__(self, runs: list[Run], resume: Path) -> None:
+        self.runs, self.resume = runs, resume
         self.loggers = [run.runner.logger() for run in runs]
         self.checkpoints = [
             Checkpoints(run.runner.folder("policy", run.stage.key), None, run.stage.mode)
@@ -167,9 +166,8 @@ class Together(pl.Callback):
         # What a resumed run had done is counted by the stack alone.
         for module in pl_module.by_seed:
             module.updates = pl_module.updates
-        updates = self.runs[0].stage.total
-        assert updates is not None
-        accelerate(pl_module, self.compile, updates)
+        # The compiler cannot follow how a stack stands in for its modules.
+        accelerate(pl_module, "never", 0)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SeedStack)
