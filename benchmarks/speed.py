@@ -3,8 +3,17 @@
     python -m benchmarks.speed [--threads 2] [--rounds 5] [--device cpu] [--json FILE]
 
 Ours and the plain loop alternate within one process, so that a drift of the machine's speed falls on
-both; the table gives medians and ranges. "Lightning" is the share of a policy update that a Trainer
-adds to the same updates called directly.
+both; the table gives medians and ranges. Ours runs as a stage of 20 000 updates or more does: compiled,
+on a GPU captured. The plain loop has batched critics and members, fused Adam and chunks of 5000, and
+PyTorch's default settings.
+
+- Lightning: the share of a policy update that a Trainer adds to the same updates called directly.
+- Floor: the share of the time that the loop's matrix products would take at the rate of one large
+  product on this machine.
+- Seeds: time of N seeds trained as one, in times of one seed.
+- Full run: the paper's budget (1e6 updates, 1000 refreshes of 50 000 starts and 5 steps, 20 000 steps
+  of the dynamics), extrapolated, without evaluation. Small run: a thousandth of it through the command
+  line, measured, start and compilation included.
 """
 
 from __future__ import annotations
@@ -13,25 +22,32 @@ import argparse
 import json
 import logging
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TypeVar
 
 import lightning.pytorch as pl
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.plain import ACT, MEMBERS, OBS, PlainDynamics, PlainUpdates, plain_actor
-from lit_offrl.acceleration import Compile, accelerate
+from lit_offrl.acceleration import Compile, accelerate, onednn_products
 from lit_offrl.blocks import Block, BlockModule
 from lit_offrl.dynamics import DynamicsEnsemble, Imagination, MaxStd
 from lit_offrl.dynamics.terminations import never
 from lit_offrl.policy import PolicyLearner, PriorDivergence
 from lit_offrl.priors import GaussianPrior
+from lit_offrl.seeds import SeedStack
 from lit_offrl.transitions import Transitions
 
 BATCH = 256
+ROOT = Path(__file__).parents[1]
 
 
 def rows(*shape: int, device: str) -> Transitions:
@@ -56,18 +72,37 @@ def seconds(work: Callable[[], object], device: str) -> float:
     return time.perf_counter() - start
 
 
-def alternate(
-    ours: Callable[[], object], plain: Callable[[], object], amount: int, rounds: int, device: str
-) -> dict[str, list[float]]:
+Work = Callable[[], object]
+Rates = dict[str, list[float]]
+
+
+def alternate(ours: Work, plain: Work, amount: int, rounds: int, device: str) -> Rates:
     """Rates of both, round by round, after one round that is not counted."""
-    rates: dict[str, list[float]] = {"ours": [], "plain": []}
+    rates: Rates = {"ours": [], "plain": []}
     for number in range(rounds + 1):
         for name, work in (("ours", ours), ("plain", plain)):
-            rate = amount / seconds(work, device)
+            with onednn_products() if name == "ours" and device == "cpu" else nullcontext():
+                rate = amount / seconds(work, device)
             if number:
                 rates[name].append(rate)
     rates["ratio"] = [a / b for a, b in zip(rates["ours"], rates["plain"], strict=True)]
     return rates
+
+
+def share_of_floor(work: Work, amount: int, rate: float, flops_per_second: float) -> float:
+    """The arithmetic's time as a share of the time taken at ``rate``."""
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return counter.get_total_flops() / amount / flops_per_second * rate
+
+
+def matrix_rate(device: str) -> float:
+    """Floating-point operations per second of one large float32 product, the best of ten."""
+    size = 1024 if device == "cpu" else 8192
+    left, right = torch.randn(2, size, size, device=device).unbind()
+    with onednn_products() if device == "cpu" else nullcontext():
+        times = [seconds(lambda: left @ right, device) for _ in range(12)]
+    return 2 * size**3 / min(times)
 
 
 Made = TypeVar("Made", bound=BlockModule)
@@ -85,7 +120,7 @@ def learner(device: str, compile: Compile = "never") -> PolicyLearner:
     return ready(PolicyLearner(OBS, ACT, PriorDivergence(), prior), device, compile)
 
 
-def blocks(made: BlockModule, block: Transitions, generator: torch.Generator) -> None:
+def blocks_of(made: BlockModule, block: Transitions, generator: torch.Generator) -> None:
     made.run(block, made.noise_for(block, generator))
 
 
@@ -94,7 +129,7 @@ def updates(rounds: int, count: int, device: str, compile: Compile) -> dict[str,
     block = rows(count, BATCH, device=device)
     generator = torch.Generator(device)
     return alternate(
-        lambda: blocks(made, block, generator),
+        lambda: blocks_of(made, block, generator),
         lambda: [plain(block[k]) for k in range(count)],
         count,
         rounds,
@@ -102,12 +137,31 @@ def updates(rounds: int, count: int, device: str, compile: Compile) -> dict[str,
     )
 
 
+def seeds(rounds: int, count: int, number: int, device: str) -> list[float]:
+    """Time of ``number`` seeds as one, in times of one, both as on a GPU: captured there, not compiled."""
+    one, block = learner(device), rows(count, BATCH, device=device)
+    learners = [learner(device) for _ in range(number)]
+    stack = SeedStack(learners)
+    ready(stack, device)
+    stacked = Transitions.stack([block] * number, dim=1)
+    generator = torch.Generator(device)
+    noise = torch.stack([one.noise_for(block, generator)] * number, dim=1)
+    rates = alternate(
+        lambda: stack.run(stacked, noise),
+        lambda: one.run(block, noise[:, 0]),
+        count,
+        rounds,
+        device,
+    )
+    return [1 / ratio for ratio in rates["ratio"]]
+
+
 def dynamics(rounds: int, count: int, device: str, compile: Compile) -> dict[str, list[float]]:
     made, plain = ready(DynamicsEnsemble(OBS, ACT), device, compile), PlainDynamics(device)
     block = rows(count, MEMBERS, BATCH, device=device)
     generator = torch.Generator(device)
     return alternate(
-        lambda: blocks(made, block, generator),
+        lambda: blocks_of(made, block, generator),
         lambda: [plain.step(block[k]) for k in range(count)],
         count,
         rounds,
@@ -141,13 +195,15 @@ class Blocks:
         return (self.block for _ in range(self.count))
 
 
-def lightning_share(rounds: int, blocks: int, device: str) -> list[float]:
+def lightning_share(rounds: int, blocks: int, device: str, compile: Compile) -> list[float]:
     """What a Trainer adds to the same updates, as a share of the Trainer's time."""
     block = Block(rows(100, BATCH, device=device), seed=0)
     shares = []
     for number in range(rounds + 1):
         inside: list[float] = []
-        made = learner(device)
+        made = learner(device, compile)
+        # Compiled, or captured, before the clock starts.
+        blocks_of(made, block.rows, torch.Generator(device))
         update_block = made.training_step
 
         def timed(
@@ -189,6 +245,53 @@ def lightning_share(rounds: int, blocks: int, device: str) -> list[float]:
     return shares
 
 
+def floors(found: dict[str, Rates], device: str) -> dict[str, float]:
+    """Each loop's share of the floor."""
+    flops = matrix_rate(device)
+    made, ensemble = learner(device), ready(DynamicsEnsemble(OBS, ACT), device)
+    generator, how = torch.Generator(device), Imagination(1, 1000, penalty=MaxStd())
+    updated, trained = rows(1, BATCH, device=device), rows(1, MEMBERS, BATCH, device=device)
+    starts = torch.randn(1000, OBS, device=device)
+    works: dict[str, tuple[Work, int]] = {
+        "updates": (lambda: made.loop(updated, made.noise_for(updated, generator)), 1),
+        "dynamics": (lambda: ensemble.loop(trained, ensemble.noise_for(trained, generator)), 1),
+        "rollouts": (lambda: how.imagine(ensemble, made.sample, starts, generator, never), 1000),
+    }
+    return {
+        name: share_of_floor(work, amount, statistics.median(found[name]["ours"]), flops)
+        for name, (work, amount) in works.items()
+    }
+
+
+def full_run(found: dict[str, Rates]) -> float:
+    """Seconds of the paper's budget."""
+    amounts = {"updates": 1e6, "rollouts": 1000 * 50_000 * 5, "dynamics": 20_000}
+    return sum(amount / statistics.median(found[n]["ours"]) for n, amount in amounts.items())
+
+
+def small_run(updates: int, device: str) -> float:
+    """Seconds of a run through the command line, from nothing to its report."""
+    with tempfile.TemporaryDirectory() as folder:
+        options: dict[str, object] = {
+            "run_dir": folder,
+            "trainer.accelerator": "cpu" if device == "cpu" else "gpu",
+            "dynamics.max_epochs": 1,
+            "critic.max_updates": updates,
+            "critic.window": updates,
+            "prior.max_epochs": 1,
+            "policy.updates": updates,
+            "policy.refresh_every": updates,
+            "policy.checkpoint_every": updates,
+            "policy.imagination.starts": 50 * updates,
+            "policy.evaluate_every": 0,
+        }
+        command = [sys.executable, "-m", "lit_offrl", "fit", "--config", "configs/quickstart.yaml"]
+        command += [text for key, value in options.items() for text in (f"--{key}", str(value))]
+        start = time.perf_counter()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
+        return time.perf_counter() - start
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -196,6 +299,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--scale", type=float, default=1.0, help="amount of work per round")
     parser.add_argument("--compile", choices=["always", "never"], default="always")
+    parser.add_argument("--seeds", type=int, default=8, help="seeds trained as one")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -210,7 +314,10 @@ def main() -> None:
         "dynamics": dynamics(args.rounds, amount(100), args.device, args.compile),
         "rollouts": rollouts(args.rounds, amount(50_000), args.device),
     }
-    share = lightning_share(args.rounds, amount(4), args.device)
+    share = lightning_share(args.rounds, amount(4), args.device, args.compile)
+    together = seeds(args.rounds, amount(40), args.seeds, args.device)
+    floor = floors(found, args.device)
+    run = small_run(amount(1000), args.device)
     print(f"{args.device}, {args.threads} threads, torch {torch.__version__}: median [range]")
     units = {
         "updates": "policy updates/s",
@@ -220,23 +327,31 @@ def main() -> None:
     for name, rates in found.items():
         cells = [f"{units[name]:<24}"]
         for key, digits in (("ours", 0), ("plain", 0), ("ratio", 2)):
-            values = rates[key]
-            middle = statistics.median(values)
-            cells.append(
-                f"{key} {middle:,.{digits}f} [{min(values):,.{digits}f}-{max(values):,.{digits}f}]"
-            )
-        print("  ".join(cells))
+            cells.append(f"{key} {spread(rates[key], f',.{digits}f')}")
+        print("  ".join([*cells, f"floor {floor[name]:.0%}"]))
+    print(f"Lightning's share of an update: {spread(share, '.1%')}")
     print(
-        f"Lightning's share of a step: {statistics.median(share):.1%} [{min(share):.1%}-{max(share):.1%}]"
+        f"{args.seeds} seeds as one: {spread(together, '.2f')} times the time of one, not compiled"
     )
+    print(f"Full run, extrapolated: {full_run(found) / 3600:.2f} h")
+    print(f"Small run, measured: {run:.0f} s")
     if args.json:
-        ratios = {name: statistics.median(rates["ratio"]) for name, rates in found.items()}
         result = {
-            "ratio_to_plain": ratios,
+            "ratio_to_plain": {n: statistics.median(r["ratio"]) for n, r in found.items()},
             "lightning_share": statistics.median(share),
-            "rates": {name: statistics.median(rates["ours"]) for name, rates in found.items()},
+            "rates": {n: statistics.median(r["ours"]) for n, r in found.items()},
+            "share_of_floor": floor,
+            "seeds": {"number": args.seeds, "times": statistics.median(together)},
+            "full_run_hours": full_run(found) / 3600,
+            "small_run_seconds": run,
         }
         args.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def spread(values: list[float], digits: str) -> str:
+    """Median and range."""
+    low, middle, high = (format(f(values), digits) for f in (min, statistics.median, max))
+    return f"{middle} [{low}-{high}]"
 
 
 if __name__ == "__main__":
