@@ -24,7 +24,8 @@ from pathlib import Path
 import torch
 
 from benchmarks.plain import ACT, MEMBERS, OBS
-from benchmarks.speed import BATCH, rows, seconds
+from benchmarks.speed import BATCH, blocks_of, ready, rows, seconds
+from lit_offrl.acceleration import onednn_products
 from lit_offrl.dynamics import DynamicsEnsemble, Imagination, MaxStd
 from lit_offrl.dynamics.terminations import never
 from lit_offrl.policy import EntropyTemperature, PolicyLearner
@@ -43,32 +44,44 @@ Work = Callable[[int], float]
 
 
 def sac() -> PolicyLearner:
-    made = PolicyLearner(OBS, ACT, EntropyTemperature())
-    made.configure_optimizers()
-    made.noise = torch.Generator()
-    return made
+    return ready(PolicyLearner(OBS, ACT, EntropyTemperature()), "cpu", "always")
+
+
+def timed(work: Callable[[], object]) -> float:
+    with onednn_products():
+        return seconds(work, "cpu")
 
 
 def ours_updates() -> Work:
-    made, batch = sac(), rows(BATCH, device="cpu")
-    return lambda count: seconds(lambda: [made.update(batch) for _ in range(count)], "cpu")
+    made, generator = sac(), torch.Generator()
+    batch = rows(BATCH, device="cpu")
+
+    def work(count: int) -> float:
+        block = batch.map(lambda column: column.expand(count, *column.shape))
+        return timed(lambda: blocks_of(made, block, generator))
+
+    return work
 
 
 def ours_dynamics() -> Work:
-    made, batch = DynamicsEnsemble(OBS, ACT), rows(MEMBERS, BATCH, device="cpu")
-    made.configure_optimizers()
-    return lambda count: seconds(lambda: [made.update(batch) for _ in range(count)], "cpu")
+    made, generator = ready(DynamicsEnsemble(OBS, ACT), "cpu", "always"), torch.Generator()
+    batch = rows(MEMBERS, BATCH, device="cpu")
+
+    def work(count: int) -> float:
+        block = batch.map(lambda column: column.expand(count, *column.shape))
+        return timed(lambda: blocks_of(made, block, generator))
+
+    return work
 
 
 def ours_rollouts() -> Work:
-    made, policy, generator = DynamicsEnsemble(OBS, ACT), sac(), torch.Generator()
+    made, generator = DynamicsEnsemble(OBS, ACT), torch.Generator()
+    policy = PolicyLearner(OBS, ACT, EntropyTemperature())
     how = Imagination(horizon=HORIZON, penalty=MaxStd(), penalty_coefficient=1.0)
 
     def work(starts: int) -> float:
         from_where = torch.randn(starts, OBS)
-        return seconds(
-            lambda: how.imagine(made, policy.sample, from_where, generator, never), "cpu"
-        )
+        return timed(lambda: how.imagine(made, policy.sample, from_where, generator, never))
 
     return work
 

@@ -188,3 +188,28 @@ def test_a_folder_that_is_no_dataset_hides_no_other(
     (tmp_path / "minari" / "x" / "no-version" / "data").mkdir(parents=True)
     (tmp_path / "minari" / "x" / "no-version" / "data" / "metadata.json").write_text("{}")
     assert len(read_minari(name)) == 5
+
+
+@pytest.mark.parametrize(("half", "bytes_per_row"), [(False, 166), (True, 86)])
+def test_store_takes_the_memory_it_says(half: bool, bytes_per_row: int) -> None:
+    store = TransitionStore(10, 17, 6, "cpu", half)
+    assert sum(c.numel() * c.element_size() for c in store.rows.columns()) == 10 * bytes_per_row
+
+
+def test_half_a_store_gives_the_rows_back_in_float32() -> None:
+    torch.manual_seed(0)
+    flags = torch.zeros(4, dtype=torch.bool)
+    observations = torch.randn(4, 3).index_fill(0, torch.tensor([3]), 1e9)
+    rows = Transitions(
+        observations, torch.rand(4, 2), torch.randn(4) * 1e6, torch.randn(4, 3), flags, ~flags
+    )
+    store = TransitionStore(6, 3, 2, "cpu", half=True)
+    store.extend(rows)
+    taken = store.take(torch.arange(4))
+    assert taken.observations.dtype == torch.float32
+    torch.testing.assert_close(taken.observations[:3], observations[:3], rtol=1e-3, atol=1e-6)
+    assert taken.observations.isfinite().all()
+    assert torch.equal(taken.rewards, rows.rewards)
+    again = TransitionStore(6, 3, 2, "cpu", half=True)
+    again.load_state_dict(store.state_dict())
+    assert torch.equal(again.take(torch.arange(4)).observations, taken.observations)

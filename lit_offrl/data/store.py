@@ -10,6 +10,8 @@ from torch import Tensor
 
 from lit_offrl.transitions import Transitions
 
+LARGEST = torch.finfo(torch.float16).max
+
 
 class TransitionStore:
     """First in, first out: the newest ``capacity`` rows.
@@ -19,13 +21,25 @@ class TransitionStore:
         obs_dim: Size of an observation.
         act_dim: Size of an action.
         device: Where the rows live.
+        half: Keep observations and actions in float16.
+
+    A row takes ``4 (2 obs + act + 1) + 2`` bytes, with ``half`` ``2 (2 obs + act) + 6``: for 17
+    observations and 6 actions 166 or 86, so 1e8 rows take 16.6 or 8.6 GB. There is one copy; saving
+    a state to continue from makes another while it is written.
     """
 
     def __init__(
-        self, capacity: int, obs_dim: int, act_dim: int, device: torch.device | str
+        self,
+        capacity: int,
+        obs_dim: int,
+        act_dim: int,
+        device: torch.device | str,
+        half: bool = False,
     ) -> None:
-        def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-            return torch.zeros(capacity, *shape, dtype=dtype, device=device)
+        def empty(*shape: int, dtype: torch.dtype | None = None) -> Tensor:
+            # Rewards stay whole: their penalties reach beyond float16.
+            short = torch.float16 if half and shape else torch.float32
+            return torch.zeros(capacity, *shape, dtype=dtype or short, device=device)
 
         self.capacity = capacity
         self.rows = Transitions(
@@ -49,10 +63,17 @@ class TransitionStore:
         for f in fields(Transitions):
             column, new = getattr(self.rows, f.name), getattr(rows, f.name)
             if column is not None:
+                if column.dtype == torch.float16:
+                    new = new.clamp(-LARGEST, LARGEST)
                 column[self.position : self.position + first] = new[:first]
                 column[: len(rows) - first] = new[first:]
         self.position = (self.position + len(rows)) % self.capacity
         self.size = min(self.size + len(rows), self.capacity)
+
+    def take(self, index: Tensor) -> Transitions:
+        """Rows ``[*index.shape, ...]``, in float32."""
+        picked = self.rows[index]
+        return picked.map(lambda c: c.float() if c.dtype == torch.float16 else c)
 
     def state_dict(self) -> dict[str, Any]:
         """Rows in use and the position, for a checkpoint."""

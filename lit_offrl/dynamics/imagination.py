@@ -29,6 +29,8 @@ class Imagination:
         horizon: Imagined steps from each start (h).
         starts: Real observations to start from at each refresh.
         retain: Refreshes whose rows are kept.
+        half: Keep their observations and actions in float16, for half the memory: 86 bytes a row
+            rather than 166 with 17 observations and 6 actions.
         penalty: What the reward is lowered by, in reward units; null for nothing.
         penalty_coefficient: Factor of the penalty (MOPO's lambda, MABE's xi).
         reward: Imagine the elite's sampled reward, or its mean (D-4).
@@ -38,6 +40,7 @@ class Imagination:
     horizon: int = 5
     starts: int = 50_000
     retain: int = 5
+    half: bool = False
     penalty: Penalty | None = None
     penalty_coefficient: float = 1.0
     reward: Literal["sample", "mean"] = "sample"

@@ -335,9 +335,8 @@ class Pipeline:
         def plan(device: torch.device, _: PolicyLearner) -> MixedPlan:
             self.data.imagined = None
             if imagination is not None:
-                self.data.imagined = TransitionStore(
-                    imagination.capacity, dataset.obs_dim, dataset.act_dim, device
-                )
+                sizes = imagination.capacity, dataset.obs_dim, dataset.act_dim
+                self.data.imagined = TransitionStore(*sizes, device, imagination.half)
                 assert dynamics is not None
                 dynamics.to(device)
             return MixedPlan(
