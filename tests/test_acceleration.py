@@ -10,10 +10,17 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Laplace
 
-from lit_offrl.acceleration import Compiled, Replay, accelerate, has_compiler
+from lit_offrl.acceleration import (
+    Compiled,
+    Replay,
+    accelerate,
+    has_compiler,
+    onednn_products,
+)
 from lit_offrl.adam import Adam, descend
 from lit_offrl.blocks import BlockModule
 from lit_offrl.dynamics import DynamicsEnsemble
+from lit_offrl.nets import Critics
 from lit_offrl.policy import EntropyTemperature, PolicyLearner, PriorDivergence
 from lit_offrl.priors import BehaviorCritic, BehaviorPrior, GaussianPrior
 from lit_offrl.transitions import Transitions
@@ -179,6 +186,44 @@ def test_descend_steps_any_optimizer_and_touches_nothing_else() -> None:
     assert other.grad is None
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_bfloat16_learns_the_same(precision: str) -> None:
+    torch.manual_seed(0)
+    made = PolicyLearner(
+        *(3, 1, EntropyTemperature(coefficient=5.0, fixed=True), None, (64,), (64, 64)),
+        actor_learning_rate=1e-4,
+        critic_learning_rate=5e-3,
+    )
+    made.configure_optimizers()
+    mixed = torch.autocast(
+        "cpu", torch.bfloat16, enabled=precision == "bfloat16", cache_enabled=False
+    )
+    for _ in range(1500):
+        actions = torch.rand(128, 1) * 2 - 1
+        # Hundreds, of which bfloat16 could tell apart one in two.
+        rewards = 300 - 100 * (actions[:, 0] - 0.3).square()
+        observations, flags = torch.randn(128, 3), torch.ones(128, dtype=torch.bool)
+        batch = Transitions(observations, actions, rewards, observations, flags, ~flags)
+        with mixed:
+            made.update(batch, torch.randn(128, 2, 1))
+    best = torch.full((50, 1), 0.3)
+    observations = torch.randn(50, 3)
+    values = made.critics(observations, best).detach()
+    assert values.mean().item() == pytest.approx(300, abs=1)
+    assert made.act(observations).mean().item() == pytest.approx(0.29, abs=0.02)
+
+
+def test_heads_stay_exact_in_mixed_precision() -> None:
+    torch.manual_seed(0)
+    critics, inputs = Critics(3, 2, (64,)), (torch.randn(8, 3), torch.randn(8, 2))
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = critics(*inputs)
+    assert mixed.dtype == torch.float32
+    torch.testing.assert_close(mixed, critics(*inputs), rtol=0.02, atol=0.02)
+    rounded = mixed.bfloat16().float()
+    assert not torch.equal(mixed, rounded)
+
+
 @needs_compiler
 def test_a_compiled_run_can_be_killed_and_resumed(tiny: Path, tmp_path: Path) -> None:
     from lit_offrl.cli import main
@@ -192,3 +237,26 @@ def test_a_compiled_run_can_be_killed_and_resumed(tiny: Path, tmp_path: Path) ->
     whole, again = fit("whole"), fit("again")
     for key, value in whole.items():
         assert torch.equal(value, again[key])
+
+
+def test_products_stay_float32_and_the_setting_returns() -> None:
+    assert torch.get_float32_matmul_precision() == "highest"
+    left, right = torch.randn(2, 3, 200, 200).unbind()
+    with onednn_products():
+        found = left @ right
+    exact = left.double() @ right.double()
+    torch.testing.assert_close(found.double(), exact, rtol=1e-4, atol=1e-4)
+    assert torch.get_float32_matmul_precision() == "highest"
+    with pytest.raises(RuntimeError, match="seen"), onednn_products():
+        raise RuntimeError("seen")
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_a_run_in_mixed_precision(tiny: Path, tmp_path: Path) -> None:
+    from lit_offrl.cli import main
+
+    for precision in ("32-true", "bf16-mixed"):
+        options = ["--trainer.precision", precision, "--trainer.accelerator", "cpu"]
+        main(["fit", "--config", str(tiny), "--run_dir", str(tmp_path / "run"), *options])
+    # Their results differ, so they are no results of one another.
+    assert len(list((tmp_path / "run").glob("policy-*"))) == 2
