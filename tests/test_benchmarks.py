@@ -15,11 +15,26 @@ def test_the_speed_benchmark_writes_its_figures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "speed.json"
-    options = ["--rounds", "1", "--scale", "0.01", "--threads", "1", "--json", str(path)]
+    options = [
+        "--rounds",
+        "1",
+        "--scale",
+        "0.01",
+        "--threads",
+        "1",
+        "--seeds",
+        "2",
+        "--json",
+        str(path),
+    ]
     monkeypatch.setattr(sys, "argv", ["speed", *options])
     speed.main()
     found = json.loads(path.read_text())
     assert found["ratio_to_plain"].keys() == {"updates", "dynamics", "rollouts"}
     assert all(ratio > 0 for ratio in found["ratio_to_plain"].values())
     assert 0 < found["lightning_share"] < 1
+    assert all(0 < share < 1 for share in found["share_of_floor"].values())
+    assert found["seeds"]["number"] == 2
+    assert found["full_run_hours"] > 0
+    assert found["small_run_seconds"] > 0
     assert "policy updates/s" in capsys.readouterr().out

@@ -155,7 +155,11 @@ def act(observations: Tensor, generator: torch.Generator) -> Tensor:
     return torch.zeros(len(observations), 2)
 
 
-def test_terminated_rows_are_kept_and_step_no_further() -> None:
+@pytest.mark.parametrize("masked", [False, True])
+def test_terminated_rows_are_kept_and_step_no_further(
+    masked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lit_offrl.dynamics.imagination.is_masked", lambda starts: masked)
     net = ensemble(members=2, elites=2)
 
     def counts_up(observations: Tensor, actions: Tensor) -> Prediction:

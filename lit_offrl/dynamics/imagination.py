@@ -17,7 +17,7 @@ from lit_offrl.transitions import Transitions
 
 Act = Callable[[Tensor, torch.Generator], Tensor]
 
-# Rows stepped at once on a CPU: the members' activations stay in its cache.
+# Rows stepped at once on a CPU: more would fall out of its cache.
 CPU_CHUNK = 5000
 
 
@@ -69,9 +69,9 @@ class Imagination:
         Returns:
             Rows ``[m, ...]`` with ``m <= n * horizon``, penalised rewards, and averages to log.
         """
-        on_gpu = starts.is_cuda
+        masked = is_masked(starts)
         parts, penalties, steppings = [], [], []
-        for observations in starts.split(len(starts) if on_gpu else CPU_CHUNK):
+        for observations in starts.split(len(starts) if masked else CPU_CHUNK):
             going = torch.ones(len(observations), dtype=torch.bool, device=starts.device)
             for _ in range(self.horizon):
                 actions = act(observations, generator)
@@ -96,13 +96,12 @@ class Imagination:
                 steppings.append(going)
                 going = going & ~ended
                 observations = following
-                # Fewer rows are less work; a GPU would wait for their number at every step.
-                if not on_gpu and not going.all():
+                if not masked and not going.all():
                     observations, going = following[going], going[going]
                     if len(observations) == 0:
                         break
         rows, penalty, stepped = Transitions.cat(parts), torch.cat(penalties), torch.cat(steppings)
-        if on_gpu:
+        if masked:
             rows, penalty = rows[stepped], penalty[stepped]
         return rows, {
             "reward_mean": (rows.rewards + self.penalty_coefficient * penalty).mean(),
@@ -110,3 +109,11 @@ class Imagination:
             "penalty_max": penalty.max(),
             "terminated_fraction": rows.terminations.float().mean(),
         }
+
+
+def is_masked(starts: Tensor) -> bool:
+    """Whether rows that ended are stepped on and left out at the end, rather than dropped at once.
+
+    Fewer rows are less work, but a GPU would wait for their number at every step.
+    """
+    return starts.is_cuda
