@@ -9,14 +9,16 @@ from contextlib import contextmanager, suppress
 from typing import Literal
 
 import torch
+import torch._dynamo
 from torch import Tensor
 
-from lit_offrl.blocks import BlockModule, Metrics
+from lit_offrl.blocks import BlockModule, Metrics, Update
 from lit_offrl.processes import count_processes
 from lit_offrl.transitions import Transitions
 
 Compile = Literal["auto", "always", "never"]
-Update = Callable[[Transitions, Tensor], Metrics]
+
+UNTRACEABLE = (torch._dynamo.exc.TorchDynamoException, torch._dynamo.exc.FailOnRecompileLimitHit)
 
 # Compiling takes up to half a minute, which shorter training does not earn back.
 WORTH_COMPILING = 20_000
@@ -30,20 +32,20 @@ def accelerate(module: BlockModule, compile: Compile, updates: int) -> None:
 
     Args:
         module: On its device.
-        compile: Whether to compile; ``auto`` where there is a compiler and at least
-            :data:`WORTH_COMPILING` updates to come.
-        updates: Updates to come at most.
+        compile: Whether to compile, and to capture; ``auto`` compiles where there is a compiler and
+            the stage has at least :data:`WORTH_COMPILING` updates.
+        updates: Updates of the whole stage at most.
     """
-    if count_processes() > 1:
-        # A reduction over processes can neither be compiled nor captured everywhere.
-        module.run = module.loop
-        return
+    module.run = module.loop
     on_gpu = module.device.type == "cuda"
     if not on_gpu:
         keep_freed_memory()
+    # A reduction over processes can neither be compiled nor captured everywhere.
+    if compile == "never" or count_processes() > 1:
+        return
     update: Update = module.update
     worth = updates >= WORTH_COMPILING and (on_gpu or has_compiler())
-    if compile == "always" or (compile == "auto" and worth):
+    if module.compilable and (compile == "always" or worth):
         update = Compiled(update)
     module.run = Replay(update) if on_gpu else lambda rows, noise: module.loop(rows, noise, update)
 
@@ -95,8 +97,9 @@ class Compiled:
     """
 
     def __init__(self, update: Update) -> None:
-        # Gradients are taken inside of what is compiled.
-        torch._dynamo.config.trace_autograd_ops = True
+        # Gradients are taken inside of what is compiled; older versions cannot.
+        if hasattr(torch._dynamo.config, "trace_autograd_ops"):
+            torch._dynamo.config.trace_autograd_ops = True
         # What earlier stages compiled is of no use any more, and counts against a limit.
         torch.compiler.reset()
         self.eager = update
@@ -105,11 +108,11 @@ class Compiled:
 
     def __call__(self, batch: Transitions, noise: Tensor) -> Metrics:
         """Do one update."""
-        if self.proven:
-            return self.update(batch, noise)
+        # What is traced again after the first time may meet the limit on that.
+        expected = UNTRACEABLE if self.proven else (Exception,)
         try:
             found = self.update(batch, noise)
-        except Exception as error:
+        except expected as error:
             # Tracing fails before anything is changed, so the update can be done again.
             reason = str(error).strip().splitlines()[0]
             print(f"not compiled, trains as it is: {reason}", flush=True)
@@ -175,7 +178,14 @@ class Replay:
 
     def _captured(self) -> Callable[[], None]:
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self._once()
+        try:
+            # Another thread may be moving the next block.
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                self._once()
+        except RuntimeError as error:
+            torch.cuda.synchronize()
+            reason = str(error).strip().splitlines()[0]
+            print(f"not captured, trains as it is: {reason}", flush=True)
+            return self._once
         replay: Callable[[], None] = graph.replay
         return replay

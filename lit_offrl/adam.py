@@ -47,8 +47,7 @@ class Adam(torch.optim.Adam):
             on_gpu = parameters[0].is_cuda
             adam(
                 parameters,
-                # The fused kernel takes any other layout for this one.
-                [next(remaining).contiguous() for _ in parameters],
+                [in_layout_of(parameter, next(remaining)) for parameter in parameters],
                 [state["exp_avg"] for state in states],
                 [state["exp_avg_sq"] for state in states],
                 [],
@@ -65,6 +64,13 @@ class Adam(torch.optim.Adam):
                 eps=group["eps"],
                 maximize=False,
             )
+
+
+def in_layout_of(parameter: Tensor, gradient: Tensor) -> Tensor:
+    """``gradient`` as ``parameter`` lies in memory, which the fused kernel takes for granted."""
+    if gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)
 
 
 def descend(loss: Tensor, optimizer: Optimizer) -> None:

@@ -64,11 +64,13 @@ class BlockModule(pl.LightningModule):
         room: Prefix of every metric's name, such as ``prior`` in ``prior/nll``.
         epoch_means: Metrics of an update whose mean over an epoch is logged too.
         updates: Updates done so far; one update steps all optimizers once.
+        compilable: Whether the compiler can follow an update.
         run: Does the updates of a block; see :mod:`lit_offrl.acceleration` for other ways.
     """
 
     room: str = "module"
     epoch_means: tuple[str, ...] = ()
+    compilable: bool = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,6 +85,8 @@ class BlockModule(pl.LightningModule):
 
         An objective maps ``[batch, ...]`` rows and their noise to a scalar loss and detached scalars
         to log. No ``.item()`` and no ``self.log`` in it: either would stop the device every update.
+        What it computes may depend on tensors alone: on a GPU anything else stays what it was when the
+        update was captured.
         """
 
     def noise_for(self, rows: Transitions, generator: torch.Generator) -> Tensor:

@@ -231,8 +231,8 @@ def _run(args: list[str]) -> None:
             if len(devices) > 1:
                 spread(args, fit.run_dir, fit.seed_everything, fit.seeds, devices)
                 return
-            # Read before the data module is copied.
-            assert self.init.data.dataset
+            # Read before the data module is copied, so that all copies share it.
+            _ = self.init.data.dataset
             others = [self._pipeline(number) for number in range(1, fit.seeds)]
             fit_together([self.pipeline, *others], fit.until)
 

@@ -34,8 +34,11 @@ class SharedBatches(DDPStrategy):
 
 def is_first() -> bool:
     """Whether this process is the one that writes and prints."""
-    # Lightning starts the others with it, before any of them has a process group.
-    return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
+    if is_available() and is_initialized():
+        return get_rank() == 0
+    # Set by whoever starts the others, before any of them has a process group.
+    ranks = ("RANK", "SLURM_PROCID", "GROUP_RANK", "NODE_RANK", "LOCAL_RANK")
+    return all(os.environ.get(name, "0") == "0" for name in ranks)
 
 
 def count_processes() -> int:

@@ -31,6 +31,9 @@ class SeedStack(BlockModule):
         latest: Metrics of the last block, each ``[S]``.
     """
 
+    # The compiler cannot follow how a stack stands in for its modules.
+    compilable = False
+
     def __init__(self, modules: Sequence[BlockModule]) -> None:
         super().__init__()
         # In a tuple they are no submodules: their parameters are registered once, as stacks.
@@ -59,19 +62,19 @@ class SeedStack(BlockModule):
         optimizers = made if isinstance(made, list) else [made]
         names = {id(tensor): name for name, tensor in _tensors(self.by_seed[0]).items()}
         stacked = self.stacked()
-        self.optimizers_by_objective: list[Optimizer] = []
+        self.stacked_for: dict[int, Optimizer] = {}
         for optimizer in optimizers:
             groups: list[dict[str, Any]] = [
                 {**group, "params": [stacked[names[id(p)]] for p in group["params"]]}
                 for group in optimizer.param_groups
             ]
-            self.optimizers_by_objective.append(type(optimizer)(groups))
-        return self.optimizers_by_objective
+            self.stacked_for[id(optimizer)] = type(optimizer)(groups)
+        return list(self.stacked_for.values())
 
     def objectives(self) -> list[tuple[Objective, Optimizer]]:
         return [
-            (self._objective(number), optimizer)
-            for number, optimizer in enumerate(self.optimizers_by_objective)
+            (self._objective(number), self.stacked_for[id(optimizer)])
+            for number, (_, optimizer) in enumerate(self.by_seed[0].objectives())
         ]
 
     def _objective(self, number: int) -> Objective:
@@ -104,6 +107,11 @@ class SeedStack(BlockModule):
         for module in self.by_seed:
             module.updates = self.updates
         self.latest = metrics
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        for module in self.by_seed:
+            module.updates = self.updates
 
 
 class _Objective(nn.Module):

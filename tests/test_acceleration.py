@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,8 +20,10 @@ from lit_offrl.acceleration import (
 )
 from lit_offrl.adam import Adam, descend
 from lit_offrl.blocks import BlockModule
+from lit_offrl.cli import main
 from lit_offrl.dynamics import DynamicsEnsemble
 from lit_offrl.nets import Critics
+from lit_offrl.pipeline.callbacks import Checkpoints
 from lit_offrl.policy import EntropyTemperature, PolicyLearner, PriorDivergence
 from lit_offrl.priors import BehaviorCritic, BehaviorPrior, GaussianPrior
 from lit_offrl.transitions import Transitions
@@ -69,7 +72,6 @@ MODULES: dict[str, tuple[Callable[[], BlockModule], tuple[int, ...]]] = {
         (6, 16),
     ),
     "mopo": (lambda: PolicyLearner(3, 2, EntropyTemperature(), None, (8,), (8,)), (6, 16)),
-    # As wide as what goes to oneDNN.
     "wide": (
         lambda: PolicyLearner(
             3, 2, PriorDivergence(), frozen(GaussianPrior(3, 2)), (64, 64), (64, 64)
@@ -179,6 +181,37 @@ def test_gradients_of_any_layout(use: Callable[[Tensor, Tensor], Tensor]) -> Non
     torch.testing.assert_close(ours, theirs)
 
 
+def test_parameters_of_any_layout() -> None:
+    torch.manual_seed(0)
+    ours = torch.randn(5, 3).t().requires_grad_()
+    theirs = ours.detach().contiguous().requires_grad_()
+    mine, reference = Adam([ours], 0.1), torch.optim.Adam([theirs], 0.1)
+    weighed = torch.arange(15.0).view(3, 5)
+    for _ in range(3):
+        descend((ours * weighed).sin().sum(), mine)
+        reference.zero_grad()
+        (theirs * weighed).sin().sum().backward()
+        reference.step()
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_what_cannot_be_traced_again_trains_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    class Counts:
+        calls = 0
+
+        def update(self, batch: Transitions, noise: Tensor) -> dict[str, Tensor]:
+            self.calls += 1
+            return {"loss": batch.rewards.mean() * self.calls}
+
+    counts, batch = Counts(), rows(4)
+    compiled = Compiled(counts.update)
+    for call in range(1, 13):
+        found = compiled(batch, torch.empty(0))["loss"]
+        torch.testing.assert_close(found, batch.rewards.mean() * call)
+    assert counts.calls == 12
+    assert capsys.readouterr().out.count("not compiled, trains as it is") == 1
+
+
 def test_descend_steps_any_optimizer_and_touches_nothing_else() -> None:
     stepped, other = torch.ones(2, requires_grad=True), torch.ones(2, requires_grad=True)
     descend((stepped * other).sum(), torch.optim.SGD([stepped], lr=0.5))
@@ -225,8 +258,9 @@ def test_heads_stay_exact_in_mixed_precision() -> None:
 
 
 @needs_compiler
-def test_a_compiled_run_can_be_killed_and_resumed(tiny: Path, tmp_path: Path) -> None:
-    from lit_offrl.cli import main
+def test_a_compiled_run_goes_on_where_it_was_stopped(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
 
     def fit(folder: str) -> dict[str, Tensor]:
         run_dir = tmp_path / folder
@@ -234,9 +268,20 @@ def test_a_compiled_run_can_be_killed_and_resumed(tiny: Path, tmp_path: Path) ->
         (checkpoint,) = run_dir.glob("policy-*/last.ckpt")
         return torch.load(checkpoint, weights_only=True)["state_dict"]
 
-    whole, again = fit("whole"), fit("again")
+    whole, after = fit("whole"), Checkpoints.on_train_epoch_end
+
+    def stop(self: Checkpoints, trainer: Any, module: Any) -> None:
+        after(self, trainer, module)
+        if isinstance(module, PolicyLearner) and trainer.current_epoch == 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Checkpoints, "on_train_epoch_end", stop)
+        with pytest.raises(SystemExit, match="130"):
+            fit("stopped")
+    stopped = fit("stopped")
     for key, value in whole.items():
-        assert torch.equal(value, again[key])
+        assert torch.equal(value, stopped[key])
 
 
 def test_products_stay_float32_and_the_setting_returns() -> None:
@@ -253,8 +298,6 @@ def test_products_stay_float32_and_the_setting_returns() -> None:
 
 
 def test_a_run_in_mixed_precision(tiny: Path, tmp_path: Path) -> None:
-    from lit_offrl.cli import main
-
     for precision in ("32-true", "bf16-mixed"):
         options = ["--trainer.precision", precision, "--trainer.accelerator", "cpu"]
         main(["fit", "--config", str(tiny), "--run_dir", str(tmp_path / "run"), *options])

@@ -14,6 +14,8 @@ from torch import Tensor
 from lit_offrl.acceleration import Replay
 from lit_offrl.blocks import Block, BlockModule
 from lit_offrl.cli import main
+from lit_offrl.errors import Stopped
+from lit_offrl.pipeline.spread import spread
 from lit_offrl.pipeline.together import Together
 from lit_offrl.seeds import SeedStack
 from tests.test_acceleration import MODULES, rows
@@ -130,6 +132,19 @@ def test_seeds_together_go_on_where_they_were_stopped(
             for run in ("whole", "stopped")
         ]
         assert evaluations[0] == evaluations[1]
+
+
+@pytest.mark.parametrize(("code", "raised"), [("exit 2", "2"), ("kill -9 $$", "137")])
+def test_a_failed_process_is_not_passed_over(
+    code: str, raised: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "python"
+    program.write_text(f'#!/bin/sh\ncase "$*" in *"--seed_everything 1"*) {code};; esac\n')
+    program.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(program))
+    with pytest.raises((SystemExit, Stopped)) as ended:
+        spread(["fit"], None, 0, 2, [torch.device("cpu")] * 2)
+    assert str(getattr(ended.value, "code", ended.value)) == raised
 
 
 def test_seeds_spread_over_processes(

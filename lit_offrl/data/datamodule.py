@@ -114,6 +114,8 @@ class OfflineDataModule(pl.LightningDataModule):
         self.holdout_rows = holdout_rows
         self.holdout_segment = holdout_segment
         self.storage = storage
+        # Shared by this module's copies, one for each seed.
+        self.on_device: dict[torch.device, Transitions] = {}
         self.imagined: TransitionStore | None = None
 
     @cached_property
@@ -149,8 +151,11 @@ class OfflineDataModule(pl.LightningDataModule):
 
     def rows_on(self, device: torch.device) -> Transitions:
         """All rows, on ``device`` unless they are mapped."""
-        rows = self.dataset.transitions
-        return rows if self.mapped else rows.to(device)
+        if self.mapped:
+            return self.dataset.transitions
+        if device not in self.on_device:
+            self.on_device[device] = self.dataset.transitions.to(device)
+        return self.on_device[device]
 
     def holdout(self, seed: int) -> tuple[Tensor, Tensor, Tensor]:
         """Split rows for dynamics training, the same for every member.

@@ -189,9 +189,9 @@ class MixedPlan:
 
             rows = self.real[pick(len(self.real), self.real_rows)]
             if self.imagined is not None and self.imagined_rows:
-                device = self.imagined.rows.rewards.device
-                index = pick(len(self.imagined), self.imagined_rows).to(device)
-                rows = Transitions.cat([move(rows, device), self.imagined.take(index)], dim=1)
+                target = self.imagined.rows.rewards.device
+                index = pick(len(self.imagined), self.imagined_rows).to(target)
+                rows = Transitions.cat([move(rows, target), self.imagined.take(index)], dim=1)
             yield Block(rows, mix_seed(self.seed, "noise", epoch, number))
 
 

@@ -217,7 +217,9 @@ class DynamicsEnsemble(BlockModule):
         self._stop_if_settled()
 
     def _stop_if_settled(self) -> None:
-        if self.epochs_without_snapshot > self.patience:
+        patient = self.epochs_without_snapshot <= self.patience
+        # Processes that disagreed would wait for ever.
+        if not self.trainer.strategy.reduce_boolean_decision(patient, all=True):
             self.trainer.should_stop = True
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -69,12 +69,14 @@ def one_by_one(net: nn.Sequential, inputs: Tensor) -> Tensor:
         ``[members, batch, out]``.
     """
     outputs = []
-    for member in range(next(net.parameters()).shape[0]):
-        hidden = inputs
-        for layer in net:
-            if isinstance(layer, EnsembleLinear):
-                hidden = torch.addmm(layer.bias[member], hidden, layer.weight[member])
-            else:
-                hidden = layer(hidden)
-        outputs.append(hidden)
+    # Exact as a whole in mixed precision, not in its head alone.
+    with torch.autocast(inputs.device.type, enabled=False):
+        for member in range(next(net.parameters()).shape[0]):
+            hidden = inputs
+            for layer in net:
+                if isinstance(layer, EnsembleLinear):
+                    hidden = torch.addmm(layer.bias[member], hidden, layer.weight[member])
+                else:
+                    hidden = layer(hidden)
+            outputs.append(hidden)
     return torch.stack(outputs)

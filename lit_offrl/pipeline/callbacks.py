@@ -141,8 +141,10 @@ class Patience(pl.Callback):
         self._stop(trainer)
 
     def _stop(self, trainer: pl.Trainer) -> None:
-        # Another callback may have asked for it too.
-        trainer.should_stop = trainer.should_stop or self.waited >= self.patience
+        # Another callback may have asked for it too. Processes that disagreed would wait for ever.
+        patient = self.waited < self.patience
+        patient = trainer.strategy.reduce_boolean_decision(patient, all=True)
+        trainer.should_stop = trainer.should_stop or not patient
 
 
 class PerEpoch(pl.Callback):

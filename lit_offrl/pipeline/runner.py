@@ -123,13 +123,21 @@ class StageRunner:
         pl.seed_everything(self.seed_of(stage.name) % 2**32, verbose=False)
         return stage.build()
 
-    def keep(self, stage: Stage[Module], module: Module, seconds: float) -> None:
-        """Save what training gave, and that it is done."""
+    def is_begun(self, stage: Stage[Module]) -> bool:
+        """Whether there is a state to continue ``stage`` from."""
+        return (self.folder(stage.name, stage.key) / "resume.ckpt").is_file()
+
+    def keep(self, stage: Stage[Module], module: Module) -> None:
+        """Save what training gave."""
         folder = self.folder(stage.name, stage.key)
         module.finish()
         save_module(module, folder / "last.ckpt")
         if not (folder / "best.ckpt").is_file():
             save_module(module, folder / "best.ckpt")
+
+    def mark_done(self, stage: Stage[Module], module: Module, seconds: float) -> None:
+        """Write down that ``stage`` was trained to its end."""
+        folder = self.folder(stage.name, stage.key)
         write_json({"seconds": seconds, "updates": module.updates}, folder / "done.json")
 
     def _fit(self, stage: Stage[Module]) -> None:
@@ -146,7 +154,8 @@ class StageRunner:
         trainer.callbacks.append(Accelerate(self.compile, updates))  # type: ignore[attr-defined]
         train(stage.name, trainer, module, self.data, folder / "resume.ckpt")
         seconds = checkpoints.elapsed()
-        self.keep(stage, module, seconds)
+        self.keep(stage, module)
+        self.mark_done(stage, module, seconds)
         trainer.strategy.barrier()
         print(f"{stage.name}: {module.updates} updates in {seconds:.0f} s", flush=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -29,7 +30,8 @@ def spread(
         devices: Where to train.
 
     Raises:
-        Stopped: A process ended before its time; it has said why.
+        Stopped: A process was ended by a signal, or this one was asked to end.
+        SystemExit: A process failed; it has said why.
     """
     environment = dict(os.environ)
     if devices[0].type == "cpu":
@@ -52,12 +54,21 @@ def spread(
         options = [text for key, value in own.items() for text in (f"--{key}", str(value))]
         command = [sys.executable, "-m", "lit_offrl", *args, *options]
         processes.append(subprocess.Popen(command, env=environment))
+
+    def end(*_: object) -> None:
+        raise Stopped(143)
+
+    before = signal.signal(signal.SIGTERM, end)
     try:
         codes = [process.wait() for process in processes]
     finally:
+        signal.signal(signal.SIGTERM, before)
         for process in processes:
             if process.poll() is None:
                 process.terminate()
                 process.wait()
-    if any(codes):
-        raise Stopped(max(codes))
+    failed = [code if code > 0 else 128 - code for code in codes if code]
+    if not failed:
+        return
+    # Above 128 a signal ended it; below it has said itself what is wrong.
+    raise Stopped(failed[0]) if failed[0] > 128 else SystemExit(failed[0])

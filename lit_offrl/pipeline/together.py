@@ -38,6 +38,10 @@ def fit_together(pipelines: Sequence[Pipeline], until: str | None) -> None:
         stage = pipeline.fit_parts()
         if stage is not None:
             runs.append(Run(pipeline.runner, stage))
+    for run in runs:
+        # Begun alone, and kept whole by going on alone.
+        if run.runner.is_begun(run.stage):
+            run.runner.run(run.stage)
     waiting = [run for run in runs if not run.runner.is_done(run.stage)]
     if len(waiting) == 1:
         waiting[0].runner.run(waiting[0].stage)
@@ -85,7 +89,9 @@ def _fit(runs: list[Run]) -> None:
     train("policy", trainer, SeedStack(learners), data, resume)
     seconds = callback.elapsed()
     for run, learner in zip(runs, learners, strict=True):
-        run.runner.keep(run.stage, learner, seconds / len(runs))
+        run.runner.keep(run.stage, learner)
+    for run, learner in zip(runs, learners, strict=True):
+        run.runner.mark_done(run.stage, learner, seconds / len(runs))
     resume.unlink(missing_ok=True)
     print(f"policy: {learners[0].updates} updates of each seed in {seconds:.0f} s", flush=True)
 
@@ -163,11 +169,7 @@ class Together(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SeedStack)
-        # What a resumed run had done is counted by the stack alone.
-        for module in pl_module.by_seed:
-            module.updates = pl_module.updates
-        # The compiler cannot follow how a stack stands in for its modules.
-        accelerate(pl_module, "never", 0)
+        accelerate(pl_module, self.runs[0].runner.compile, 0)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SeedStack)
@@ -208,6 +210,11 @@ class Together(pl.Callback):
             part = self.resume.with_suffix(".part")
             trainer.save_checkpoint(part, weights_only=False)
             os.replace(part, self.resume)
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        self.on_train_end(trainer, pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         for logger in self.loggers:
