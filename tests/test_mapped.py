@@ -288,8 +288,8 @@ for name, (module, made) in plans.items():
     print(f"{name}: {19 / (time.perf_counter() - start):.1f} blocks/s")
     if module is not None:
         module.configure_optimizers()
-        for batch in range(3):
-            metrics = module.update(first.rows[batch])
+        few = first.rows[:3]
+        metrics = module.loop(few, module.noise_for(few, torch.Generator()))
         assert all(value.isfinite() for value in metrics.values())
     del plan, drawn
 peak = max(peak, status("RssAnon"))
