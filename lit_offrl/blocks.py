@@ -93,6 +93,11 @@ class BlockModule(pl.LightningModule):
         """Standard normal noise for ``K`` updates on ``rows [K, batch, ...]``: ``[K, batch, ...]``."""
         return torch.empty(*rows.rewards.shape, 0, device=rows.rewards.device)
 
+    def noise_of(self, block: Block) -> Tensor:
+        """The noise of ``block``'s updates, the same each time."""
+        generator = torch.Generator(device=self.device).manual_seed(block.seed)
+        return self.noise_for(block.rows, generator)
+
     @torch.no_grad()
     def after_update(self) -> None:
         """What follows the optimizers' steps, elementwise in the parameters; nothing by default."""
@@ -119,9 +124,8 @@ class BlockModule(pl.LightningModule):
 
     def training_step(self, block: Block, batch_idx: int) -> None:
         """Do one update per batch of ``block`` and log the averages with one call."""
-        generator = torch.Generator(device=self.device).manual_seed(block.seed)
         batch_dim = block.rows.rewards.dim() - 1
-        noise = share_of(self.noise_for(block.rows, generator), batch_dim)
+        noise = share_of(self.noise_of(block), batch_dim)
         rows = block.rows.map(lambda column: share_of(column, batch_dim))
         metrics = self.run(rows, noise)
         self.updates += len(block.rows)

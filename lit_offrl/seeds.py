@@ -97,10 +97,7 @@ class SeedStack(BlockModule):
 
     def training_step(self, blocks: Sequence[Block], batch_idx: int) -> None:  # type: ignore[override]
         """Do one update per batch of each seed's block."""
-        noises = []
-        for block in blocks:
-            generator = torch.Generator(device=self.device).manual_seed(block.seed)
-            noises.append(self.by_seed[0].noise_for(block.rows, generator))
+        noises = [self.by_seed[0].noise_of(block) for block in blocks]
         rows = Transitions.stack([block.rows for block in blocks], dim=1)
         metrics = self.run(rows, torch.stack(noises, dim=1))
         self.updates += len(rows)

@@ -66,16 +66,21 @@ class Checkpoints(pl.Callback):
         if self.monitor in trainer.callback_metrics:
             self.consider(pl_module, float(trainer.callback_metrics[self.monitor]))
         if (trainer.current_epoch + 1) % self.resume_every_n_epochs == 0:
-            part = self.folder / "resume.part"
-            trainer.save_checkpoint(part, weights_only=False)
-            if trainer.is_global_zero:
-                os.replace(part, self.folder / "resume.ckpt")
+            save_state(trainer, self.folder / "resume.ckpt")
 
     def consider(self, module: BlockModule, value: float) -> None:
         """Save ``module`` as the best so far if ``value`` says so."""
         if self.sign * value > self.best:
             self.best = self.sign * value
             save_module(module, self.folder / "best.ckpt")
+
+
+def save_state(trainer: pl.Trainer, path: Path) -> None:
+    """Save what a killed run continues from, whole."""
+    part = path.with_suffix(".part")
+    trainer.save_checkpoint(part, weights_only=False)
+    if trainer.is_global_zero:
+        os.replace(part, path)
 
 
 def check_finite(metrics: Mapping[str, Tensor | float], updates: int) -> None:

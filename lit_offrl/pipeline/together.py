@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -17,7 +15,7 @@ from lit_offrl.acceleration import accelerate
 from lit_offrl.blocks import Block
 from lit_offrl.data import OfflineDataModule
 from lit_offrl.data.datamodule import BlockLoader
-from lit_offrl.pipeline.callbacks import Checkpoints, PerEpoch, check_finite
+from lit_offrl.pipeline.callbacks import Checkpoints, PerEpoch, check_finite, save_state
 from lit_offrl.pipeline.pipeline import Pipeline
 from lit_offrl.pipeline.progress import StageBar
 from lit_offrl.pipeline.runner import Stage, StageRunner, train
@@ -87,7 +85,7 @@ def _fit(runs: list[Run]) -> None:
     print(f"policy: seeds {seeds} together", flush=True)
     data = SeedsData([run.runner.data for run in runs])
     train("policy", trainer, SeedStack(learners), data, resume)
-    seconds = callback.elapsed()
+    seconds = callback.checkpoints[0].elapsed()
     for run, learner in zip(runs, learners, strict=True):
         run.runner.keep(run.stage, learner)
     for run, learner in zip(runs, learners, strict=True):
@@ -148,24 +146,19 @@ class Together(pl.Callback):
 
     def __init__(self, runs: list[Run], resume: Path) -> None:
         self.runs, self.resume = runs, resume
+        self.latest: list[dict[str, float]] = []
         self.loggers = [run.runner.logger() for run in runs]
         self.checkpoints = [
             Checkpoints(run.runner.folder("policy", run.stage.key), None, run.stage.mode)
             for run in runs
         ]
-        self.seconds, self.started = 0.0, time.perf_counter()
-
-    def elapsed(self) -> float:
-        """Seconds of training, those before a kill included."""
-        return self.seconds + time.perf_counter() - self.started
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": [c.best for c in self.checkpoints], "seconds": self.elapsed()}
+        return {"checkpoints": [checkpoints.state_dict() for checkpoints in self.checkpoints]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.seconds = state_dict["seconds"]
-        for checkpoints, best in zip(self.checkpoints, state_dict["best"], strict=True):
-            checkpoints.best = best
+        for checkpoints, state in zip(self.checkpoints, state_dict["checkpoints"], strict=True):
+            checkpoints.load_state_dict(state)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SeedStack)
@@ -188,18 +181,19 @@ class Together(pl.Callback):
         assert isinstance(pl_module, SeedStack)
         # One transfer for all metrics of all seeds.
         values = torch.stack(list(pl_module.latest.values())).T.tolist()
-        for seed, row in enumerate(values):
-            named = {f"policy/{k}": v for k, v in zip(pl_module.latest, row, strict=True)}
-            self._log(seed, named, pl_module.updates)
+        names = [f"policy/{key}" for key in pl_module.latest]
+        self.latest = [dict(zip(names, row, strict=True)) for row in values]
+        for seed, metrics in enumerate(self.latest):
+            self._log(seed, metrics, pl_module.updates)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SeedStack)
         epoch = trainer.current_epoch
         last = epoch + 1 == trainer.max_epochs
         for seed, module in enumerate(pl_module.by_seed):
-            for key, values in pl_module.latest.items():
-                name = f"seed {self.runs[seed].runner.seed}, policy/{key}"
-                check_finite({name: values[seed]}, module.updates)
+            owner = f"seed {self.runs[seed].runner.seed}"
+            found = {f"{owner}, {name}": value for name, value in self.latest[seed].items()}
+            check_finite(found, module.updates)
             stage = self.runs[seed].stage
             for callback in self._callbacks(seed):
                 metrics = callback.after(module, epoch, last)
@@ -207,9 +201,7 @@ class Together(pl.Callback):
                 if stage.monitor in metrics:
                     self.checkpoints[seed].consider(module, metrics[stage.monitor])
         if (epoch + 1) % self.runs[0].stage.resume_every_n_epochs == 0:
-            part = self.resume.with_suffix(".part")
-            trainer.save_checkpoint(part, weights_only=False)
-            os.replace(part, self.resume)
+            save_state(trainer, self.resume)
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
