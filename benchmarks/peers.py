@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,54 +23,45 @@ from pathlib import Path
 import torch
 
 from benchmarks.plain import ACT, MEMBERS, OBS
-from benchmarks.speed import BATCH, blocks_of, ready, rows, seconds
+from benchmarks.speed import BATCH, UNITS, blocks_of, ready, rows, seconds, spread
 from lit_offrl.acceleration import onednn_products
+from lit_offrl.blocks import BlockModule
 from lit_offrl.dynamics import DynamicsEnsemble, Imagination, MaxStd
 from lit_offrl.dynamics.terminations import never
 from lit_offrl.policy import EntropyTemperature, PolicyLearner
+from lit_offrl.transitions import Transitions
 
 HERE = Path(__file__).parent
 WORKERS = ("peer_d3rlpy.py", "peer_jax.py")
 HORIZON = 5
-UNITS = {
-    "updates": "policy updates/s",
-    "dynamics": "dynamics steps/s",
-    "rollouts": "imagined transitions/s",
-}
 
 # Seconds that some amount of a loop's work took.
 Work = Callable[[int], float]
 
 
-def sac() -> PolicyLearner:
-    return ready(PolicyLearner(OBS, ACT, EntropyTemperature()), "cpu", "always")
-
-
 def timed(work: Callable[[], object]) -> float:
-    with onednn_products():
+    with onednn_products("cpu"):
         return seconds(work, "cpu")
 
 
-def ours_updates() -> Work:
-    made, generator = sac(), torch.Generator()
-    batch = rows(BATCH, device="cpu")
+def ours(made: BlockModule, batch: Transitions) -> Work:
+    generator = torch.Generator()
 
     def work(count: int) -> float:
         block = batch.map(lambda column: column.expand(count, *column.shape))
         return timed(lambda: blocks_of(made, block, generator))
 
     return work
+
+
+def ours_updates() -> Work:
+    made = ready(PolicyLearner(OBS, ACT, EntropyTemperature()), "cpu", "always")
+    return ours(made, rows(BATCH, device="cpu"))
 
 
 def ours_dynamics() -> Work:
-    made, generator = ready(DynamicsEnsemble(OBS, ACT), "cpu", "always"), torch.Generator()
-    batch = rows(MEMBERS, BATCH, device="cpu")
-
-    def work(count: int) -> float:
-        block = batch.map(lambda column: column.expand(count, *column.shape))
-        return timed(lambda: blocks_of(made, block, generator))
-
-    return work
+    made = ready(DynamicsEnsemble(OBS, ACT), "cpu", "always")
+    return ours(made, rows(MEMBERS, BATCH, device="cpu"))
 
 
 def ours_rollouts() -> Work:
@@ -173,18 +163,18 @@ def compare(
     return rates
 
 
-def spread(values: list[float], digits: int) -> str:
-    low, middle, high = min(values), statistics.median(values), max(values)
-    return f"{middle:,.{digits}f} [{low:,.{digits}f}-{high:,.{digits}f}]"
-
-
 def table(found: dict[str, dict[str, list[float]]]) -> str:
     lines = [("loop", "contender", "median [min-max]", "ours/peer [range]")]
     for loop, rates in found.items():
         for name, values in rates.items():
             ratio = [a / b for a, b in zip(rates["ours"], values, strict=True)]
             lines.append(
-                (UNITS[loop], name, spread(values, 0), "" if name == "ours" else spread(ratio, 2))
+                (
+                    UNITS[loop],
+                    name,
+                    spread(values, ",.0f"),
+                    "" if name == "ours" else spread(ratio, ".2f"),
+                )
             )
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     cells = (
@@ -221,8 +211,8 @@ def main() -> None:
                 notes.append(workers[-1].note)
             except Missing as words:
                 print(f"left out: {script} ({words})", file=sys.stderr)
-        for loop, ours in OURS.items():
-            contenders = {"ours": ours()}
+        for loop, make in OURS.items():
+            contenders = {"ours": make()}
             for worker in workers:
                 for name, its_loop in worker.contenders.items():
                     if its_loop == loop:

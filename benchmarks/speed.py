@@ -48,6 +48,11 @@ from lit_offrl.transitions import Transitions
 
 BATCH = 256
 ROOT = Path(__file__).parents[1]
+UNITS = {
+    "updates": "policy updates/s",
+    "dynamics": "dynamics steps/s",
+    "rollouts": "imagined transitions/s",
+}
 
 
 def rows(*shape: int, device: str) -> Transitions:
@@ -81,7 +86,7 @@ def alternate(ours: Work, plain: Work, amount: int, rounds: int, device: str) ->
     rates: Rates = {"ours": [], "plain": []}
     for number in range(rounds + 1):
         for name, work in (("ours", ours), ("plain", plain)):
-            with onednn_products() if name == "ours" and device == "cpu" else nullcontext():
+            with onednn_products(device) if name == "ours" else nullcontext():
                 rate = amount / seconds(work, device)
             if number:
                 rates[name].append(rate)
@@ -97,10 +102,10 @@ def share_of_floor(work: Work, amount: int, rate: float, flops_per_second: float
 
 
 def matrix_rate(device: str) -> float:
-    """Floating-point operations per second of one large float32 product, the best of ten."""
+    """Floating-point operations per second of one large float32 product, the best of twelve."""
     size = 1024 if device == "cpu" else 8192
     left, right = torch.randn(2, size, size, device=device).unbind()
-    with onednn_products() if device == "cpu" else nullcontext():
+    with onednn_products(device):
         times = [seconds(lambda: left @ right, device) for _ in range(12)]
     return 2 * size**3 / min(times)
 
@@ -124,10 +129,15 @@ def blocks_of(made: BlockModule, block: Transitions, generator: torch.Generator)
     made.run(block, made.noise_for(block, generator))
 
 
-def updates(rounds: int, count: int, device: str, compile: Compile) -> dict[str, list[float]]:
-    made, plain = learner(device, compile), PlainUpdates(device)
-    block = rows(count, BATCH, device=device)
-    generator = torch.Generator(device)
+def beside(
+    made: BlockModule,
+    plain: Callable[[Transitions], object],
+    block: Transitions,
+    rounds: int,
+    device: str,
+) -> Rates:
+    """Rates of the updates on ``block`` by ``made``, and one by one by ``plain``."""
+    generator, count = torch.Generator(device), len(block)
     return alternate(
         lambda: blocks_of(made, block, generator),
         lambda: [plain(block[k]) for k in range(count)],
@@ -137,12 +147,16 @@ def updates(rounds: int, count: int, device: str, compile: Compile) -> dict[str,
     )
 
 
+def updates(rounds: int, count: int, device: str, compile: Compile) -> Rates:
+    made, plain = learner(device, compile), PlainUpdates(device)
+    return beside(made, plain, rows(count, BATCH, device=device), rounds, device)
+
+
 def seeds(rounds: int, count: int, number: int, device: str) -> list[float]:
     """Time of ``number`` seeds as one, in times of one, both as on a GPU: captured there, not compiled."""
-    one, block = learner(device), rows(count, BATCH, device=device)
-    learners = [learner(device) for _ in range(number)]
-    stack = SeedStack(learners)
-    ready(stack, device)
+    # Of no updates "auto" compiles none, but a GPU's are captured.
+    one, block = learner(device, "auto"), rows(count, BATCH, device=device)
+    stack = ready(SeedStack([learner(device) for _ in range(number)]), device, "auto")
     stacked = Transitions.stack([block] * number, dim=1)
     generator = torch.Generator(device)
     noise = torch.stack([one.noise_for(block, generator)] * number, dim=1)
@@ -156,20 +170,12 @@ def seeds(rounds: int, count: int, number: int, device: str) -> list[float]:
     return [1 / ratio for ratio in rates["ratio"]]
 
 
-def dynamics(rounds: int, count: int, device: str, compile: Compile) -> dict[str, list[float]]:
+def dynamics(rounds: int, count: int, device: str, compile: Compile) -> Rates:
     made, plain = ready(DynamicsEnsemble(OBS, ACT), device, compile), PlainDynamics(device)
-    block = rows(count, MEMBERS, BATCH, device=device)
-    generator = torch.Generator(device)
-    return alternate(
-        lambda: blocks_of(made, block, generator),
-        lambda: [plain.step(block[k]) for k in range(count)],
-        count,
-        rounds,
-        device,
-    )
+    return beside(made, plain.step, rows(count, MEMBERS, BATCH, device=device), rounds, device)
 
 
-def rollouts(rounds: int, starts: int, device: str) -> dict[str, list[float]]:
+def rollouts(rounds: int, starts: int, device: str) -> Rates:
     made, plain = DynamicsEnsemble(OBS, ACT).to(device), PlainDynamics(device)
     policy, actor = learner(device), plain_actor(device)
     generator = torch.Generator(device=device).manual_seed(0)
@@ -319,13 +325,8 @@ def main() -> None:
     floor = floors(found, args.device)
     run = small_run(amount(1000), args.device)
     print(f"{args.device}, {args.threads} threads, torch {torch.__version__}: median [range]")
-    units = {
-        "updates": "policy updates/s",
-        "dynamics": "dynamics steps/s",
-        "rollouts": "imagined transitions/s",
-    }
     for name, rates in found.items():
-        cells = [f"{units[name]:<24}"]
+        cells = [f"{UNITS[name]:<24}"]
         for key, digits in (("ours", 0), ("plain", 0), ("ratio", 2)):
             cells.append(f"{key} {spread(rates[key], f',.{digits}f')}")
         print("  ".join([*cells, f"floor {floor[name]:.0%}"]))

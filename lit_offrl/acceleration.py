@@ -69,15 +69,15 @@ def keep_freed_memory() -> None:
 
 
 @contextmanager
-def onednn_products() -> Iterator[None]:
+def onednn_products(device: torch.device | str) -> Iterator[None]:
     """Within this context a CPU's float32 products are oneDNN's, if these are as exact as MKL's.
 
     MKL uses half of an AMD processor's vector width: 180 against 380 GFLOP/s on two cores of an EPYC.
     The setting would let oneDNN round to bfloat16, which processors with matrix units then do; there,
-    and where the user chose a precision, nothing is changed.
+    where the user chose a precision, and for a GPU, which it would set to TF32, nothing is changed.
     """
     before = torch.get_float32_matmul_precision()
-    if before == "highest":
+    if before == "highest" and torch.device(device).type == "cpu":
         torch.set_float32_matmul_precision("medium")
         factor = torch.linspace(-1, 1, 2**14).view(128, 128)
         error = (factor @ factor - (factor.double() @ factor.double())).abs().max()

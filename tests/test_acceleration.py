@@ -287,12 +287,12 @@ def test_a_compiled_run_goes_on_where_it_was_stopped(
 def test_products_stay_float32_and_the_setting_returns() -> None:
     assert torch.get_float32_matmul_precision() == "highest"
     left, right = torch.randn(2, 3, 200, 200).unbind()
-    with onednn_products():
+    with onednn_products("cpu"):
         found = left @ right
     exact = left.double() @ right.double()
     torch.testing.assert_close(found.double(), exact, rtol=1e-4, atol=1e-4)
     assert torch.get_float32_matmul_precision() == "highest"
-    with pytest.raises(RuntimeError, match="seen"), onednn_products():
+    with pytest.raises(RuntimeError, match="seen"), onednn_products("cpu"):
         raise RuntimeError("seen")
     assert torch.get_float32_matmul_precision() == "highest"
 

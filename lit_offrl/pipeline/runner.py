@@ -6,7 +6,6 @@ import json
 import logging
 import warnings
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -225,9 +224,8 @@ def train(
     if resume.is_file():
         print(f"{name}: continues from {resume}", flush=True)
     ckpt_path = str(resume) if resume.is_file() else None
-    on_cpu = trainer.strategy.root_device.type == "cpu"
     try:
-        with onednn_products() if on_cpu else nullcontext():
+        with onednn_products(trainer.strategy.root_device):
             trainer.fit(module, datamodule=data, ckpt_path=ckpt_path)
     except SystemExit:
         # Lightning leaves the process by itself when it is interrupted.
