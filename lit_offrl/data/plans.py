@@ -26,6 +26,7 @@ class Plan(Protocol):
     """
 
     validation: Transitions | None
+    updates_per_epoch: int
 
     def blocks(self, epoch: int) -> Iterator[Block]:
         """The blocks of one epoch, in order."""
@@ -124,8 +125,8 @@ class RowsPlan:
         self.validation = None if holdout is None else rows[holdout.to(device)]
         self.train = train.to(device)
         self.batch_size = batch_size
-        updates = updates_per_epoch or math.ceil(len(train) / batch_size)
-        self.sizes = _block_sizes(updates, updates_per_block)
+        self.updates_per_epoch = updates_per_epoch or math.ceil(len(train) / batch_size)
+        self.sizes = _block_sizes(self.updates_per_epoch, updates_per_block)
         self.blocks_per_epoch = len(self.sizes)
 
     def blocks(self, epoch: int) -> Iterator[Block]:
@@ -175,6 +176,7 @@ class MixedPlan:
         real_rows = math.floor(batch_size * real_fraction + 1e-9)
         self.real_rows = batch_size if imagined is None else real_rows
         self.imagined_rows = batch_size - self.real_rows
+        self.updates_per_epoch = updates_per_epoch
         self.sizes = _block_sizes(updates_per_epoch, updates_per_block)
         self.blocks_per_epoch = len(self.sizes)
 

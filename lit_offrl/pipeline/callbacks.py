@@ -102,7 +102,7 @@ class Accelerate(pl.Callback):
 
     Args:
         compile: Whether to compile the update.
-        updates: Updates to come at most.
+        updates: Updates of the whole stage at most.
     """
 
     def __init__(self, compile: Compile, updates: int) -> None:

@@ -39,7 +39,6 @@ class Stage(Generic[Module]):
         build: Makes an untrained one.
         plan: What it is trained on, given the device and the untrained module.
         max_epochs: Epochs at most.
-        updates_per_block: Updates per call of Lightning.
         total: Updates in all, or ``None`` where patience decides.
         callbacks: The stage's own.
         shown: Metrics beside the progress bar.
@@ -56,7 +55,6 @@ class Stage(Generic[Module]):
     build: Callable[[], Module]
     plan: Callable[[torch.device, Module], Plan]
     max_epochs: int
-    updates_per_block: int
     total: int | None
     callbacks: list[pl.Callback]
     shown: tuple[str, ...]
@@ -149,7 +147,7 @@ class StageRunner:
             [*stage.callbacks, bar, checkpoints], max_epochs=stage.max_epochs, logger=self.logger()
         )
         self.data.plan = plan = stage.plan(trainer.strategy.root_device, module)
-        updates = stage.max_epochs * plan.blocks_per_epoch * stage.updates_per_block
+        updates = stage.max_epochs * plan.updates_per_epoch
         trainer.callbacks.append(Accelerate(self.compile, updates))  # type: ignore[attr-defined]
         train(stage.name, trainer, module, self.data, folder / "resume.ckpt")
         seconds = checkpoints.elapsed()
