@@ -23,6 +23,7 @@ class Transitions:
         truncations: The episode was cut here: do bootstrap, ``[...]`` bool.
         next_actions: The data's own next action, ``[..., act]``; ``None`` where nobody needs it.
         weights: How much a row counts in a prior's loss, ``[...]``; ``None`` where rows are equal.
+        imagined: The row was imagined, ``[...]`` bool; ``None`` where all are real.
     """
 
     observations: Tensor
@@ -33,6 +34,7 @@ class Transitions:
     truncations: Tensor
     next_actions: Tensor | None = None
     weights: Tensor | None = None
+    imagined: Tensor | None = None
 
     def __len__(self) -> int:
         return self.rewards.shape[0]

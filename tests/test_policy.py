@@ -21,7 +21,6 @@ from torch.distributions import (
 from lit_offrl.blocks import Block
 from lit_offrl.nets import TanhNormal
 from lit_offrl.policy import EntropyTemperature, PolicyLearner, PriorDivergence
-from lit_offrl.policy.improvement import value_gradient_loss
 from lit_offrl.priors import BehaviorPrior, GaussianPrior
 from lit_offrl.transitions import Transitions
 
@@ -113,12 +112,6 @@ def test_coefficient_rests_at_the_target_and_stays_in_bounds() -> None:
         extreme = torch.tensor(value)
         PriorDivergence(2.0).clamp(extreme)
         assert extreme.exp().item() == pytest.approx(bound)
-
-
-def test_actor_loss_by_hand() -> None:
-    values = torch.tensor([[1.0, 5.0], [2.0, 3.0]])
-    loss = value_gradient_loss(values, torch.tensor([10.0, 20.0]), torch.tensor(0.1))
-    assert loss.item() == pytest.approx((1.0 - 1.0 + 2.0 - 3.0) / 2)
 
 
 @pytest.mark.parametrize("in_target", [True, False])

@@ -107,7 +107,7 @@ def _write_columns(
     columns: dict[str, tuple[str, list[int]]] = {}
     starts, count = [], 0
     with ExitStack() as stack:
-        names = [f.name for f in fields(Transitions) if f.name not in ("next_actions", "weights")]
+        names = [f.name for f in fields(Transitions) if f.default is not None]
         files = {name: stack.enter_context((folder / name).open("wb")) for name in names}
         for rows in episodes:
             starts.append(count)

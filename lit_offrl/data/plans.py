@@ -194,6 +194,8 @@ class MixedPlan:
                 target = self.imagined.rows.rewards.device
                 index = pick(len(self.imagined), self.imagined_rows).to(target)
                 rows = Transitions.cat([move(rows, target), self.imagined.take(index)], dim=1)
+                flags = torch.arange(rows.rewards.shape[1], device=target) >= self.real_rows
+                rows = replace(rows, imagined=flags.expand(size, -1))
             yield Block(rows, mix_seed(self.seed, "noise", epoch, number))
 
 

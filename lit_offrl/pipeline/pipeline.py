@@ -173,8 +173,8 @@ class Pipeline:
         if self.policy.checkpoint:
             return
         check(
-            prior is not None or not learner.constraint.needs_prior,
-            "policy.module: its constraint needs a prior, and prior.module is null; switch the "
+            prior is not None or not learner.needs_prior,
+            "policy.module: it needs a prior, and prior.module is null; switch the "
             "prior on, or use lit_offrl.policy.EntropyTemperature",
         )
         if self.policy.imagination is not None:

@@ -1,0 +1,91 @@
+"""What pushes values down where there are no data (CQL, COMBO; ALGORITHMS section 18)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from lit_offrl.errors import check_at_least
+from lit_offrl.nets import TanhNormal
+from lit_offrl.transitions import Transitions
+
+if TYPE_CHECKING:
+    from lit_offrl.policy.learner import PolicyLearner
+
+
+@dataclass(frozen=True)
+class Conservatism:
+    """``weight * (log integral exp Q(s, a) da - E_real Q)`` for each critic, CQL(H).
+
+    The integral is estimated at each state from all draws together: ``samples`` uniform ones, as
+    many of the policy there and as many of the policy at the next observation, each by its density.
+
+    Args:
+        weight: How hard values are pushed.
+        samples: Draws of each of the three kinds.
+        states: Where values are pushed down: at ``all`` rows of the batch, or at ``imagined`` ones
+            alone (COMBO). They are pushed up at the real ones.
+    """
+
+    weight: float = 5.0
+    samples: int = 10
+    states: Literal["all", "imagined"] = "all"
+
+    def __post_init__(self) -> None:
+        check_at_least(1, "policy.module.conservatism", self, "samples")
+
+    @property
+    def draws(self) -> int:
+        """Actions drawn at each row."""
+        return 3 * self.samples
+
+    def loss(
+        self, learner: PolicyLearner, batch: Transitions, values: Tensor, noise: Tensor
+    ) -> Tensor:
+        """The critics' additional loss, a scalar.
+
+        Args:
+            learner: Whose actor and critics to ask.
+            batch: Rows ``[batch, ...]``.
+            values: Of the logged actions, ``[critics, batch]``.
+            noise: Standard normal, ``[batch, draws, act]``.
+        """
+        with torch.no_grad():
+            actions, log_density = self.draw(learner, batch, noise)
+        at = batch.observations.repeat_interleave(self.draws, dim=0)
+        drawn: Tensor = learner.critics(at, actions.flatten(0, 1))
+        drawn = drawn.unflatten(1, (-1, self.draws)) - log_density
+        down = drawn.logsumexp(dim=-1) - math.log(self.draws)
+        if batch.imagined is None:
+            return self.weight * (down - values).mean(dim=-1).sum()
+        imagined = batch.imagined.float()
+        up = mean_where(1 - imagined, values)
+        low = down.mean(dim=-1) if self.states == "all" else mean_where(imagined, down)
+        return self.weight * (low - up).sum()
+
+    def draw(
+        self, learner: PolicyLearner, batch: Transitions, noise: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Actions ``[batch, draws, act]`` and their log-densities ``[batch, draws]``."""
+        uniform, here, following = noise.split(self.samples, dim=1)
+        flat = 2 * torch.special.ndtr(uniform) - 1
+        actions = [flat]
+        densities = [torch.full_like(flat[..., 0], -flat.shape[-1] * math.log(2))]
+        for observations, drawn in (
+            (batch.observations, here),
+            (batch.next_observations, following),
+        ):
+            at = learner.actor(observations)
+            policy = TanhNormal(at.loc.unsqueeze(1), at.scale.unsqueeze(1))
+            actions.append(policy.rsample_from(drawn))
+            densities.append(policy.log_prob(actions[-1]))
+        return torch.cat(actions, dim=1), torch.cat(densities, dim=1)
+
+
+def mean_where(mask: Tensor, values: Tensor) -> Tensor:
+    """Mean of ``values [critics, batch]`` over the rows where ``mask [batch]`` is 1; 0 of none."""
+    return (mask * values).sum(dim=-1) / mask.sum().clamp(min=1)
