@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from lit_offrl import __version__
-from lit_offrl.data_verbs import run_data_verb
 from lit_offrl.errors import Stopped, UserError, check
 from lit_offrl.explain import explain, reason_of
 
@@ -49,6 +48,8 @@ def main(args: list[str] | None = None) -> None:
         sys.path.insert(0, os.getcwd())
     try:
         if args[0] == "data":
+            from lit_offrl.data_verbs import run_data_verb
+
             run_data_verb(args[1:])
         else:
             _run(args)

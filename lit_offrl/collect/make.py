@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from typing import TYPE_CHECKING, Literal
 
@@ -84,7 +85,9 @@ def make_dataset(
         episodes = _roll_out(learner, environment, rollout_steps, seed + 1)
         how = f"{rollout_steps} steps of sampled actions of the policy after {how}"
     training.close()
-    _write(id, environment, episodes, f"SAC (stable-baselines3 {version})", f"{how}.")
+    assert training.spec is not None
+    # By its full id: the user may have left out the version.
+    _write(id, training.spec.id, episodes, f"SAC (stable-baselines3 {version})", f"{how}.")
 
 
 def _roll_out(learner: SAC, environment: str, steps: int, seed: int) -> list[EpisodeBuffer]:
@@ -134,9 +137,13 @@ def _write(
     with warnings.catch_warnings():
         # Of an author, his address and his code, which a dataset of one's own can do without.
         warnings.filterwarnings("ignore", message="`(author|author_email|code_permalink|eval_env)`")
-        dataset = minari.create_dataset_from_buffers(
-            id, episodes, env=environment, algorithm_name=algorithm, description=description
-        )
+        try:
+            dataset = minari.create_dataset_from_buffers(
+                id, episodes, env=environment, algorithm_name=algorithm, description=description
+            )
+        except OSError as error:
+            shutil.rmtree(get_dataset_path(id), ignore_errors=True)
+            raise UserError(f"dataset '{id}': cannot be written, {error}") from error
     returns = [float(np.sum(episode.rewards)) for episode in episodes]
     print(
         f"{id}: {sum(map(len, episodes))} steps in {len(episodes)} episodes, mean return "
