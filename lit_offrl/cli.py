@@ -1,4 +1,4 @@
-"""The command line: ``lit-offrl fit --config FILE``."""
+"""The command line: ``lit-offrl fit --config FILE``, and the verbs beside it."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ lit-offrl {__version__}: model-based offline reinforcement learning with behavio
   lit-offrl fit --config FILE [--key value ...]   train dynamics, prior and policy, and evaluate them
   lit-offrl fit --help                            every option
   lit-offrl fit --config FILE --print_config      what a run would use, all defaults filled in
+  lit-offrl data make ID --environment ENV --steps N --keep replay|rollouts
+                                                  a dataset of your own, by a policy trained online
+  lit-offrl data make --help                      its options
   lit-offrl --version
 """
 
@@ -44,11 +47,17 @@ def main(args: list[str] | None = None) -> None:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        _run(args)
+        if args[0] == "data":
+            from lit_offrl.data_verbs import run_data_verb
+
+            run_data_verb(args[1:])
+        else:
+            _run(args)
     except UserError as error:
         fail(str(error))
     except (KeyboardInterrupt, Stopped) as error:
-        print("\nlit-offrl: stopped; the same command continues", file=sys.stderr)
+        again = "starts anew" if args[0] == "data" else "continues"
+        print(f"\nlit-offrl: stopped; the same command {again}", file=sys.stderr)
         raise SystemExit(error.code if isinstance(error, Stopped) else 130) from None
 
 

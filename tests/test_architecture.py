@@ -15,15 +15,16 @@ PACKAGE = Path(lit_offrl.__file__).parent
 LAYERS = [
     {"errors"},
     {"transitions"},
-    {"processes", "nets"},
+    {"processes", "nets", "environments"},
     {"adam"},
     {"blocks"},
     {"acceleration", "seeds"},
     {"checkpoints"},
     {"dynamics", "priors", "data"},
-    {"policy", "evaluation"},
+    {"policy", "evaluation", "collect"},
     {"pipeline"},
     {"explain"},
+    {"data_verbs"},
     {"cli"},
 ]
 FORBIDDEN = {("policy", "dynamics"), ("policy", "data")}

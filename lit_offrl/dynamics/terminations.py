@@ -17,7 +17,7 @@ Termination = Callable[[Tensor], Tensor]
 
 
 def never(next_observations: Tensor) -> Tensor:
-    """HalfCheetah and other tasks of fixed length."""
+    """HalfCheetah, HIV and other tasks of fixed length."""
     return torch.zeros(len(next_observations), dtype=torch.bool, device=next_observations.device)
 
 
@@ -51,11 +51,26 @@ RULES: dict[str, Termination] = {
     "Hopper": hopper,
     "Walker2d": walker2d,
     "Ant": ant,
+    # The tasks of lit_offrl.environments.
+    "HalfCheetahBackward": never,
+    "HalfCheetahBackwardSlippery": never,
+    "HalfCheetahCapped": never,
+    "HalfCheetahJump": never,
+    "HopperBackward": hopper,
+    "HopperBackwardSlippery": hopper,
+    "Walker2dBackward": walker2d,
+    "Walker2dBackwardSlippery": walker2d,
+    "AntForward": ant,
+    "AntAngle30": ant,
+    "AntAngle45": ant,
+    "AntAngle60": ant,
+    "AntAngle90": ant,
+    "HIV": never,
 }
 
 
 def termination_for(environment: str | None) -> Termination:
-    """The rule of a Gymnasium environment, by its id without the version.
+    """The rule of a Gymnasium environment, by its id without namespace and version.
 
     Raises:
         UserError: There is none.

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import gymnasium as gym
-import mujoco
 import numpy as np
 import torch
 from gymnasium.envs.registration import EnvSpec
@@ -17,6 +15,7 @@ from gymnasium.wrappers import FlattenObservation, RescaleAction
 from torch import Tensor
 from torchmetrics import MaxMetric, MeanMetric, MetricCollection, MinMetric
 
+from lit_offrl.environments import quiet_mujoco
 from lit_offrl.errors import UserError
 
 
@@ -44,11 +43,6 @@ class Outcome:
         return values
 
 
-def _pass_on(message: str) -> None:
-    if "settotalmass" not in message:
-        warnings.warn(f"MuJoCo: {message}", stacklevel=2)
-
-
 class Evaluator:
     """Runs episodes side by side, one environment each.
 
@@ -66,8 +60,7 @@ class Evaluator:
         self, environment: str | EnvSpec, episodes: int, obs_dim: int, act_dim: int
     ) -> None:
         name = environment if isinstance(environment, str) else environment.id
-        # MuJoCo 4 warns, once per environment and in a log file, of an attribute in Gymnasium's models.
-        mujoco.set_mju_user_warning(_pass_on)
+        quiet_mujoco()
         rescale = partial(RescaleAction, min_action=np.float32(-1), max_action=np.float32(1))
         try:
             self.environments = gym.make_vec(

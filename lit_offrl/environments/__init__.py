@@ -1,0 +1,58 @@
+"""The tasks of the papers that Gymnasium does not have, as ``lit_offrl/NAME-v0``.
+
+All but HIV are Gymnasium's robots of version 5, whose bonus for being healthy is paid while healthy.
+"""
+
+import warnings
+from typing import Any
+
+import gymnasium as gym
+import mujoco
+
+_GYMNASIUM = "gymnasium.envs.mujoco."
+_LOCOMOTION = f"{__name__}.locomotion:"
+_BACKWARD: dict[str, Any] = {"forward_reward_weight": -1.0}
+# The 27 numbers of MOPO's Ant, and its reward as the paper prints it (D-7).
+_ANT: dict[str, Any] = {
+    "include_cfrc_ext_in_observation": False,
+    "contact_cost_weight": 0.0,
+    "healthy_reward": 0.0,
+}
+_TASKS: dict[str, tuple[str, dict[str, Any]]] = {
+    "HalfCheetahBackward": (f"{_GYMNASIUM}half_cheetah_v5:HalfCheetahEnv", _BACKWARD),
+    "HopperBackward": (f"{_GYMNASIUM}hopper_v5:HopperEnv", _BACKWARD),
+    "Walker2dBackward": (f"{_GYMNASIUM}walker2d_v5:Walker2dEnv", _BACKWARD),
+    "HalfCheetahBackwardSlippery": (f"{_LOCOMOTION}SlipperyHalfCheetah", _BACKWARD),
+    "HopperBackwardSlippery": (f"{_LOCOMOTION}SlipperyHopper", _BACKWARD),
+    "Walker2dBackwardSlippery": (f"{_LOCOMOTION}SlipperyWalker2d", _BACKWARD),
+    "HalfCheetahCapped": (f"{_LOCOMOTION}CappedHalfCheetah", {}),
+    "HalfCheetahJump": (f"{_LOCOMOTION}JumpingHalfCheetah", {}),
+    "AntForward": (f"{_GYMNASIUM}ant_v5:AntEnv", _ANT),
+    **{
+        f"AntAngle{degrees}": (f"{_LOCOMOTION}AngledAnt", {**_ANT, "degrees": float(degrees)})
+        for degrees in (30, 45, 60, 90)
+    },
+    "HIV": (f"{__name__}.hiv:HIVTreatment", {}),
+}
+NAMES = tuple(_TASKS)
+
+for _name, (_entry_point, _kwargs) in _TASKS.items():
+    gym.register(
+        f"lit_offrl/{_name}-v0",
+        entry_point=_entry_point,
+        kwargs=_kwargs,
+        max_episode_steps=400 if _name == "HIV" else 1000,
+    )
+
+
+def quiet_mujoco() -> None:
+    """Let MuJoCo's warnings be Python's, without the one that no user of Gymnasium can mend.
+
+    MuJoCo 4 warns, for every environment and in a log file, of an attribute in Gymnasium's models.
+    """
+    mujoco.set_mju_user_warning(_pass_on)
+
+
+def _pass_on(message: str) -> None:
+    if "settotalmass" not in message:
+        warnings.warn(f"MuJoCo: {message}", stacklevel=2)
