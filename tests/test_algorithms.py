@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from lit_offrl.errors import UserError
-from lit_offrl.nets import TanhNormal
 from lit_offrl.policy import (
     Conservatism,
     EntropyTemperature,

@@ -1,0 +1,172 @@
+"""The results table: every system on every set, at one budget, from the configurations.
+
+    python -m benchmarks.results --out runs/results --seeds 0 1          # go on where it was stopped
+    python -m benchmarks.results --out runs/results --table              # print what is there
+
+Dynamics and priors are trained once for each set and seed and taken by all systems. Each run is a
+process of its own with one thread, in its own folder; --processes many run side by side.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+
+@dataclass(frozen=True)
+class Set:
+    """A dataset and what the algorithms' tables say of it.
+
+    Attributes:
+        dataset: Minari id.
+        penalty: (h, lambda) as OfflineRL-Kit runs the v2 sets (ALGORITHMS 3.1).
+        delta: MABE's target divergence.
+        conservatism: COMBO's weight.
+        by_return: Whether MABE's prior weighs by returns (ALGORITHMS 5.5).
+    """
+
+    dataset: str
+    penalty: float
+    delta: float
+    conservatism: float
+    by_return: bool = False
+
+
+SETS = {
+    "halfcheetah-mixed": Set("gym/halfcheetah/mixed-v0", 0.5, 5, 0.5),
+    "hopper-mixed": Set("gym/hopper/mixed-v0", 2.5, 5, 0.5),
+    "halfcheetah-medium-expert": Set("gym/halfcheetah/medium-expert-v0", 2.5, 0.1, 5, True),
+    "hopper-medium-expert": Set("gym/hopper/medium-expert-v0", 5.0, 0.1, 5),
+}
+MABE_ABLATIONS = ("mabe_no_uncertainty", "mabe_flat_prior")
+WITHOUT_MODEL = ("sac", "td3_bc", "iql")
+SYSTEMS = ("bc", "mabe_no_rl", "mabe", "mopo", "mbpo", *MABE_ABLATIONS, *WITHOUT_MODEL, "combo")
+WITH_MODEL = {"mabe", "mopo", "mbpo", "combo", *MABE_ABLATIONS}
+WITH_PRIOR = {"bc", "mabe_no_rl", "mabe", *MABE_ABLATIONS}
+FLAT = {"bc", "mabe_flat_prior"}
+
+
+def fit(run_dir: Path, *arguments: str) -> int:
+    """Run ``lit-offrl fit`` in a process of one thread; what it prints goes to ``log``."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "lit_offrl", "fit", "--trainer.accelerator", "cpu"]
+    with (run_dir / "log").open("a") as log:
+        return subprocess.run(
+            [*command, "--run_dir", str(run_dir), *arguments],
+            stdout=log,
+            stderr=log,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        ).returncode
+
+
+def weighting(data: Set, flat: bool) -> list[str]:
+    """The prior's weighting, as arguments."""
+    name = "UniformWeighting" if flat else "ReturnWeighting" if data.by_return else "ValueWeighting"
+    return ["--prior.weighting", f"lit_offrl.priors.{name}"]
+
+
+def fit_parts(out: Path, name: str, seed: int) -> None:
+    """Train dynamics and both priors of a set."""
+    data, folder = SETS[name], out / f"parts-{name}-{seed}"
+    common = ["--config", f"{CONFIGS}/budgets/two_cores.yaml", "--data.dataset", data.dataset]
+    common += ["--seed_everything", str(seed)]
+    if not list(folder.glob("dynamics-*/best.ckpt")):
+        fit(folder, *common, "--until", "dynamics")
+    for flat in (False, True):
+        kind = folder / ("flat" if flat else "weighted")
+        if not list(kind.glob("prior-*/best.ckpt")):
+            fit(kind, *common, *weighting(data, flat), "--until", "prior")
+
+
+def arguments_of(out: Path, system: str, name: str, seed: int) -> list[str]:
+    """All arguments of one run."""
+    data, parts = SETS[name], out / f"parts-{name}-{seed}"
+    files = [*(["mabe"] if system.startswith("mabe_") else []), system, "budgets/two_cores"]
+    found = [a for file in files for a in ("--config", f"{CONFIGS}/{file}.yaml")]
+    found += ["--data.dataset", data.dataset, "--seed_everything", str(seed)]
+    found += ["--trainer.precision", "bf16-mixed"]
+    if system in WITH_PRIOR:
+        kind = parts / ("flat" if system in FLAT else "weighted")
+        found += weighting(data, system in FLAT)
+        found += ["--prior.checkpoint", str(next(kind.glob("prior-*/best.ckpt")))]
+    if system in WITH_MODEL:
+        found += ["--dynamics.checkpoint", str(next(parts.glob("dynamics-*/best.ckpt")))]
+        found += ["--policy.imagination.starts", "10000"]
+        found += ["--policy.imagination.penalty_coefficient", str(data.penalty)]
+    if system in ("mabe", *MABE_ABLATIONS):
+        constraint = "--policy.module.constraint"
+        found += [f"{constraint}.target", str(data.delta), f"{constraint}.coefficient", "0.1"]
+    if system == "combo":
+        conservatism = "--policy.module.conservatism"
+        found += [f"{conservatism}.weight", str(data.conservatism), f"{conservatism}.samples", "2"]
+    if system == "td3_bc":
+        # An update has two steps of its critics.
+        found += ["--policy.updates", "15000", "--policy.checkpoint_every", "15000"]
+    return found
+
+
+def run(out: Path, system: str, name: str, seed: int) -> None:
+    """One system on one set from one seed, unless it is there."""
+    folder = out / f"{system}-{name}-{seed}"
+    if not (folder / "results.json").is_file():
+        code = fit(folder, *arguments_of(out, system, name, seed))
+        print(f"{folder.name}: exit code {code}", flush=True)
+
+
+def scores(out: Path, system: str, name: str) -> list[float]:
+    """Final scores by seed."""
+    found = []
+    for path in sorted(out.glob(f"{system}-{name}-[0-9]*/results.json")):
+        results: dict[str, Any] = json.loads(path.read_text())
+        found.append((results["policy"] or results["prior"])["score"])
+    return found
+
+
+def table(out: Path) -> Iterator[str]:
+    """Rows of Markdown: mean over seeds, and their standard deviation or the seeds themselves."""
+    yield "| config | " + " | ".join(SETS) + " | mean |"
+    yield "|---" * (len(SETS) + 2) + "|"
+    for system in SYSTEMS:
+        cells, means = [], []
+        for name in SETS:
+            found = scores(out, system, name)
+            spread = f" ± {stdev(found):.1f}" if len(found) > 1 else ""
+            cells.append(f"{mean(found):.1f}{spread} ({len(found)})" if found else "")
+            means += [mean(found)] if found else []
+        whole = f"{mean(means):.1f}" if len(means) == len(SETS) else ""
+        yield f"| `{system}` | " + " | ".join(cells) + f" | {whole} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=Path("runs/results"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
+    parser.add_argument("--systems", nargs="+", default=list(SYSTEMS), choices=SYSTEMS)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--table", action="store_true", help="print the table and do nothing else")
+    given = parser.parse_args()
+    if not given.table:
+        for seed in given.seeds:
+            with ThreadPoolExecutor(given.processes) as pool:
+                list(pool.map(lambda n: fit_parts(given.out, n, seed), given.sets))  # noqa: B023
+                jobs = [(system, name) for system in given.systems for name in given.sets]
+                list(pool.map(lambda j: run(given.out, *j, seed), jobs))  # noqa: B023
+    print("\n".join(table(given.out)))
+
+
+if __name__ == "__main__":
+    main()
