@@ -15,7 +15,7 @@ PACKAGE = Path(lit_offrl.__file__).parent
 LAYERS = [
     {"errors"},
     {"transitions"},
-    {"processes", "nets"},
+    {"processes", "nets", "simulators"},
     {"adam"},
     {"blocks"},
     {"acceleration", "seeds"},

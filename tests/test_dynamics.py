@@ -1,4 +1,4 @@
-"""The ensemble, the penalty, the terminations and imagination."""
+"""The ensemble, the terminations and imagination."""
 
 from __future__ import annotations
 
@@ -92,11 +92,6 @@ def test_samples_follow_the_members_gaussian() -> None:
     drawn = torch.cat([rewards[:, None], following], dim=1)
     torch.testing.assert_close(drawn.mean(0), mean[0, 0], atol=0.03, rtol=0)
     torch.testing.assert_close(drawn.std(0), std[0, 0], atol=0, rtol=0.03)
-
-
-def test_penalty_by_hand() -> None:
-    std = torch.tensor([[[3.0, 4.0]], [[1.0, 0.0]]])
-    assert MaxStd()(Prediction(torch.zeros_like(std), std)).tolist() == [5.0]
 
 
 def test_learning_recovers_a_linear_world() -> None:

@@ -80,7 +80,7 @@ class Imagination:
                 rewards = step.rewards if self.reward == "sample" else step.mean_rewards
                 penalty = torch.zeros_like(rewards)
                 if self.penalty is not None and self.penalty_coefficient != 0:
-                    penalty = self.penalty(step.prediction)
+                    penalty = self.penalty(observations, actions, step)
                 ended = termination(following)
                 parts.append(
                     Transitions(

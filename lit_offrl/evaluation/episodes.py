@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import gymnasium as gym
-import mujoco
 import numpy as np
 import torch
 from gymnasium.envs.registration import EnvSpec
@@ -18,6 +16,7 @@ from torch import Tensor
 from torchmetrics import MaxMetric, MeanMetric, MetricCollection, MinMetric
 
 from lit_offrl.errors import UserError
+from lit_offrl.simulators import quiet_mujoco
 
 
 @dataclass(frozen=True)
@@ -44,11 +43,6 @@ class Outcome:
         return values
 
 
-def _pass_on(message: str) -> None:
-    if "settotalmass" not in message:
-        warnings.warn(f"MuJoCo: {message}", stacklevel=2)
-
-
 class Evaluator:
     """Runs episodes side by side, one environment each.
 
@@ -66,8 +60,7 @@ class Evaluator:
         self, environment: str | EnvSpec, episodes: int, obs_dim: int, act_dim: int
     ) -> None:
         name = environment if isinstance(environment, str) else environment.id
-        # MuJoCo 4 warns, once per environment and in a log file, of an attribute in Gymnasium's models.
-        mujoco.set_mju_user_warning(_pass_on)
+        quiet_mujoco()
         rescale = partial(RescaleAction, min_action=np.float32(-1), max_action=np.float32(1))
         try:
             self.environments = gym.make_vec(
