@@ -96,6 +96,7 @@ class DynamicsEnsemble(BlockModule):
                 f"dynamics: weight_decay has {len(weight_decay)} values for {len(hidden)} hidden "
                 f"layers; give {len(hidden) + 1}, the last for the output layer"
             )
+        self.act_dim = act_dim
         self.members = members
         self.weight_decay = tuple(weight_decay)
         self.learning_rate = learning_rate
