@@ -12,7 +12,10 @@ from lit_offrl.dynamics.ensemble import Step
 
 
 class Penalty(ABC):
-    """How far each imagined row is not to be trusted, in the units of what is predicted."""
+    """How far each imagined row is not to be trusted, in the units of what is predicted.
+
+    Rows come on the device that imagines, and once on the CPU: in the trial before training.
+    """
 
     @abstractmethod
     def __call__(self, observations: Tensor, actions: Tensor, step: Step) -> Tensor:

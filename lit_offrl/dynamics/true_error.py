@@ -35,7 +35,7 @@ class TrueError(Penalty):
         sizes = observations.shape[-1], actions.shape[-1]
         check(
             sizes == (17, 6),
-            f"TrueError knows HalfCheetah's 17 observations and 6 actions, these are {sizes[0]} and "
+            f"only HalfCheetah can be simulated, with 17 observations and 6 actions, not {sizes[0]} and "
             f"{sizes[1]}; name another penalty, such as lit_offrl.dynamics.MaxStd",
         )
         following = _true_next_observations(observations.cpu().double(), actions.cpu())
@@ -45,8 +45,8 @@ class TrueError(Penalty):
     def check_environment(self, environment: str | None) -> None:
         check(
             task_of(environment) == "HalfCheetah",
-            f"TrueError has HalfCheetah's simulator alone, and the environment is '{environment}'; "
-            "name another penalty, such as lit_offrl.dynamics.MaxStd",
+            f"only HalfCheetah can be simulated, and the environment is '{environment}'; name another "
+            "penalty, such as lit_offrl.dynamics.MaxStd",
         )
 
 
