@@ -30,6 +30,7 @@ class Set:
 
     Attributes:
         dataset: Minari id.
+        epochs: Of the dynamics, about 10 000 updates.
         penalty: (h, lambda) as OfflineRL-Kit runs the v2 sets (ALGORITHMS 3.1).
         delta: MABE's target divergence.
         conservatism: COMBO's weight.
@@ -37,6 +38,7 @@ class Set:
     """
 
     dataset: str
+    epochs: int
     penalty: float
     delta: float
     conservatism: float
@@ -44,10 +46,10 @@ class Set:
 
 
 SETS = {
-    "halfcheetah-mixed": Set("gym/halfcheetah/mixed-v0", 0.5, 5, 0.5),
-    "hopper-mixed": Set("gym/hopper/mixed-v0", 2.5, 5, 0.5),
-    "halfcheetah-medium-expert": Set("gym/halfcheetah/medium-expert-v0", 2.5, 0.1, 5, True),
-    "hopper-medium-expert": Set("gym/hopper/medium-expert-v0", 5.0, 0.1, 5),
+    "halfcheetah-mixed": Set("gym/halfcheetah/mixed-v0", 25, 0.5, 5, 0.5),
+    "hopper-mixed": Set("gym/hopper/mixed-v0", 15, 2.5, 5, 0.5),
+    "halfcheetah-medium-expert": Set("gym/halfcheetah/medium-expert-v0", 15, 2.5, 0.1, 5, True),
+    "hopper-medium-expert": Set("gym/hopper/medium-expert-v0", 15, 5.0, 0.1, 5),
 }
 MABE_ABLATIONS = ("mabe_no_uncertainty", "mabe_flat_prior")
 WITHOUT_MODEL = ("sac", "td3_bc", "iql")
@@ -82,7 +84,8 @@ def fit_parts(out: Path, name: str, seed: int) -> None:
     common = ["--config", f"{CONFIGS}/budgets/two_cores.yaml", "--data.dataset", data.dataset]
     common += ["--seed_everything", str(seed)]
     if not list(folder.glob("dynamics-*/best.ckpt")):
-        fit(folder, *common, "--until", "dynamics")
+        epochs = ["--dynamics.max_epochs", str(data.epochs)]
+        fit(folder, *common, *epochs, "--until", "dynamics")
     for flat in (False, True):
         kind = folder / ("flat" if flat else "weighted")
         if not list(kind.glob("prior-*/best.ckpt")):

@@ -1,4 +1,4 @@
-"""The ensemble, the penalty, the terminations and imagination."""
+"""The ensemble, the terminations and imagination."""
 
 from __future__ import annotations
 
@@ -92,11 +92,6 @@ def test_samples_follow_the_members_gaussian() -> None:
     drawn = torch.cat([rewards[:, None], following], dim=1)
     torch.testing.assert_close(drawn.mean(0), mean[0, 0], atol=0.03, rtol=0)
     torch.testing.assert_close(drawn.std(0), std[0, 0], atol=0, rtol=0.03)
-
-
-def test_penalty_by_hand() -> None:
-    std = torch.tensor([[[3.0, 4.0]], [[1.0, 0.0]]])
-    assert MaxStd()(Prediction(torch.zeros_like(std), std)).tolist() == [5.0]
 
 
 def test_learning_recovers_a_linear_world() -> None:
@@ -207,3 +202,24 @@ def test_mean_reward_is_that_of_the_member_that_stepped() -> None:
     rows, _ = how.imagine(net, act, torch.zeros(100, 3), noise(), rules.never)
     means = net(torch.zeros(1, 3), torch.zeros(1, 2)).mean[:, 0, 0]
     assert {round(r, 5) for r in rows.rewards.tolist()} == {round(m, 5) for m in means.tolist()}
+
+
+def test_uniform_actions_are_uniform_and_the_generators() -> None:
+    how, net = Imagination(horizon=3, penalty=None, actions="uniform"), ensemble()
+
+    def never_asked(observations: Tensor, generator: torch.Generator) -> Tensor:
+        raise AssertionError
+
+    def imagine(seed: int) -> Tensor:
+        rows, _ = how.imagine(net, never_asked, torch.zeros(6000, 3), noise(seed), rules.never)
+        return rows.actions
+
+    actions = imagine(0)
+    assert actions.shape == (18_000, 2)
+    assert actions.abs().max() <= 1
+    # Every tenth of the box gets its tenth, 1800 give or take 40.
+    for dimension in actions.T:
+        assert (dimension.histc(10, -1.0, 1.0) - 1800).abs().max() < 200
+    assert actions.T.corrcoef()[0, 1].abs() < 0.05
+    assert torch.equal(actions, imagine(0))
+    assert not torch.equal(actions, imagine(1))

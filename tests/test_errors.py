@@ -48,6 +48,32 @@ def ended(next_observations):
     return next_observations
 """
 
+PENALTIES = """
+import torch
+from lit_offrl.dynamics import Penalty
+
+class Fails(Penalty):
+    def __call__(self, observations, actions, step):
+        torch.rand(100)
+        raise ValueError("no idea")
+
+class OldFashioned(Penalty):
+    def __call__(self, prediction):
+        return prediction.std.amax(dim=(0, 2))
+
+class ByDimension(Penalty):
+    def __call__(self, observations, actions, step):
+        return step.prediction.std.amax(dim=0)
+
+class Constant(Penalty):
+    def __call__(self, observations, actions, step):
+        return 1.0
+
+class Counts(Penalty):
+    def __call__(self, observations, actions, step):
+        return torch.ones(len(observations), dtype=torch.long)
+"""
+
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
@@ -98,6 +124,38 @@ def ended(next_observations):
         ),
         (["--prior.module", "priors_of_mine.Unsaved"], "argument 'net' is a Linear"),
         (["--policy.imagination.termination", "priors_of_mine.ended"], "booleans [rows]"),
+        (
+            ["--policy.imagination.penalty", "penalties_of_mine.Fails"],
+            "policy.imagination.penalty Fails: ValueError, no idea (penalties_of_mine.py, line 8)",
+        ),
+        (
+            ["--policy.imagination.penalty", "penalties_of_mine.OldFashioned"],
+            "policy.imagination.penalty OldFashioned: TypeError",
+        ),
+        (
+            ["--policy.imagination.penalty", "penalties_of_mine.ByDimension"],
+            "policy.imagination.penalty ByDimension: gives float32 of shape [13, 5] for 13 rows",
+        ),
+        (
+            ["--policy.imagination.penalty", "penalties_of_mine.Constant"],
+            "policy.imagination.penalty Constant: gives a float for 13 rows",
+        ),
+        (
+            ["--policy.imagination.penalty", "penalties_of_mine.Counts"],
+            "policy.imagination.penalty Counts: gives int64 of shape [13]",
+        ),
+        (
+            ["--policy.imagination.penalty", "TrueError"],
+            "policy.imagination.penalty TrueError: only HalfCheetah can be simulated, and the "
+            "environment is 'InvertedPendulum-v5'",
+        ),
+        (
+            [
+                *("--policy.imagination.penalty", "TrueError", "--policy.evaluate_every", "0"),
+                *("--data.environment", "HalfCheetah-v5"),
+            ],
+            "policy.imagination.penalty TrueError: only HalfCheetah can be simulated, with 17",
+        ),
     ],
 )
 def test_mistakes_get_one_line(
@@ -110,6 +168,7 @@ def test_mistakes_get_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "priors_of_mine.py").write_text(PRIORS)
+    (tmp_path / "penalties_of_mine.py").write_text(PENALTIES)
     (tmp_path / "wrong_key.yaml").write_text("policy: {update: 3}")
     (tmp_path / "wrong_type.yaml").write_text("policy: 3")
     run = str(tmp_path / "run")

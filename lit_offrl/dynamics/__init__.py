@@ -1,7 +1,18 @@
 """What the world does: a learned model of it, and rows imagined with it."""
 
-from lit_offrl.dynamics.ensemble import DynamicsEnsemble, Prediction
+from lit_offrl.dynamics.ensemble import DynamicsEnsemble, Prediction, Step
 from lit_offrl.dynamics.imagination import Imagination
-from lit_offrl.dynamics.penalties import MaxStd, Penalty
+from lit_offrl.dynamics.penalties import Disagreement, MaxStd, MeanStd, Penalty
+from lit_offrl.dynamics.true_error import TrueError
 
-__all__ = ["DynamicsEnsemble", "Imagination", "MaxStd", "Penalty", "Prediction"]
+__all__ = [
+    "Disagreement",
+    "DynamicsEnsemble",
+    "Imagination",
+    "MaxStd",
+    "MeanStd",
+    "Penalty",
+    "Prediction",
+    "Step",
+    "TrueError",
+]

@@ -35,14 +35,18 @@ class Step(NamedTuple):
     Attributes:
         next_observations: ``[batch, obs]``.
         rewards: Sampled, ``[batch]``.
-        mean_rewards: The mean of the member that was sampled from, ``[batch]``.
+        mean_next_observations: The mean of the member that was sampled from, ``[batch, obs]``.
+        mean_rewards: Likewise, ``[batch]``.
         prediction: What all members predict.
+        elites: Which of them imagine, ``[elites]``.
     """
 
     next_observations: Tensor
     rewards: Tensor
+    mean_next_observations: Tensor
     mean_rewards: Tensor
     prediction: Prediction
+    elites: Tensor
 
 
 class DynamicsEnsemble(BlockModule):
@@ -92,6 +96,7 @@ class DynamicsEnsemble(BlockModule):
                 f"dynamics: weight_decay has {len(weight_decay)} values for {len(hidden)} hidden "
                 f"layers; give {len(hidden) + 1}, the last for the output layer"
             )
+        self.act_dim = act_dim
         self.members = members
         self.weight_decay = tuple(weight_decay)
         self.learning_rate = learning_rate
@@ -151,7 +156,14 @@ class DynamicsEnsemble(BlockModule):
         mean, std = prediction.mean[member, rows], prediction.std[member, rows]
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)
         step = torch.addcmul(mean, std, noise)
-        return Step(observations + step[:, 1:], step[:, 0], mean[:, 0], prediction)
+        return Step(
+            next_observations=observations + step[:, 1:],
+            rewards=step[:, 0],
+            mean_next_observations=observations + mean[:, 1:],
+            mean_rewards=mean[:, 0],
+            prediction=prediction,
+            elites=self.elites,
+        )
 
     def objectives(self) -> list[tuple[Objective, Optimizer]]:
         return [(self.likelihood_objective, self.optimizer)]

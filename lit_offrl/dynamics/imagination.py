@@ -34,6 +34,8 @@ class Imagination:
         penalty: What the reward is lowered by, in reward units; null for nothing.
         penalty_coefficient: Factor of the penalty (MOPO's lambda, MABE's xi).
         reward: Imagine the elite's sampled reward, or its mean (D-4).
+        actions: The policy's, or uniform on ``[-1, 1]``, as for MOPO's out-of-distribution tasks
+            (ALGORITHMS 3.2).
         termination: Function of next observations; by default the environment's own rule.
     """
 
@@ -44,6 +46,7 @@ class Imagination:
     penalty: Penalty | None = None
     penalty_coefficient: float = 1.0
     reward: Literal["sample", "mean"] = "sample"
+    actions: Literal["policy", "uniform"] = "policy"
     # A Termination; spelled so that a user's function needs no annotations.
     termination: Callable[..., Any] | None = None
 
@@ -74,13 +77,16 @@ class Imagination:
         for observations in starts.split(len(starts) if masked else CPU_CHUNK):
             going = torch.ones(len(observations), dtype=torch.bool, device=starts.device)
             for _ in range(self.horizon):
-                actions = act(observations, generator)
+                if self.actions == "policy":
+                    actions = act(observations, generator)
+                else:
+                    actions = uniform_actions(len(observations), dynamics.act_dim, generator)
                 step = dynamics.sample(observations, actions, generator)
                 following = step.next_observations
                 rewards = step.rewards if self.reward == "sample" else step.mean_rewards
                 penalty = torch.zeros_like(rewards)
                 if self.penalty is not None and self.penalty_coefficient != 0:
-                    penalty = self.penalty(step.prediction)
+                    penalty = self.penalty(observations, actions, step)
                 ended = termination(following)
                 parts.append(
                     Transitions(
@@ -109,6 +115,11 @@ class Imagination:
             "penalty_max": penalty.max(),
             "terminated_fraction": rows.terminations.float().mean(),
         }
+
+
+def uniform_actions(count: int, act_dim: int, generator: torch.Generator) -> Tensor:
+    """Actions ``[count, act]``, uniform on ``[-1, 1]``, on the generator's device."""
+    return 2 * torch.rand(count, act_dim, generator=generator, device=generator.device) - 1
 
 
 def is_masked(starts: Tensor) -> bool:

@@ -1,25 +1,73 @@
-"""How much an imagined reward loses for what the ensemble does not know."""
+"""How much an imagined reward loses for what the ensemble does not know (ALGORITHMS section 3)."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 
-from lit_offrl.dynamics.ensemble import Prediction
+from lit_offrl.dynamics.ensemble import Step
 
 
 class Penalty(ABC):
-    """Uncertainty of each row ``[batch]`` from what all members predict of it."""
+    """How far each imagined row is not to be trusted, in the units of what is predicted.
+
+    Rows come on the device that imagines, and once on the CPU: in the trial before training.
+    """
 
     @abstractmethod
-    def __call__(self, prediction: Prediction) -> Tensor: ...
+    def __call__(self, observations: Tensor, actions: Tensor, step: Step) -> Tensor:
+        """The penalty ``[batch]``, not yet multiplied by its coefficient.
+
+        Args:
+            observations: Where the rows stood, ``[batch, obs]``.
+            actions: What they did there, ``[batch, act]``.
+            step: What came of it, and what all members predict.
+        """
+
+    def check_environment(self, environment: str | None) -> None:
+        """Say before anything is trained whether rows of ``environment`` can be judged.
+
+        Args:
+            environment: Gymnasium id of the data's environment, if it is known.
+
+        Raises:
+            UserError: They cannot. Most penalties judge rows of any.
+        """
+        return None
 
 
 @dataclass(frozen=True)
 class MaxStd(Penalty):
-    """``max over members of |std|_2``, over reward and observation (MOPO; D-3)."""
+    """``max over members of |std|_2``, over reward and observation (MOPO; D-3).
 
-    def __call__(self, prediction: Prediction) -> Tensor:
-        return prediction.std.square().sum(dim=-1).amax(dim=0).sqrt()
+    Args:
+        members: Ask all members, as MOPO's release does, or only the elites.
+    """
+
+    members: Literal["all", "elites"] = "all"
+
+    def __call__(self, observations: Tensor, actions: Tensor, step: Step) -> Tensor:
+        std = step.prediction.std
+        if self.members == "elites":
+            std = std[step.elites]
+        return std.square().sum(dim=-1).amax(dim=0).sqrt()
+
+
+@dataclass(frozen=True)
+class MeanStd(Penalty):
+    """``mean over members of |std|_2``, over reward and observation (MOPO's "avg. var.")."""
+
+    def __call__(self, observations: Tensor, actions: Tensor, step: Step) -> Tensor:
+        return step.prediction.std.square().sum(dim=-1).sqrt().mean(dim=0)
+
+
+@dataclass(frozen=True)
+class Disagreement(Penalty):
+    """``max over members of |mean_i - mean over members|_2``, observation only (MOPO's "ens. pen.")."""
+
+    def __call__(self, observations: Tensor, actions: Tensor, step: Step) -> Tensor:
+        mean = step.prediction.mean[..., 1:]
+        return (mean - mean.mean(dim=0)).square().sum(dim=-1).amax(dim=0).sqrt()

@@ -69,13 +69,18 @@ RULES: dict[str, Termination] = {
 }
 
 
+def task_of(environment: str | None) -> str:
+    """A Gymnasium environment's id without namespace and version; empty if there is none."""
+    return (environment or "").split("/")[-1].rsplit("-v", 1)[0]
+
+
 def termination_for(environment: str | None) -> Termination:
     """The rule of a Gymnasium environment, by its id without namespace and version.
 
     Raises:
         UserError: There is none.
     """
-    name = (environment or "").split("/")[-1].rsplit("-v", 1)[0]
+    name = task_of(environment)
     if name not in RULES:
         raise UserError(
             f"policy.imagination.termination: no rule is known for environment '{environment}'; name a "

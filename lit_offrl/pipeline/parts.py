@@ -13,12 +13,18 @@ from torch import Tensor
 
 from lit_offrl.blocks import BlockModule
 from lit_offrl.checkpoints import load_module, save_module
-from lit_offrl.data import OfflineDataset
+from lit_offrl.data import OfflineDataModule, OfflineDataset
+from lit_offrl.dynamics import DynamicsEnsemble, Imagination, Step
+from lit_offrl.dynamics.terminations import Termination, termination_for
 from lit_offrl.errors import UserError, check
+from lit_offrl.policy import PolicyLearner
 from lit_offrl.priors import BehaviorPrior
 
 Result = TypeVar("Result")
 Module = TypeVar("Module", bound=BlockModule)
+
+# Rows of a trial: a number that no other dimension is likely to have.
+TRIED = 13
 
 
 def attempt(owner: str, action: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
@@ -86,3 +92,54 @@ def try_prior(prior: BehaviorPrior, dataset: OfflineDataset) -> None:
         f"{owner}: act gives shape {list(action.shape)}, not {list(rows.actions.shape)}; "
         "write act() for it",
     )
+
+
+@torch.no_grad()
+def try_imagination(
+    imagination: Imagination,
+    dynamics: DynamicsEnsemble,
+    learner: PolicyLearner,
+    data: OfflineDataModule,
+) -> Termination:
+    """Imagine a handful of rows, on the CPU, and see that every part does its share.
+
+    Returns:
+        The rule by which imagined rows end.
+
+    Raises:
+        UserError: A part fails, or gives what the others cannot use.
+    """
+    rule = imagination.termination or termination_for(data.environment_name)
+    rows = data.dataset.transitions[:TRIED].map(Tensor.clone)
+    generator = torch.Generator()
+    actions = attempt("policy.module", learner.sample, rows.observations, generator)
+    check(
+        actions.shape == rows.actions.shape,
+        f"policy.module: sample gives shape {list(actions.shape)}, not {list(rows.actions.shape)}",
+    )
+    step = attempt("dynamics.module", dynamics.sample, rows.observations, actions, generator)
+    check(isinstance(step, Step), "dynamics.module: sample must give a lit_offrl.dynamics.Step")
+    ended = attempt("policy.imagination.termination", rule, step.next_observations)
+    check(
+        isinstance(ended, Tensor) and ended.shape == (len(rows),) and ended.dtype == torch.bool,
+        "policy.imagination.termination: must map next observations [rows, obs] to booleans [rows]",
+    )
+    if imagination.penalty is not None:
+        owner = f"policy.imagination.penalty {type(imagination.penalty).__name__}"
+        attempt(owner, imagination.penalty.check_environment, data.environment_name)
+        penalty = attempt(owner, imagination.penalty, rows.observations, actions, step)
+        check(
+            isinstance(penalty, Tensor)
+            and penalty.shape == (len(rows),)
+            and penalty.is_floating_point(),
+            f"{owner}: gives {described(penalty)} for {len(rows)} rows; it must give a floating-point "
+            "tensor [rows], one number for each",
+        )
+    return rule
+
+
+def described(value: object) -> str:
+    """What came back in place of a tensor, or which tensor."""
+    if isinstance(value, Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')} of shape {list(value.shape)}"
+    return f"a {type(value).__name__}"

@@ -8,14 +8,13 @@ from typing import Any
 
 import torch
 import yaml
-from torch import Tensor
 
 from lit_offrl.acceleration import Compile
 from lit_offrl.blocks import BlockModule, seeded
 from lit_offrl.checkpoints import write_whole
 from lit_offrl.data import BootstrapPlan, MixedPlan, OfflineDataModule, RowsPlan, TransitionStore
 from lit_offrl.dynamics import DynamicsEnsemble
-from lit_offrl.dynamics.terminations import Termination, termination_for
+from lit_offrl.dynamics.terminations import Termination
 from lit_offrl.errors import check
 from lit_offrl.evaluation import Evaluator
 from lit_offrl.evaluation.model_error import draw_segments, imagine_segments, step_errors
@@ -23,7 +22,7 @@ from lit_offrl.pipeline.callbacks import Patience, PerEpoch, Refresh
 from lit_offrl.pipeline.evaluate import EvaluatePolicy, read_evaluations
 from lit_offrl.pipeline.keys import StageKeys
 from lit_offrl.pipeline.needs import needed_stages
-from lit_offrl.pipeline.parts import attempt, load_part, try_checkpoint, try_prior
+from lit_offrl.pipeline.parts import attempt, load_part, try_checkpoint, try_imagination, try_prior
 from lit_offrl.pipeline.report import Report
 from lit_offrl.pipeline.runner import Stage, StageRunner
 from lit_offrl.pipeline.settings import CriticStage, DynamicsStage, PolicyStage, PriorStage
@@ -170,15 +169,17 @@ class Pipeline:
             if "policy" not in wanted:
                 return
             learner = self._try("policy", prior=prior)
-        if self.policy.checkpoint:
-            return
-        check(
-            prior is not None or not learner.needs_prior,
-            "policy.module: it needs a prior, and prior.module is null; switch the "
-            "prior on, or use lit_offrl.policy.EntropyTemperature",
-        )
-        if self.policy.imagination is not None:
-            self.termination = self._termination()
+            if self.policy.checkpoint:
+                return
+            check(
+                prior is not None or not learner.needs_prior,
+                "policy.module: it needs a prior, and prior.module is null; switch the "
+                "prior on, or use lit_offrl.policy.EntropyTemperature",
+            )
+            if self.policy.imagination is not None:
+                self.termination = try_imagination(
+                    self.policy.imagination, tried["dynamics"], learner, self.data
+                )
 
     def _try(self, name: str, **given: Any) -> Any:
         """The part that a checkpoint holds, or an untrained one that can be saved and loaded."""
@@ -382,14 +383,3 @@ class Pipeline:
         if self.policy.evaluate_every == 0 or environment is None:
             return None
         return Evaluator(environment, self.policy.episodes, dataset.obs_dim, dataset.act_dim)
-
-    def _termination(self) -> Termination:
-        assert self.policy.imagination is not None
-        rule = self.policy.imagination.termination or termination_for(self.data.environment_name)
-        rows = self.data.dataset.transitions[:2].map(Tensor.clone)
-        ended = attempt("policy.imagination.termination", rule, rows.next_observations)
-        check(
-            ended.shape == rows.terminations.shape and ended.dtype == torch.bool,
-            "policy.imagination.termination: must map next observations [rows, obs] to booleans [rows]",
-        )
-        return rule
