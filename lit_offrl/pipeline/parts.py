@@ -3,38 +3,22 @@
 from __future__ import annotations
 
 import io
-import traceback
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from lit_offrl.blocks import BlockModule
 from lit_offrl.checkpoints import load_module, save_module
-from lit_offrl.data import OfflineDataset
-from lit_offrl.errors import UserError, check
+from lit_offrl.data import OfflineDataModule, OfflineDataset
+from lit_offrl.dynamics import Imagination
+from lit_offrl.dynamics.terminations import Termination, termination_for
+from lit_offrl.errors import attempt, check
+from lit_offrl.evaluation import Evaluator
+from lit_offrl.pipeline.settings import PolicyStage
 from lit_offrl.priors import BehaviorPrior
 
-Result = TypeVar("Result")
 Module = TypeVar("Module", bound=BlockModule)
-
-
-def attempt(owner: str, action: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
-    """Call what may be the user's own code, and say in one line where it failed.
-
-    Raises:
-        UserError: It failed.
-    """
-    try:
-        return action(*args, **kwargs)
-    except UserError as error:
-        raise UserError(f"{owner}: {error}" if owner not in str(error) else str(error)) from error
-    except Exception as error:
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{Path(last.filename).name}, line {last.lineno}"
-        raise UserError(f"{owner}: {type(error).__name__}, {error} ({where})") from error
 
 
 def load_part(name: str, checkpoint: str, kind: type[Module], dataset: OfflineDataset) -> Module:
@@ -86,3 +70,37 @@ def try_prior(prior: BehaviorPrior, dataset: OfflineDataset) -> None:
         f"{owner}: act gives shape {list(action.shape)}, not {list(rows.actions.shape)}; "
         "write act() for it",
     )
+
+
+def make_evaluator(policy: PolicyStage, data: OfflineDataModule) -> Evaluator | None:
+    """Where policies are played; nothing where the user wants none or the data name none.
+
+    Raises:
+        UserError: There is no such environment, or it pays other rewards than the data's.
+    """
+    dataset = data.dataset
+    environment = data.environment or dataset.env_spec
+    if policy.evaluate_every == 0 or environment is None:
+        return None
+    check(
+        data.reward is None or data.environment is not None,
+        "data.environment: the rewards are data.reward's, and the environment of the data pays "
+        "others; name one that pays these, or set policy.evaluate_every 0",
+    )
+    return Evaluator(environment, policy.episodes, dataset.obs_dim, dataset.act_dim)
+
+
+def make_termination(imagination: Imagination, data: OfflineDataModule) -> Termination:
+    """The user's rule or the environment's own, tried on two rows.
+
+    Raises:
+        UserError: There is none, or it fails.
+    """
+    rule = imagination.termination or termination_for(data.environment_name)
+    rows = data.dataset.transitions[:2].map(Tensor.clone)
+    ended = attempt("policy.imagination.termination", rule, rows.next_observations)
+    check(
+        ended.shape == rows.terminations.shape and ended.dtype == torch.bool,
+        "policy.imagination.termination: must map next observations [rows, obs] to booleans [rows]",
+    )
+    return rule

@@ -8,22 +8,27 @@ from typing import Any
 
 import torch
 import yaml
-from torch import Tensor
 
 from lit_offrl.acceleration import Compile
 from lit_offrl.blocks import BlockModule, seeded
 from lit_offrl.checkpoints import write_whole
 from lit_offrl.data import BootstrapPlan, MixedPlan, OfflineDataModule, RowsPlan, TransitionStore
 from lit_offrl.dynamics import DynamicsEnsemble
-from lit_offrl.dynamics.terminations import Termination, termination_for
-from lit_offrl.errors import check
+from lit_offrl.dynamics.terminations import Termination
+from lit_offrl.errors import attempt, check
 from lit_offrl.evaluation import Evaluator
 from lit_offrl.evaluation.model_error import draw_segments, imagine_segments, step_errors
 from lit_offrl.pipeline.callbacks import Patience, PerEpoch, Refresh
 from lit_offrl.pipeline.evaluate import EvaluatePolicy, read_evaluations
 from lit_offrl.pipeline.keys import StageKeys
 from lit_offrl.pipeline.needs import needed_stages
-from lit_offrl.pipeline.parts import attempt, load_part, try_checkpoint, try_prior
+from lit_offrl.pipeline.parts import (
+    load_part,
+    make_evaluator,
+    make_termination,
+    try_checkpoint,
+    try_prior,
+)
 from lit_offrl.pipeline.report import Report
 from lit_offrl.pipeline.runner import Stage, StageRunner
 from lit_offrl.pipeline.settings import CriticStage, DynamicsStage, PolicyStage, PriorStage
@@ -159,7 +164,7 @@ class Pipeline:
         """Find before any training what would fail after it."""
         self.runner.trainer([], max_epochs=1, logger=False)
         if wanted & {"prior", "policy"}:
-            self.evaluator = self._evaluator()
+            self.evaluator = make_evaluator(self.policy, self.data)
         with torch.random.fork_rng():
             tried = {name: self._try(name) for name in KINDS if name in wanted - {"policy"}}
             prior = tried.get("prior")
@@ -178,7 +183,7 @@ class Pipeline:
             "prior on, or use lit_offrl.policy.EntropyTemperature",
         )
         if self.policy.imagination is not None:
-            self.termination = self._termination()
+            self.termination = make_termination(self.policy.imagination, self.data)
 
     def _try(self, name: str, **given: Any) -> Any:
         """The part that a checkpoint holds, or an untrained one that can be saved and loaded."""
@@ -375,21 +380,3 @@ class Pipeline:
     def _taken(self, name: str) -> Any:
         print(f"{name}: taken from {getattr(self, name).checkpoint}", flush=True)
         return self.taken[name]
-
-    def _evaluator(self) -> Evaluator | None:
-        dataset = self.data.dataset
-        environment = self.data.environment or dataset.env_spec
-        if self.policy.evaluate_every == 0 or environment is None:
-            return None
-        return Evaluator(environment, self.policy.episodes, dataset.obs_dim, dataset.act_dim)
-
-    def _termination(self) -> Termination:
-        assert self.policy.imagination is not None
-        rule = self.policy.imagination.termination or termination_for(self.data.environment_name)
-        rows = self.data.dataset.transitions[:2].map(Tensor.clone)
-        ended = attempt("policy.imagination.termination", rule, rows.next_observations)
-        check(
-            ended.shape == rows.terminations.shape and ended.dtype == torch.bool,
-            "policy.imagination.termination: must map next observations [rows, obs] to booleans [rows]",
-        )
-        return rule

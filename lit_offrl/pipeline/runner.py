@@ -19,9 +19,8 @@ from lit_offrl.blocks import BlockModule, mix_seed
 from lit_offrl.checkpoints import load_module, save_module, write_json
 from lit_offrl.data import OfflineDataModule
 from lit_offrl.data.plans import Plan
-from lit_offrl.errors import Stopped, check
+from lit_offrl.errors import Stopped, attempt, check
 from lit_offrl.pipeline.callbacks import Accelerate, Checkpoints
-from lit_offrl.pipeline.parts import attempt
 from lit_offrl.pipeline.progress import StageBar
 from lit_offrl.processes import SharedBatches, is_first
 
