@@ -59,7 +59,7 @@ def fail(message: str) -> NoReturn:
 
 
 def _run(args: list[str]) -> None:
-    from jsonargparse import Namespace
+    from jsonargparse import Namespace, set_parsing_settings
     from jsonargparse.typing import PositiveInt
     from lightning.pytorch import LightningDataModule, LightningModule, Trainer
     from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -72,6 +72,8 @@ def _run(args: list[str]) -> None:
     from lit_offrl.processes import is_first
 
     quiet_lightning()
+    # So that prior.data takes the keys of data as they are, without naming the class.
+    set_parsing_settings(subclasses_disabled=[OfflineDataModule])
     if not is_first():
         sys.stdout = io.StringIO()
 

@@ -155,6 +155,15 @@ class OfflineDataModule(pl.LightningDataModule):
         spec = self.dataset.env_spec
         return self.environment or (spec.id if spec is not None else None)
 
+    def summary(self) -> str:
+        """One line on the log: its name and size, and what its episodes earned."""
+        data = self.dataset
+        by = "" if self.reward is None else f", rewards by {type(self.reward).__name__}"
+        return (
+            f"{data.name}, {len(data)} transitions in {len(data.episode_starts)} episodes{by}, "
+            f"return {data.returns.mean():.0f} on average, {data.returns.max():.0f} at best"
+        )
+
     def rows_on(self, device: torch.device) -> Transitions:
         """All rows, on ``device`` unless they are mapped."""
         if self.mapped:

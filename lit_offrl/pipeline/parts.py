@@ -10,15 +10,28 @@ from torch import Tensor
 
 from lit_offrl.blocks import BlockModule
 from lit_offrl.checkpoints import load_module, save_module
-from lit_offrl.data import OfflineDataModule, OfflineDataset
-from lit_offrl.dynamics import Imagination
-from lit_offrl.dynamics.terminations import Termination, termination_for
+from lit_offrl.data import OfflineDataset
 from lit_offrl.errors import attempt, check
-from lit_offrl.evaluation import Evaluator
-from lit_offrl.pipeline.settings import PolicyStage
 from lit_offrl.priors import BehaviorPrior
 
 Module = TypeVar("Module", bound=BlockModule)
+
+
+def check_same_sizes(data: OfflineDataset, other: OfflineDataset) -> None:
+    """See that a prior of ``other`` understands the robot of ``data``.
+
+    Raises:
+        UserError: Observations or actions have another size.
+    """
+    for what, here, there in (
+        ("observations", data.obs_dim, other.obs_dim),
+        ("actions", data.act_dim, other.act_dim),
+    ):
+        check(
+            here == there,
+            f"prior.data.dataset: {what} of '{other.name}' have {there} numbers, those of "
+            f"data.dataset '{data.name}' have {here}; give data of the same robot",
+        )
 
 
 def load_part(name: str, checkpoint: str, kind: type[Module], dataset: OfflineDataset) -> Module:
@@ -70,37 +83,3 @@ def try_prior(prior: BehaviorPrior, dataset: OfflineDataset) -> None:
         f"{owner}: act gives shape {list(action.shape)}, not {list(rows.actions.shape)}; "
         "write act() for it",
     )
-
-
-def make_evaluator(policy: PolicyStage, data: OfflineDataModule) -> Evaluator | None:
-    """Where policies are played; nothing where the user wants none or the data name none.
-
-    Raises:
-        UserError: There is no such environment, or it pays other rewards than the data's.
-    """
-    dataset = data.dataset
-    environment = data.environment or dataset.env_spec
-    if policy.evaluate_every == 0 or environment is None:
-        return None
-    check(
-        data.reward is None or data.environment is not None,
-        "data.environment: the rewards are data.reward's, and the environment of the data pays "
-        "others; name one that pays these, or set policy.evaluate_every 0",
-    )
-    return Evaluator(environment, policy.episodes, dataset.obs_dim, dataset.act_dim)
-
-
-def make_termination(imagination: Imagination, data: OfflineDataModule) -> Termination:
-    """The user's rule or the environment's own, tried on two rows.
-
-    Raises:
-        UserError: There is none, or it fails.
-    """
-    rule = imagination.termination or termination_for(data.environment_name)
-    rows = data.dataset.transitions[:2].map(Tensor.clone)
-    ended = attempt("policy.imagination.termination", rule, rows.next_observations)
-    check(
-        ended.shape == rows.terminations.shape and ended.dtype == torch.bool,
-        "policy.imagination.termination: must map next observations [rows, obs] to booleans [rows]",
-    )
-    return rule

@@ -8,27 +8,22 @@ from typing import Any
 
 import torch
 import yaml
+from torch import Tensor
 
 from lit_offrl.acceleration import Compile
 from lit_offrl.blocks import BlockModule, seeded
 from lit_offrl.checkpoints import write_whole
 from lit_offrl.data import BootstrapPlan, MixedPlan, OfflineDataModule, RowsPlan, TransitionStore
 from lit_offrl.dynamics import DynamicsEnsemble
-from lit_offrl.dynamics.terminations import Termination
+from lit_offrl.dynamics.terminations import Termination, termination_for
 from lit_offrl.errors import attempt, check
 from lit_offrl.evaluation import Evaluator
 from lit_offrl.evaluation.model_error import draw_segments, imagine_segments, step_errors
 from lit_offrl.pipeline.callbacks import Patience, PerEpoch, Refresh
-from lit_offrl.pipeline.evaluate import EvaluatePolicy, read_evaluations
+from lit_offrl.pipeline.evaluate import EvaluatePolicy, make_evaluator, read_evaluations
 from lit_offrl.pipeline.keys import StageKeys
-from lit_offrl.pipeline.needs import needed_stages
-from lit_offrl.pipeline.parts import (
-    load_part,
-    make_evaluator,
-    make_termination,
-    try_checkpoint,
-    try_prior,
-)
+from lit_offrl.pipeline.needs import needed_stages, needs_prior_data
+from lit_offrl.pipeline.parts import check_same_sizes, load_part, try_checkpoint, try_prior
 from lit_offrl.pipeline.report import Report
 from lit_offrl.pipeline.runner import Stage, StageRunner
 from lit_offrl.pipeline.settings import CriticStage, DynamicsStage, PolicyStage, PriorStage
@@ -76,11 +71,13 @@ class Pipeline:
         compile: Compile = "auto",
     ) -> None:
         self.run_dir, self.seed, self.data = run_dir, seed, data
-        self.runner = StageRunner(run_dir, seed, trainer, data, compile)
+        self.prior_data = data if prior.data is None else prior.data
+        self.runner = StageRunner(run_dir, seed, trainer, compile)
         self.dynamics, self.critic, self.prior, self.policy = dynamics, critic, prior, policy
         self.config = config
         needs_values = prior.weighting.needs_values
-        self.keys = StageKeys(yaml.safe_load(config), data, seed, needs_values)
+        values = yaml.safe_load(config)
+        self.keys = StageKeys(values, data, self.prior_data, seed, needs_values)
         self.evaluator: Evaluator | None = None
         self.termination: Termination | None = None
         self.taken: dict[str, Any] = {}
@@ -111,14 +108,14 @@ class Pipeline:
         """
         self.until = until
         self.wanted = needed_stages(self.dynamics, self.critic, self.prior, self.policy, until)
+        other = needs_prior_data(self.critic, self.prior, self.wanted)
+        if other:
+            check_same_sizes(self.data.dataset, self.prior_data.dataset)
         self._check(self.wanted)
         write_whole(self.config.encode(), self.run_dir / "config.yaml")
-        dataset = self.data.dataset
-        print(
-            f"data: {dataset.name}, {len(dataset)} transitions in {len(dataset.episode_starts)} episodes, "
-            f"return {dataset.returns.mean():.0f} on average, {dataset.returns.max():.0f} at best",
-            flush=True,
-        )
+        print(f"data: {self.data.summary()}", flush=True)
+        if other:
+            print(f"prior data: {self.prior_data.summary()}", flush=True)
 
     def fit_parts(self) -> Stage[PolicyLearner] | None:
         """Run the stages before the policy.
@@ -183,7 +180,7 @@ class Pipeline:
             "prior on, or use lit_offrl.policy.EntropyTemperature",
         )
         if self.policy.imagination is not None:
-            self.termination = make_termination(self.policy.imagination, self.data)
+            self.termination = self._termination()
 
     def _try(self, name: str, **given: Any) -> Any:
         """The part that a checkpoint holds, or an untrained one that can be saved and loaded."""
@@ -218,6 +215,7 @@ class Pipeline:
             name="dynamics",
             key=self.keys.dynamics(),
             kind=DynamicsEnsemble,
+            data=self.data,
             build=build,
             plan=lambda device, module: BootstrapPlan(
                 self.data.rows_on(device),
@@ -260,10 +258,11 @@ class Pipeline:
             name="critic",
             key=self.keys.critic(),
             kind=BehaviorCritic,
+            data=self.prior_data,
             build=lambda: self._build("critic"),
             plan=lambda device, _: RowsPlan(
-                self.data.rows_on(device),
-                self.data.dataset.with_next_actions,
+                self.prior_data.rows_on(device),
+                self.prior_data.dataset.with_next_actions,
                 None,
                 settings.batch_size,
                 settings.updates_per_block,
@@ -280,9 +279,10 @@ class Pipeline:
 
     def fit_prior(self, critic: BehaviorCritic | None) -> BehaviorPrior:
         """Weigh the rows and fit the prior to them."""
-        settings, seed, dataset = self.prior, self.runner.seed_of("prior"), self.data.dataset
+        settings, seed = self.prior, self.runner.seed_of("prior")
         if settings.checkpoint is not None:
             return self._taken("prior")
+        dataset = self.prior_data.dataset
         returns = dataset.returns.float().repeat_interleave(dataset.lengths)
         # A copy: mapped rows are read-only, and the weighting may be the user's own.
         rewards = dataset.transitions.rewards.clone()
@@ -298,7 +298,7 @@ class Pipeline:
             logger.experiment.add_scalar("prior/effective_sample_size", share, 0)
             logger.experiment.add_histogram("prior/weights", weights, 0)
             logger.finalize("success")
-            rows = self.data.rows_on(device)
+            rows = self.prior_data.rows_on(device)
             order = torch.randperm(len(rows), generator=seeded("cpu", seed, "split"))
             withheld = max(1, int(len(rows) * settings.validation_fraction))
             # They are one batch, and more of them would measure no better.
@@ -316,6 +316,7 @@ class Pipeline:
             name="prior",
             key=self.keys.prior(),
             kind=BehaviorPrior,  # type: ignore[type-abstract]
+            data=self.prior_data,
             build=lambda: self._build("prior"),
             plan=plan,
             max_epochs=settings.max_epochs,
@@ -364,6 +365,7 @@ class Pipeline:
             name="policy",
             key=key,
             kind=PolicyLearner,
+            data=self.data,
             build=lambda: self._build("policy", prior=prior),
             plan=plan,
             max_epochs=settings.updates // per_epoch,
@@ -380,3 +382,14 @@ class Pipeline:
     def _taken(self, name: str) -> Any:
         print(f"{name}: taken from {getattr(self, name).checkpoint}", flush=True)
         return self.taken[name]
+
+    def _termination(self) -> Termination:
+        assert self.policy.imagination is not None
+        rule = self.policy.imagination.termination or termination_for(self.data.environment_name)
+        rows = self.data.dataset.transitions[:2].map(Tensor.clone)
+        ended = attempt("policy.imagination.termination", rule, rows.next_observations)
+        check(
+            ended.shape == rows.terminations.shape and ended.dtype == torch.bool,
+            "policy.imagination.termination: must map next observations [rows, obs] to booleans [rows]",
+        )
+        return rule
