@@ -29,6 +29,7 @@ from lit_offrl.data.rewards import (
     Reward,
     Walker2dBackward,
 )
+from lit_offrl.errors import UserError
 from lit_offrl.transitions import Transitions
 
 Log = tuple[Transitions, dict[str, np.ndarray]]
@@ -185,6 +186,17 @@ def test_a_changed_source_is_mapped_anew(
     assert len([path for path in (tmp_path / "cache").iterdir() if path.is_dir()]) == 1
 
 
+def test_a_reward_without_a_source_is_not_mapped(
+    make_dataset: MakeDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIT_OFFRL_CACHE", str(tmp_path / "cache"))
+    typed = type("Typed", (Constant,), {"__module__": "sys"})
+    log = MinariLog(make_dataset([episode(0, 20)]), typed())
+    assert read_minari(log).transitions.rewards[0] == 1
+    with pytest.raises(UserError, match=r"data\.reward Typed: its source .* data\.storage memory"):
+        read_mapped(log)
+
+
 OWN = """
 import torch
 from lit_offrl.data.rewards import Reward
@@ -278,7 +290,7 @@ def test_infos_of_another_length_get_one_line(make_dataset: MakeDataset) -> None
     for logged, expected in (([1.0] * 6, "shape \\[6\\] for 4 steps"), (["a"] * 4, "ValueError")):
         name = f"robot/{len(logged)}-v0"
         make_dataset([replace(episode(0, 4), infos={"speed": logged})], name)
-        with pytest.raises(Exception, match=f"episode 0, info 'speed'.*{expected}"):
+        with pytest.raises(UserError, match=f"episode 0, info 'speed'.*{expected}"):
             read_minari(MinariLog(name, Speeds()))
 
 

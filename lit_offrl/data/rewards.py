@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lit_offrl.errors import attempt, check
+from lit_offrl.errors import UserError, attempt, check
 from lit_offrl.transitions import Transitions
 
 
@@ -157,12 +157,13 @@ def rewards_of(reward: Reward, rows: Transitions, logged: Mapping[str, Any], whe
         shape == [steps],
         f"{owner}: gave {shape} for {steps} steps; return a tensor of shape [{steps}]",
     )
-    finite = given.isfinite()
+    paid: Tensor = given.float().cpu()
+    finite = paid.isfinite()
     check(
         bool(finite.all()),
         f"{owner}, row {int(finite.int().argmin())}: gave NaN or Inf; return finite rewards",
     )
-    return given.float().cpu()
+    return paid
 
 
 def _after_steps(owner: str, values: Any, steps: int) -> Tensor:
@@ -200,12 +201,15 @@ def source(reward: Reward) -> str:
     Raises:
         UserError: There is none, as for a class typed into an interpreter.
     """
-
-    def text(module: str) -> str:
-        return inspect.getsource(importlib.import_module(module))
-
     modules = {kind.__module__ for kind in type(reward).__mro__} - {"abc", "builtins"}
-    return "".join(attempt(name_of(reward), text, module) for module in sorted(modules))
+    try:
+        found = [inspect.getsource(importlib.import_module(name)) for name in sorted(modules)]
+    except (OSError, TypeError) as error:
+        raise UserError(
+            f"{name_of(reward)}: its source cannot be found, and rows on disk have to follow it; "
+            "write the class into a file, or set data.storage memory"
+        ) from error
+    return "".join(found)
 
 
 def _digest(value: object) -> str:
