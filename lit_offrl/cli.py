@@ -68,7 +68,7 @@ def fail(message: str) -> NoReturn:
 
 
 def _run(args: list[str]) -> None:
-    from jsonargparse import Namespace
+    from jsonargparse import Namespace, set_parsing_settings
     from jsonargparse.typing import PositiveInt
     from lightning.pytorch import LightningDataModule, LightningModule, Trainer
     from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -81,6 +81,8 @@ def _run(args: list[str]) -> None:
     from lit_offrl.processes import is_first
 
     quiet_lightning()
+    # So that prior.data takes the keys of data as they are, without naming the class.
+    set_parsing_settings(subclasses_disabled=[OfflineDataModule])
     if not is_first():
         sys.stdout = io.StringIO()
 
@@ -133,7 +135,7 @@ def _run(args: list[str]) -> None:
                 "--run_dir",
                 type=str | None,
                 default=None,
-                help="The run's folder; by default runs/<name of the last config>-seed<seed>.",
+                help="The run's folder; by default runs/<names of the configs>-seed<seed>.",
             )
             parser.add_argument(
                 "--until",
@@ -287,7 +289,7 @@ OWNED_BY_STAGES = (
 
 
 def default_run_dir(config: Any) -> str:
-    """``runs/<name of the last config file>-seed<seed>``."""
+    """``runs/<names of the config files>-seed<seed>``: files stacked otherwise are another run."""
     files = config.get("config") or []
-    name = Path(str(files[-1])).stem if files else "fit"
+    name = "-".join(Path(str(file)).stem for file in files) or "fit"
     return f"runs/{name}-seed{config.seed_everything}"

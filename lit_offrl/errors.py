@@ -1,5 +1,14 @@
 """The exceptions that the command line turns into one line and an exit code."""
 
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
 
 class UserError(Exception):
     """Something the user gave cannot be used; exit code 2.
@@ -31,3 +40,19 @@ def check_at_least(minimum: int, owner: str, settings: object, *names: str) -> N
     for name in names:
         value = getattr(settings, name)
         check(value >= minimum, f"{owner}.{name}: {value} is too small; give at least {minimum}")
+
+
+def attempt(owner: str, action: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
+    """Call what may be the user's own code, and say in one line where it failed.
+
+    Raises:
+        UserError: It failed.
+    """
+    try:
+        return action(*args, **kwargs)
+    except UserError as error:
+        raise UserError(f"{owner}: {error}" if owner not in str(error) else str(error)) from error
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(last.filename).name}, line {last.lineno}"
+        raise UserError(f"{owner}: {type(error).__name__}, {error} ({where})") from error

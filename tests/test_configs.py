@@ -13,10 +13,23 @@ from lit_offrl.cli import main
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 ALGORITHMS = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
-PROMISED = (
-    "bc sac mbpo mopo combo cql brac_p brac_v td3_bc iql "
-    "mabe mabe_no_rl mabe_no_uncertainty mabe_flat_prior mabe_transfer"
-).split()
+PROMISED = [
+    "bc",
+    "sac",
+    "mbpo",
+    "mopo",
+    "combo",
+    "cql",
+    "brac_p",
+    "brac_v",
+    "td3_bc",
+    "iql",
+    "mabe",
+    "mabe_no_rl",
+    "mabe_no_uncertainty",
+    "mabe_flat_prior",
+    "mabe_transfer",
+]
 # What each smaller file is stacked on.
 STACKS = [
     *[(["mopo"], f) for f in (CONFIGS / "presets" / "mopo").glob("*.yaml")],
@@ -81,7 +94,9 @@ def test_every_algorithm_takes_three_blocks_of_updates(
     stages = {path.name.split("-")[0] for path in (tmp_path / "run").glob("*-*/best.ckpt")}
     on = {"prior": config["prior"]["module"], "policy": config["policy"]["module"]}
     assert {stage for stage, module in on.items() if module} <= stages
-    assert ("dynamics" in stages) == bool(config["policy"]["module"] and config["policy"]["imagination"])
+    assert ("dynamics" in stages) == bool(
+        config["policy"]["module"] and config["policy"]["imagination"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -110,7 +125,10 @@ def leaves(config: Any, at: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...],
 
 
 def test_presets_are_those_of_the_tables() -> None:
-    robots, kinds = ("halfcheetah", "hopper", "walker2d"), ("medium", "medium-replay", "medium-expert")
+    robots, kinds = (
+        ("halfcheetah", "hopper", "walker2d"),
+        ("medium", "medium-replay", "medium-expert"),
+    )
     names = {f"{robot}-{kind}" for robot in robots for kind in kinds}
     for algorithm, extra in (("mabe", ()), ("mopo", ("random",)), ("mbpo", ("random",))):
         found = {path.stem for path in (CONFIGS / "presets" / algorithm).glob("*.yaml")}

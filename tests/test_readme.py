@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -12,6 +13,7 @@ from nbclient import NotebookClient
 
 from lit_offrl.checkpoints import load_module
 from lit_offrl.cli import main
+from lit_offrl.data import OfflineDataModule
 from lit_offrl.priors import BehaviorPrior
 
 ROOT = Path(__file__).parent.parent
@@ -59,6 +61,15 @@ def test_every_command_of_the_readme_is_understood(
     with pytest.raises(SystemExit) as stopped:
         main([*shlex.split(command), *shown])
     assert stopped.value.code == 0, capsys.readouterr().err
+
+
+def test_the_reward_of_the_readme_pays() -> None:
+    found: dict[str, Any] = {}
+    exec(python_block("class Gentle"), found)
+    data = OfflineDataModule(reward=found["Gentle"]()).dataset
+    logged = OfflineDataModule().dataset.transitions
+    cost = logged.actions.square().sum(dim=1)
+    assert data.transitions.rewards.equal(logged.rewards - cost)
 
 
 def test_the_readme_lists_every_config() -> None:

@@ -16,6 +16,7 @@ from lit_offrl.data.dataset import OfflineDataset
 from lit_offrl.data.mapped import free_memory, read_mapped
 from lit_offrl.data.minari_reader import MinariLog, read_minari
 from lit_offrl.data.plans import Plan, move
+from lit_offrl.data.rewards import Reward
 from lit_offrl.data.store import TransitionStore
 from lit_offrl.errors import UserError, check
 from lit_offrl.transitions import Transitions
@@ -84,7 +85,10 @@ class OfflineDataModule(pl.LightningDataModule):
     Args:
         dataset: ``bundled/halfcheetah-mixed``, the id of a local Minari dataset, or the path of a
             folder in Minari's layout.
-        environment: Gymnasium id to evaluate in; by default the one that made the data.
+        reward: What the steps are worth instead of what was logged, such as
+            lit_offrl.data.rewards.HalfCheetahBackward or a Reward of your own.
+        environment: Gymnasium id to evaluate in; by default the reward's, or the one that made the
+            data.
         holdout_rows: Rows withheld from dynamics training, at most a fifth of all.
         holdout_segment: Withhold rows in runs of this many consecutive ones, so that the error of
             several steps can be measured on them; 1 is the papers' independent rows.
@@ -98,6 +102,7 @@ class OfflineDataModule(pl.LightningDataModule):
     def __init__(
         self,
         dataset: str = "bundled/halfcheetah-mixed",
+        reward: Reward | None = None,
         environment: str | None = None,
         holdout_rows: int = 1000,
         holdout_segment: int = 10,
@@ -110,7 +115,8 @@ class OfflineDataModule(pl.LightningDataModule):
             holdout_segment >= 1,
             f"data.holdout_segment: {holdout_segment} is too small; give at least 1",
         )
-        self.environment = environment
+        self.reward = reward
+        self.environment = environment or (None if reward is None else reward.environment)
         self.holdout_rows = holdout_rows
         self.holdout_segment = holdout_segment
         self.storage = storage
@@ -134,7 +140,7 @@ class OfflineDataModule(pl.LightningDataModule):
         Raises:
             UserError: It is missing or holds what cannot be trained on.
         """
-        return MinariLog(self.source)
+        return MinariLog(self.source, self.reward)
 
     @cached_property
     def mapped(self) -> bool:
@@ -145,9 +151,18 @@ class OfflineDataModule(pl.LightningDataModule):
 
     @property
     def environment_name(self) -> str | None:
-        """Gymnasium id of the environment to evaluate in, if there is one."""
+        """Gymnasium id of the environment to evaluate in or, failing that, of the data's, if any."""
         spec = self.dataset.env_spec
         return self.environment or (spec.id if spec is not None else None)
+
+    def summary(self) -> str:
+        """One line on the log: its name and size, and what its episodes earned."""
+        data = self.dataset
+        by = "" if self.reward is None else f", rewards by {type(self.reward).__name__}"
+        return (
+            f"{data.name}, {len(data)} transitions in {len(data.episode_starts)} episodes{by}, "
+            f"return {data.returns.mean():.0f} on average, {data.returns.max():.0f} at best"
+        )
 
     def rows_on(self, device: torch.device) -> Transitions:
         """All rows, on ``device`` unless they are mapped."""

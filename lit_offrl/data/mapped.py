@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lit_offrl.data import rewards
 from lit_offrl.data.dataset import OfflineDataset
 from lit_offrl.data.minari_reader import MinariLog
 from lit_offrl.errors import UserError
@@ -39,12 +40,14 @@ def read_mapped(log: MinariLog) -> OfflineDataset:
     """Map a dataset's rows, after copying them to the cache if they have changed since, or are not there.
 
     The cache is below ``LIT_OFFRL_CACHE``, by default ``~/.cache/lit_offrl``, in a folder for each
-    dataset. Rows are read, checked and written one episode at a time.
+    dataset and reward. Rows are read, checked and written one episode at a time.
 
     Raises:
         UserError: The dataset holds what cannot be trained on, or the cache cannot be written.
     """
-    source, stamp = str(log.folder.resolve()), _stamp(log.folder)
+    source, stamp = str(log.folder.resolve()), _stamp(log)
+    if log.reward is not None:
+        source += f" {rewards.identity(log.reward)}"
     root = Path(os.environ.get("LIT_OFFRL_CACHE", "~/.cache/lit_offrl")).expanduser()
     folder = root / blake2b(source.encode(), digest_size=8).hexdigest()
     try:
@@ -147,11 +150,14 @@ def _holds(folder: Path, stamp: str) -> bool:
     return whole and about["stamp"] == stamp
 
 
-def _stamp(folder: Path) -> str:
-    """Hash of names, sizes and times of all files of a dataset: another one, other files."""
-    found = [(path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file()]
-    files = [(str(path.relative_to(folder)), s.st_size, s.st_mtime_ns) for path, s in found]
-    return blake2b(json.dumps([FORMAT, files]).encode(), digest_size=16).hexdigest()
+def _stamp(log: MinariLog) -> str:
+    """Hash of what the rows are made from: names, sizes and times of all files, the reward's source."""
+    found = [(path, path.stat()) for path in sorted(log.folder.rglob("*")) if path.is_file()]
+    files = [(str(path.relative_to(log.folder)), s.st_size, s.st_mtime_ns) for path, s in found]
+    made_from: list[object] = [FORMAT, files]
+    if log.reward is not None:
+        made_from.append(rewards.source(log.reward))
+    return blake2b(json.dumps(made_from).encode(), digest_size=16).hexdigest()
 
 
 def free_memory() -> int:

@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,8 @@ from gymnasium.spaces import Box, Space
 from torch import Tensor
 
 from lit_offrl.data.dataset import OfflineDataset
-from lit_offrl.errors import UserError
+from lit_offrl.data.rewards import Reward, name_of, rewards_of
+from lit_offrl.errors import UserError, check
 from lit_offrl.transitions import Transitions
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ class MinariLog:
     Args:
         name: ``bundled/NAME``, a folder in Minari's layout, or the id of a local Minari dataset
             (looked up under ``MINARI_DATASETS_PATH``, by default ``~/.minari/datasets``).
+        reward: What the steps are worth instead of what was logged.
 
     Attributes:
         folder: Where its files are.
@@ -38,8 +41,8 @@ class MinariLog:
         UserError: The dataset is missing or holds what cannot be trained on.
     """
 
-    def __init__(self, name: str) -> None:
-        self.name, self.source = name, _open(name)
+    def __init__(self, name: str, reward: Reward | None = None) -> None:
+        self.name, self.reward, self.source = name, reward, _open(name)
         self.folder = Path(self.source.storage.data_path)
         spec = self.source.spec
         self.obs_dim = _flat_dim(name, "observation", spec.observation_space)
@@ -49,6 +52,12 @@ class MinariLog:
         if not (np.isfinite(box.low).all() and np.isfinite(box.high).all()):
             raise UserError(
                 f"dataset '{name}': the action space {box} has no bounds; actions need finite ones"
+            )
+        if reward is not None:
+            check(
+                reward.obs_dim in (None, self.obs_dim),
+                f"{name_of(reward)}: made for observations of {reward.obs_dim} numbers, dataset "
+                f"'{name}' has {self.obs_dim}; take the reward of its robot",
             )
 
     @property
@@ -78,7 +87,7 @@ class MinariLog:
                     self.name, int(episode.id), steps, obs, act, episode, self.obs_dim, self.box
                 )
                 observations, actions = torch.from_numpy(obs), torch.from_numpy(act)
-                yield Transitions(
+                rows = Transitions(
                     observations=observations[:-1],
                     actions=(2 * (actions - low) / (high - low) - 1).clamp(-1, 1).float(),
                     rewards=torch.from_numpy(np.asarray(episode.rewards, np.float32)),
@@ -86,6 +95,11 @@ class MinariLog:
                     terminations=torch.from_numpy(np.asarray(episode.terminations, bool)),
                     truncations=torch.from_numpy(np.asarray(episode.truncations, bool)),
                 )
+                if self.reward is not None:
+                    where = f"dataset '{self.name}', episode {int(episode.id)}"
+                    paid = rewards_of(self.reward, rows, episode.infos or {}, where)
+                    rows = replace(rows, rewards=paid)
+                yield rows
         except (OSError, KeyError, ValueError) as error:
             raise UserError(
                 f"dataset '{self.name}': cannot be read, {_first_line(error)}; copy it anew"
@@ -96,8 +110,8 @@ class MinariLog:
             )
 
     def dataset(self, transitions: Transitions, episode_starts: Tensor) -> OfflineDataset:
-        """These rows with what the dataset says about itself."""
-        metadata = self.source.storage.metadata
+        """These rows with what the dataset says about itself, as far as it holds for its rewards."""
+        metadata = self.source.storage.metadata if self.reward is None else {}
         return OfflineDataset(
             name=self.name,
             transitions=transitions,

@@ -1,4 +1,4 @@
-"""Episodes during policy training."""
+"""Episodes of the policy: where, and how often while it is trained."""
 
 from __future__ import annotations
 
@@ -11,10 +11,30 @@ from tqdm.auto import tqdm
 
 from lit_offrl.blocks import BlockModule, mix_seed
 from lit_offrl.checkpoints import write_json
-from lit_offrl.data import OfflineDataset
+from lit_offrl.data import OfflineDataModule, OfflineDataset
+from lit_offrl.errors import check
 from lit_offrl.evaluation import Evaluator
 from lit_offrl.pipeline.callbacks import PerEpoch
+from lit_offrl.pipeline.settings import PolicyStage
 from lit_offrl.policy import PolicyLearner
+
+
+def make_evaluator(policy: PolicyStage, data: OfflineDataModule) -> Evaluator | None:
+    """Where policies are played; nothing where the user wants none or the data name none.
+
+    Raises:
+        UserError: There is no such environment, or it pays other rewards than the data's.
+    """
+    dataset = data.dataset
+    environment = data.environment or dataset.env_spec
+    if policy.evaluate_every == 0 or environment is None:
+        return None
+    check(
+        data.reward is None or data.environment is not None,
+        "data.environment: the rewards are data.reward's, and the environment of the data pays "
+        "others; name one that pays these, or set policy.evaluate_every 0",
+    )
+    return Evaluator(environment, policy.episodes, dataset.obs_dim, dataset.act_dim)
 
 
 class EvaluatePolicy(PerEpoch):

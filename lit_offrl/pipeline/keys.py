@@ -22,15 +22,22 @@ class StageKeys:
 
     Args:
         config: The configuration as plain values by stage.
-        data: What all stages are trained on.
+        data: What dynamics and policy are trained on.
+        prior_data: What critic and prior are trained on.
         seed: Seed of the whole run.
         needs_values: Whether the prior depends on the critic.
     """
 
     def __init__(
-        self, config: dict[str, Any], data: OfflineDataModule, seed: int, needs_values: bool
+        self,
+        config: dict[str, Any],
+        data: OfflineDataModule,
+        prior_data: OfflineDataModule,
+        seed: int,
+        needs_values: bool,
     ) -> None:
-        self.config, self.data, self.seed, self.needs_values = config, data, seed, needs_values
+        self.config, self.data, self.prior_data = config, data, prior_data
+        self.seed, self.needs_values = seed, needs_values
 
     def dynamics(self) -> str:
         return self._key("dynamics", self.data.holdout_rows, self.data.holdout_segment)
@@ -51,9 +58,10 @@ class StageKeys:
         return self._key("policy", *upstream)
 
     def _key(self, stage: str, *upstream: object) -> str:
-        block = {k: v for k, v in self.config[stage].items() if k != "checkpoint"}
+        block = {k: v for k, v in self.config[stage].items() if k not in ("checkpoint", "data")}
         own = list(sources(block))
-        parts = [FORMAT, stage, block, own, self.data.dataset.fingerprint, self.seed, *upstream]
+        data = self.prior_data if stage in ("critic", "prior") else self.data
+        parts = [FORMAT, stage, block, own, data.dataset.fingerprint, self.seed, *upstream]
         if self.config["trainer"]["precision"] == "bf16-mixed":
             parts.append("bf16-mixed")
         return blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=5).hexdigest()

@@ -46,3 +46,10 @@ def needed_stages(
         )
         wanted.add("critic")
     return wanted
+
+
+def needs_prior_data(critic: CriticStage, prior: PriorStage, wanted: set[str]) -> bool:
+    """Whether any of the ``wanted`` stages is trained on data of the prior's own."""
+    stages: dict[str, CriticStage | PriorStage] = {"critic": critic, "prior": prior}
+    trained = [name for name, stage in stages.items() if name in wanted and not stage.checkpoint]
+    return prior.data is not None and bool(trained)

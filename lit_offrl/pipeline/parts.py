@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import io
-import traceback
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -16,31 +13,31 @@ from lit_offrl.checkpoints import load_module, save_module
 from lit_offrl.data import OfflineDataModule, OfflineDataset
 from lit_offrl.dynamics import DynamicsEnsemble, Imagination, Step
 from lit_offrl.dynamics.terminations import Termination, termination_for
-from lit_offrl.errors import UserError, check
+from lit_offrl.errors import attempt, check
 from lit_offrl.policy import PolicyLearner
 from lit_offrl.priors import BehaviorPrior
 
-Result = TypeVar("Result")
 Module = TypeVar("Module", bound=BlockModule)
 
 # Rows of a trial: a number that no other dimension is likely to have.
 TRIED = 13
 
 
-def attempt(owner: str, action: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
-    """Call what may be the user's own code, and say in one line where it failed.
+def check_same_sizes(data: OfflineDataset, other: OfflineDataset) -> None:
+    """See that a prior of ``other`` understands the robot of ``data``.
 
     Raises:
-        UserError: It failed.
+        UserError: Observations or actions have another size.
     """
-    try:
-        return action(*args, **kwargs)
-    except UserError as error:
-        raise UserError(f"{owner}: {error}" if owner not in str(error) else str(error)) from error
-    except Exception as error:
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{Path(last.filename).name}, line {last.lineno}"
-        raise UserError(f"{owner}: {type(error).__name__}, {error} ({where})") from error
+    for what, here, there in (
+        ("observations", data.obs_dim, other.obs_dim),
+        ("actions", data.act_dim, other.act_dim),
+    ):
+        check(
+            here == there,
+            f"prior.data.dataset: {what} of '{other.name}' have {there} numbers, those of "
+            f"data.dataset '{data.name}' have {here}; give data of the same robot",
+        )
 
 
 def load_part(name: str, checkpoint: str, kind: type[Module], dataset: OfflineDataset) -> Module:

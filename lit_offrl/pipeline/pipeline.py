@@ -15,14 +15,20 @@ from lit_offrl.checkpoints import write_whole
 from lit_offrl.data import BootstrapPlan, MixedPlan, OfflineDataModule, RowsPlan, TransitionStore
 from lit_offrl.dynamics import DynamicsEnsemble
 from lit_offrl.dynamics.terminations import Termination
-from lit_offrl.errors import check
+from lit_offrl.errors import attempt, check
 from lit_offrl.evaluation import Evaluator
 from lit_offrl.evaluation.model_error import draw_segments, imagine_segments, step_errors
 from lit_offrl.pipeline.callbacks import Patience, PerEpoch, Refresh
-from lit_offrl.pipeline.evaluate import EvaluatePolicy, read_evaluations
+from lit_offrl.pipeline.evaluate import EvaluatePolicy, make_evaluator, read_evaluations
 from lit_offrl.pipeline.keys import StageKeys
-from lit_offrl.pipeline.needs import needed_stages
-from lit_offrl.pipeline.parts import attempt, load_part, try_checkpoint, try_imagination, try_prior
+from lit_offrl.pipeline.needs import needed_stages, needs_prior_data
+from lit_offrl.pipeline.parts import (
+    check_same_sizes,
+    load_part,
+    try_checkpoint,
+    try_imagination,
+    try_prior,
+)
 from lit_offrl.pipeline.report import Report
 from lit_offrl.pipeline.runner import Stage, StageRunner
 from lit_offrl.pipeline.settings import CriticStage, DynamicsStage, PolicyStage, PriorStage
@@ -70,11 +76,13 @@ class Pipeline:
         compile: Compile = "auto",
     ) -> None:
         self.run_dir, self.seed, self.data = run_dir, seed, data
-        self.runner = StageRunner(run_dir, seed, trainer, data, compile)
+        self.prior_data = data if prior.data is None else prior.data
+        self.runner = StageRunner(run_dir, seed, trainer, compile)
         self.dynamics, self.critic, self.prior, self.policy = dynamics, critic, prior, policy
         self.config = config
         needs_values = prior.weighting.needs_values
-        self.keys = StageKeys(yaml.safe_load(config), data, seed, needs_values)
+        values = yaml.safe_load(config)
+        self.keys = StageKeys(values, data, self.prior_data, seed, needs_values)
         self.evaluator: Evaluator | None = None
         self.termination: Termination | None = None
         self.taken: dict[str, Any] = {}
@@ -105,14 +113,14 @@ class Pipeline:
         """
         self.until = until
         self.wanted = needed_stages(self.dynamics, self.critic, self.prior, self.policy, until)
+        other = needs_prior_data(self.critic, self.prior, self.wanted)
+        if other:
+            check_same_sizes(self.data.dataset, self.prior_data.dataset)
         self._check(self.wanted)
         write_whole(self.config.encode(), self.run_dir / "config.yaml")
-        dataset = self.data.dataset
-        print(
-            f"data: {dataset.name}, {len(dataset)} transitions in {len(dataset.episode_starts)} episodes, "
-            f"return {dataset.returns.mean():.0f} on average, {dataset.returns.max():.0f} at best",
-            flush=True,
-        )
+        print(f"data: {self.data.summary()}", flush=True)
+        if other:
+            print(f"prior data: {self.prior_data.summary()}", flush=True)
 
     def fit_parts(self) -> Stage[PolicyLearner] | None:
         """Run the stages before the policy.
@@ -158,7 +166,7 @@ class Pipeline:
         """Find before any training what would fail after it."""
         self.runner.trainer([], max_epochs=1, logger=False)
         if wanted & {"prior", "policy"}:
-            self.evaluator = self._evaluator()
+            self.evaluator = make_evaluator(self.policy, self.data)
         with torch.random.fork_rng():
             tried = {name: self._try(name) for name in KINDS if name in wanted - {"policy"}}
             prior = tried.get("prior")
@@ -214,6 +222,7 @@ class Pipeline:
             name="dynamics",
             key=self.keys.dynamics(),
             kind=DynamicsEnsemble,
+            data=self.data,
             build=build,
             plan=lambda device, module: BootstrapPlan(
                 self.data.rows_on(device),
@@ -256,10 +265,11 @@ class Pipeline:
             name="critic",
             key=self.keys.critic(),
             kind=BehaviorCritic,
+            data=self.prior_data,
             build=lambda: self._build("critic"),
             plan=lambda device, _: RowsPlan(
-                self.data.rows_on(device),
-                self.data.dataset.with_next_actions,
+                self.prior_data.rows_on(device),
+                self.prior_data.dataset.with_next_actions,
                 None,
                 settings.batch_size,
                 settings.updates_per_block,
@@ -276,9 +286,10 @@ class Pipeline:
 
     def fit_prior(self, critic: BehaviorCritic | None) -> BehaviorPrior:
         """Weigh the rows and fit the prior to them."""
-        settings, seed, dataset = self.prior, self.runner.seed_of("prior"), self.data.dataset
+        settings, seed = self.prior, self.runner.seed_of("prior")
         if settings.checkpoint is not None:
             return self._taken("prior")
+        dataset = self.prior_data.dataset
         returns = dataset.returns.float().repeat_interleave(dataset.lengths)
         # A copy: mapped rows are read-only, and the weighting may be the user's own.
         rewards = dataset.transitions.rewards.clone()
@@ -294,7 +305,7 @@ class Pipeline:
             logger.experiment.add_scalar("prior/effective_sample_size", share, 0)
             logger.experiment.add_histogram("prior/weights", weights, 0)
             logger.finalize("success")
-            rows = self.data.rows_on(device)
+            rows = self.prior_data.rows_on(device)
             order = torch.randperm(len(rows), generator=seeded("cpu", seed, "split"))
             withheld = max(1, int(len(rows) * settings.validation_fraction))
             # They are one batch, and more of them would measure no better.
@@ -312,6 +323,7 @@ class Pipeline:
             name="prior",
             key=self.keys.prior(),
             kind=BehaviorPrior,  # type: ignore[type-abstract]
+            data=self.prior_data,
             build=lambda: self._build("prior"),
             plan=plan,
             max_epochs=settings.max_epochs,
@@ -360,6 +372,7 @@ class Pipeline:
             name="policy",
             key=key,
             kind=PolicyLearner,
+            data=self.data,
             build=lambda: self._build("policy", prior=prior),
             plan=plan,
             max_epochs=settings.updates // per_epoch,
@@ -376,10 +389,3 @@ class Pipeline:
     def _taken(self, name: str) -> Any:
         print(f"{name}: taken from {getattr(self, name).checkpoint}", flush=True)
         return self.taken[name]
-
-    def _evaluator(self) -> Evaluator | None:
-        dataset = self.data.dataset
-        environment = self.data.environment or dataset.env_spec
-        if self.policy.evaluate_every == 0 or environment is None:
-            return None
-        return Evaluator(environment, self.policy.episodes, dataset.obs_dim, dataset.act_dim)

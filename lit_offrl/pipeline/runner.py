@@ -19,9 +19,8 @@ from lit_offrl.blocks import BlockModule, mix_seed
 from lit_offrl.checkpoints import load_module, save_module, write_json
 from lit_offrl.data import OfflineDataModule
 from lit_offrl.data.plans import Plan
-from lit_offrl.errors import Stopped, check
+from lit_offrl.errors import Stopped, attempt, check
 from lit_offrl.pipeline.callbacks import Accelerate, Checkpoints
-from lit_offrl.pipeline.parts import attempt
 from lit_offrl.pipeline.progress import StageBar
 from lit_offrl.processes import SharedBatches, is_first
 
@@ -36,6 +35,7 @@ class Stage(Generic[Module]):
         name: ``dynamics``, ``critic``, ``prior`` or ``policy``.
         key: Hash of all that its result depends on.
         kind: The class it trains, or a base of it.
+        data: Serves it.
         build: Makes an untrained one.
         plan: What it is trained on, given the device and the untrained module.
         max_epochs: Epochs at most.
@@ -52,6 +52,7 @@ class Stage(Generic[Module]):
     name: str
     key: str
     kind: type[Module]
+    data: OfflineDataModule
     build: Callable[[], Module]
     plan: Callable[[torch.device, Module], Plan]
     max_epochs: int
@@ -72,7 +73,6 @@ class StageRunner:
         run_dir: The run's folder.
         seed: Seed of the whole run.
         placement: Arguments of every stage's ``lightning.Trainer``.
-        data: Serves all stages.
         compile: Whether to compile updates.
 
     Attributes:
@@ -84,10 +84,9 @@ class StageRunner:
         run_dir: Path,
         seed: int,
         placement: dict[str, Any],
-        data: OfflineDataModule,
         compile: Compile,
     ) -> None:
-        self.run_dir, self.seed, self.placement, self.data = run_dir, seed, placement, data
+        self.run_dir, self.seed, self.placement = run_dir, seed, placement
         self.compile = compile
         self.seconds = dict.fromkeys(("dynamics", "critic", "prior", "policy"), 0.0)
 
@@ -146,10 +145,10 @@ class StageRunner:
         trainer = self.trainer(
             [*stage.callbacks, bar, checkpoints], max_epochs=stage.max_epochs, logger=self.logger()
         )
-        self.data.plan = plan = stage.plan(trainer.strategy.root_device, module)
+        stage.data.plan = plan = stage.plan(trainer.strategy.root_device, module)
         updates = stage.max_epochs * plan.updates_per_epoch
         trainer.callbacks.append(Accelerate(self.compile, updates))  # type: ignore[attr-defined]
-        train(stage.name, trainer, module, self.data, folder / "resume.ckpt")
+        train(stage.name, trainer, module, stage.data, folder / "resume.ckpt")
         seconds = checkpoints.elapsed()
         self.keep(stage, module)
         self.mark_done(stage, module, seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from lit_offrl.data import OfflineDataModule
 from lit_offrl.dynamics import DynamicsEnsemble, Imagination
 from lit_offrl.errors import check, check_at_least
 from lit_offrl.policy import PolicyLearner
@@ -98,6 +99,8 @@ class PriorStage:
         weighting: How much each row counts.
         module: What to train, a subclass of BehaviorPrior; null for no prior.
         checkpoint: Take a trained one from this best.ckpt instead.
+        data: Other data for prior and critic, such as an expert's in another domain; dynamics,
+            policy and evaluation stay with the run's own. By default all share those.
         batch_size: Rows per update.
         updates_per_block: Updates per call of Lightning.
         validation_fraction: Share of rows withheld to stop early on.
@@ -108,6 +111,7 @@ class PriorStage:
     weighting: Weighting
     module: PriorFactory | None = None
     checkpoint: str | None = None
+    data: OfflineDataModule | None = None
     batch_size: int = 256
     updates_per_block: int = 100
     validation_fraction: float = 0.1

@@ -80,10 +80,10 @@ def _fit(runs: list[Run]) -> None:
         run.runner.folder("policy", run.stage.key).mkdir(parents=True, exist_ok=True)
         learner = run.runner.build(run.stage).to(device)
         learner.on_fit_start()
-        run.runner.data.plan = run.stage.plan(device, learner)
+        run.stage.data.plan = run.stage.plan(device, learner)
         learners.append(learner)
     print(f"policy: seeds {seeds} together", flush=True)
-    data = SeedsData([run.runner.data for run in runs])
+    data = SeedsData([run.stage.data for run in runs])
     train("policy", trainer, SeedStack(learners), data, resume)
     seconds = callback.checkpoints[0].elapsed()
     for run, learner in zip(runs, learners, strict=True):

@@ -1,0 +1,304 @@
+"""The same steps under another reward."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+import yaml
+from conftest import MakeDataset, episode
+
+from lit_offrl.cli import main
+from lit_offrl.data import OfflineDataModule
+from lit_offrl.data.mapped import read_mapped
+from lit_offrl.data.minari_reader import MinariLog, read_minari
+from lit_offrl.data.rewards import (
+    AntAngle,
+    HalfCheetahBackward,
+    HalfCheetahJump,
+    HopperBackward,
+    Reward,
+    Walker2dBackward,
+)
+from lit_offrl.errors import UserError
+from lit_offrl.transitions import Transitions
+
+Log = tuple[Transitions, dict[str, np.ndarray]]
+
+
+def play(environment: str, episodes: int, **arguments: Any) -> Log:
+    """Random steps, the same for the same environment, and their infos."""
+    env = gym.make(environment, max_episode_steps=60, **arguments)
+    columns: list[list[Any]] = [[] for _ in range(6)]
+    infos: dict[str, list[Any]] = {}
+    rng = np.random.default_rng(0)
+    for seed in range(episodes):
+        obs, _ = env.reset(seed=seed)
+        ended = False
+        while not ended:
+            action = rng.uniform(-1, 1, env.action_space.shape).astype(np.float32)
+            seen, reward, terminated, truncated, info = env.step(action)
+            step = (obs, action, reward, seen, terminated, truncated)
+            for column, value in zip(columns, step, strict=True):
+                column.append(value)
+            info["height"] = env.unwrapped.data.qpos[1 if "Cheetah" in environment else 2]
+            for key, value in info.items():
+                infos.setdefault(key, []).append(value)
+            obs, ended = seen, terminated or truncated
+    env.close()
+    tensors = [torch.as_tensor(np.asarray(column)) for column in columns]
+    rows = Transitions(*(t if t.dtype == torch.bool else t.float() for t in tensors))
+    return rows, {key: np.asarray(values) for key, values in infos.items()}
+
+
+@pytest.mark.parametrize(
+    ("environment", "reward"),
+    [
+        ("HalfCheetah-v5", HalfCheetahBackward()),
+        ("Hopper-v5", HopperBackward()),
+        ("Walker2d-v5", Walker2dBackward()),
+    ],
+)
+def test_backward_is_what_the_simulator_pays(environment: str, reward: Reward) -> None:
+    forward, _ = play(environment, 5)
+    backward, _ = play(environment, 5, forward_reward_weight=-1)
+    assert torch.equal(forward.observations, backward.observations)
+    assert forward.observations.shape[1] == reward.obs_dim
+    assert forward.terminations.any() == (environment != "HalfCheetah-v5")
+    torch.testing.assert_close(reward(forward, {}), backward.rewards, atol=1e-4, rtol=1e-5)
+
+
+def test_jumping_pays_for_height_and_caps_speed() -> None:
+    rows, infos = play("HalfCheetah-v5", 2)
+    cost = 0.1 * rows.actions.square().sum(1)
+    speed = torch.from_numpy(infos["x_velocity"]).float() * 4
+    expected = speed.clamp(max=3) - cost + 15 * torch.from_numpy(infos["height"]).float()
+    assert (speed > 3).any()
+    assert (speed < 3).any()
+    for logged in (speed - cost, speed.clamp(max=3) - cost):
+        found = HalfCheetahJump()(replace(rows, rewards=logged), {})
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("angle", [0, 30, 90])
+def test_an_angle_is_paid_by_velocity_along_it(angle: float) -> None:
+    rows, infos = play("Ant-v5", 1)
+    reward = AntAngle(angle)
+    assert reward.environment == f"lit_offrl/AntAngle{angle}-v0"
+    logged = {key: torch.from_numpy(infos[key]).float() for key in reward.needs}
+    cost = torch.from_numpy(infos["reward_ctrl"]).float()
+    turned = math.radians(angle)
+    along = np.stack([infos["x_velocity"], infos["y_velocity"]], 1) @ np.array(
+        [math.cos(turned), math.sin(turned)]
+    )
+    expected = torch.from_numpy(along).float() + cost
+    torch.testing.assert_close(reward(rows, logged), expected, atol=1e-4, rtol=1e-5)
+
+
+class Speeds(Reward):
+    """What was logged as speed, doubled."""
+
+    needs = ("speed",)
+
+    def __call__(self, rows: Transitions, infos: dict[str, torch.Tensor]) -> torch.Tensor:
+        return 2 * infos["speed"]
+
+
+class Constant(Reward):
+    """The same for every step."""
+
+    environment = "InvertedPendulum-v5"
+
+    def __init__(self, value: float = 1.0) -> None:
+        self.value = value
+
+    def __call__(self, rows: Transitions, infos: dict[str, torch.Tensor]) -> torch.Tensor:
+        return torch.full_like(rows.rewards, self.value)
+
+
+def test_infos_of_the_reset_are_left_out(make_dataset: MakeDataset) -> None:
+    speeds = [np.array([np.nan, 1.0, 2.0, 3.0]), np.array([4.0, 5.0])]
+    infos: list[dict[str, Any]] = [{"speed": s, "name": ["a"] * len(s)} for s in speeds]
+    episodes = [replace(episode(i, 3 - i), infos=infos[i]) for i in range(2)]
+    name = make_dataset(episodes)
+    data = read_minari(MinariLog(name, Speeds()))
+    assert data.transitions.rewards.tolist() == [2, 4, 6, 8, 10]
+    logged = read_minari(name)
+    assert torch.equal(data.transitions.observations, logged.transitions.observations)
+    assert data.fingerprint != logged.fingerprint
+    assert data.returns.tolist() == [12, 18]
+
+
+def test_scores_of_another_reward_are_none() -> None:
+    data = OfflineDataModule(reward=HalfCheetahBackward())
+    logged = OfflineDataModule()
+    assert data.environment_name == "lit_offrl/HalfCheetahBackward-v0"
+    assert (data.dataset.score_min, data.dataset.score_max) == (None, None)
+    assert data.dataset.score(data.dataset.returns) is None
+    assert logged.dataset.score_max is not None
+    assert logged.environment_name == "HalfCheetah-v5"
+    cost = 0.1 * logged.dataset.transitions.actions.square().sum(1)
+    both = data.dataset.transitions.rewards + logged.dataset.transitions.rewards
+    torch.testing.assert_close(both, -2 * cost, atol=1e-4, rtol=1e-4)
+    assert OfflineDataModule(reward=Constant(), environment="Ant-v5").environment == "Ant-v5"
+
+
+def test_rewards_share_a_cache_without_mixing(
+    make_dataset: MakeDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("LIT_OFFRL_CACHE", str(cache))
+    name = make_dataset([episode(number, 20) for number in range(3)])
+    for reward in (None, Constant(1), Constant(2), None, Constant(1)):
+        mapped, read = read_mapped(MinariLog(name, reward)), read_minari(MinariLog(name, reward))
+        assert torch.equal(mapped.transitions.rewards, read.transitions.rewards)
+        assert mapped.fingerprint == read.fingerprint
+    assert len([path for path in cache.iterdir() if path.is_dir()]) == 3
+
+
+def test_a_changed_source_is_mapped_anew(
+    make_dataset: MakeDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIT_OFFRL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    name = make_dataset([episode(0, 20)])
+    found = []
+    for value in (5, 5, 125):
+        (tmp_path / "edited.py").write_text(
+            f"from lit_offrl.data.rewards import Reward\nVALUE = {value}\n"
+            "class Mine(Reward):\n    def __call__(self, rows, infos):\n"
+            "        return 0 * rows.rewards + VALUE\n"
+        )
+        edited = importlib.reload(importlib.import_module("edited"))
+        log = MinariLog(name, edited.Mine())
+        found.append(read_mapped(log).transitions.rewards[0].item())
+    assert found == [5, 5, 125]
+    assert len([path for path in (tmp_path / "cache").iterdir() if path.is_dir()]) == 1
+
+
+def test_a_reward_without_a_source_is_not_mapped(
+    make_dataset: MakeDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIT_OFFRL_CACHE", str(tmp_path / "cache"))
+    typed = type("Typed", (Constant,), {"__module__": "sys"})
+    log = MinariLog(make_dataset([episode(0, 20)]), typed())
+    assert read_minari(log).transitions.rewards[0] == 1
+    with pytest.raises(UserError, match=r"data\.reward Typed: its source .* data\.storage memory"):
+        read_mapped(log)
+
+
+OWN = """
+import torch
+from lit_offrl.data.rewards import Reward
+
+class Upright(Reward):
+    environment = "InvertedPendulum-v5"
+    def __init__(self, slope: float = 1.0):
+        self.slope = slope
+    def __call__(self, rows, infos):
+        return 1 - self.slope * rows.next_observations[:, 1].abs()
+
+class Homeless(Reward):
+    def __call__(self, rows, infos):
+        return rows.rewards
+
+class Fails(Homeless):
+    def __call__(self, rows, infos):
+        raise ValueError("no idea")
+
+class Scalar(Homeless):
+    def __call__(self, rows, infos):
+        return rows.rewards.sum()
+
+class Number(Homeless):
+    def __call__(self, rows, infos):
+        return 1.0
+
+class Infinite(Homeless):
+    def __call__(self, rows, infos):
+        return torch.where(torch.arange(len(rows)) == 2, torch.inf, 0.0)
+
+class Needy(Homeless):
+    needs = ("wind", "rain")
+"""
+
+
+def test_a_run_on_other_rewards_is_another_run(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_rewards.py").write_text(OWN)
+    own = ["--data.reward", "own_rewards.Upright"]
+    for more in ([], own, [*own, "--data.reward.slope", "2"]):
+        main(["fit", "-c", str(tiny), "--run_dir", "run", *more])
+        assert "already done" not in capsys.readouterr().out
+    for stage in ("dynamics", "critic", "prior", "policy"):
+        assert len(list(Path("run").glob(f"{stage}-*"))) == 3
+    results = json.loads(Path("run/results.json").read_text())
+    assert results["policy"]["score"] is None
+    assert np.isfinite(results["policy"]["return_mean"])
+    saved = yaml.safe_load(Path("run/config.yaml").read_text())["data"]["reward"]
+    assert saved == {"class_path": "own_rewards.Upright", "init_args": {"slope": 2.0}}
+    main(["fit", "-c", "run/config.yaml", "--run_dir", "run"])
+    assert capsys.readouterr().out.count("already done") == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["own_rewards.Homeless"], "data.environment: the rewards are data.reward's"),
+        (["own_rewards.Fails"], "pendulum/random-v0', episode 0: ValueError, no idea (own_rewards"),
+        (["own_rewards.Scalar"], "gave [] for"),
+        (["own_rewards.Number"], "gave float for"),
+        (["own_rewards.Infinite"], "episode 0, row 2: gave NaN or Inf"),
+        (["own_rewards.Needy"], "episode 0: the reward needs the infos ['wind', 'rain'], logged"),
+        (["lit_offrl.data.rewards.HopperBackward"], "observations of 11 numbers"),
+        (["lit_offrl.data.rewards.HopperBackwards"], "HopperBackward'?"),
+        (["own_rewards.Upright", "--data.reward.slop", "2"], "'slop' is not accepted here"),
+    ],
+)
+def test_rewards_that_cannot_be_used_get_one_line(
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    expected: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_rewards.py").write_text(OWN)
+    with pytest.raises(SystemExit) as stopped:
+        main(["fit", "-c", str(tiny), "--run_dir", "run", "--data.reward", *arguments])
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert expected in said
+    assert "data.reward" in said or "slop" in said
+    assert not Path("run").exists()
+
+
+def test_infos_of_another_length_get_one_line(make_dataset: MakeDataset) -> None:
+    for logged, expected in (([1.0] * 6, "shape \\[6\\] for 4 steps"), (["a"] * 4, "ValueError")):
+        name = f"robot/{len(logged)}-v0"
+        make_dataset([replace(episode(0, 4), infos={"speed": logged})], name)
+        with pytest.raises(UserError, match=f"episode 0, info 'speed'.*{expected}"):
+            read_minari(MinariLog(name, Speeds()))
+
+
+def test_without_evaluation_no_environment_is_needed(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_rewards.py").write_text(OWN)
+    own = ["--data.reward", "own_rewards.Homeless", "--policy.evaluate_every", "0"]
+    main(["fit", "-c", str(tiny), "--run_dir", "run", *own])
+    assert json.loads(Path("run/results.json").read_text())["policy"] is None
