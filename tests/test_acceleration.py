@@ -24,7 +24,16 @@ from lit_offrl.cli import main
 from lit_offrl.dynamics import DynamicsEnsemble
 from lit_offrl.nets import Critics
 from lit_offrl.pipeline.callbacks import Checkpoints
-from lit_offrl.policy import EntropyTemperature, PolicyLearner, PriorDivergence
+from lit_offrl.policy import (
+    Conservatism,
+    EntropyTemperature,
+    ExpectileBackup,
+    ImitatingGradient,
+    PolicyLearner,
+    PriorDivergence,
+    SmoothedBackup,
+    WeightedLikelihood,
+)
 from lit_offrl.priors import BehaviorCritic, BehaviorPrior, GaussianPrior
 from lit_offrl.transitions import Transitions
 
@@ -53,6 +62,7 @@ def rows(*shape: int) -> Transitions:
         truncations=torch.zeros(shape, dtype=torch.bool),
         next_actions=torch.rand(*shape, 2) * 2 - 1,
         weights=torch.rand(shape),
+        imagined=torch.rand(shape) < 0.5,
     )
 
 
@@ -77,6 +87,30 @@ MODULES: dict[str, tuple[Callable[[], BlockModule], tuple[int, ...]]] = {
             3, 2, PriorDivergence(), frozen(GaussianPrior(3, 2)), (64, 64), (64, 64)
         ),
         (6, 64),
+    ),
+    "td3_bc": (
+        lambda: PolicyLearner(
+            *(3, 2, None, None, (8,), (8,)),
+            improvement=ImitatingGradient(),
+            backup=SmoothedBackup(),
+            critic_steps=2,
+        ),
+        (6, 16),
+    ),
+    "iql": (
+        lambda: PolicyLearner(
+            *(3, 2, None, None, (8,), (8,)),
+            improvement=WeightedLikelihood(),
+            backup=ExpectileBackup(),
+        ),
+        (6, 16),
+    ),
+    "combo": (
+        lambda: PolicyLearner(
+            *(3, 2, EntropyTemperature(in_target=False), None, (8,), (8,)),
+            conservatism=Conservatism(samples=2),
+        ),
+        (6, 16),
     ),
     "critic": (lambda: BehaviorCritic(3, 2, (8,)), (6, 16)),
     "prior": (lambda: GaussianPrior(3, 2, (8,)), (6, 16)),

@@ -91,7 +91,7 @@ def test_every_algorithm_takes_three_blocks_of_updates(
     main(["fit", "--config", str(tmp_path / "small.yaml")])
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["updates"] == (12 if config["policy"]["module"] else 0)
-    stages = {path.name.split("-")[0] for path in (tmp_path / "run").glob("*-*/best.ckpt")}
+    stages = {path.parent.name.split("-")[0] for path in (tmp_path / "run").glob("*-*/best.ckpt")}
     on = {"prior": config["prior"]["module"], "policy": config["policy"]["module"]}
     assert {stage for stage, module in on.items() if module} <= stages
     assert ("dynamics" in stages) == bool(
