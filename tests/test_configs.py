@@ -133,3 +133,15 @@ def test_presets_are_those_of_the_tables() -> None:
     for algorithm, extra in (("mabe", ()), ("mopo", ("random",)), ("mbpo", ("random",))):
         found = {path.stem for path in (CONFIGS / "presets" / algorithm).glob("*.yaml")}
         assert names | {f"{robot}-{kind}" for robot in robots for kind in extra} <= found
+
+
+@pytest.mark.parametrize("name", ["sac", "mopo", "mbpo", "cql", "combo"])
+def test_the_target_entropy_is_not_the_divergence_that_a_prior_would_be_kept_at(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # A class that takes another's place keeps what both have: the two targets must not share a name.
+    config = resolve(capsys, CONFIGS / "mabe.yaml", CONFIGS / f"{name}.yaml")
+    constraint = config["policy"]["module"]["init_args"]["constraint"]
+    assert constraint["class_path"] == "lit_offrl.policy.EntropyTemperature"
+    assert constraint["init_args"]["target_entropy"] is None
+    assert "target" not in constraint["init_args"]

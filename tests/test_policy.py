@@ -88,10 +88,10 @@ def test_a_saturated_action_has_a_finite_divergence() -> None:
 
 def test_entropys_target_is_one_nat_per_action_dimension() -> None:
     assert EntropyTemperature().target_for(6) == 6
-    assert EntropyTemperature(3).target_for(6) == 3
+    assert EntropyTemperature(-3).target_for(6) == 3
 
 
-@pytest.mark.parametrize("constraint", [PriorDivergence(2.0), EntropyTemperature(2.0)])
+@pytest.mark.parametrize("constraint", [PriorDivergence(2.0), EntropyTemperature(-2.0)])
 @pytest.mark.parametrize(("divergence", "rises"), [(3.0, True), (1.0, False)])
 def test_coefficient_rises_while_the_divergence_is_above_target(
     constraint: Any, divergence: float, rises: bool
@@ -147,7 +147,7 @@ def test_update_leaves_prior_and_targets_to_themselves() -> None:
 
 
 def test_block_counts_its_updates(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = learner(EntropyTemperature(1.0))
+    made = learner(EntropyTemperature(-1.0))
     logged: dict[str, Any] = {}
     monkeypatch.setattr(made, "log_dict", lambda metrics, **_: logged.update(metrics))
     monkeypatch.setattr(made, "log", lambda name, value, **_: logged.update({name: value}))
@@ -167,7 +167,7 @@ def train(made: PolicyLearner, data: Transitions, updates: int) -> None:
 def test_value_of_a_constant_reward() -> None:
     torch.manual_seed(0)
     made = learner(
-        EntropyTemperature(1.0, coefficient=1e-6, fixed=True),
+        EntropyTemperature(-1.0, coefficient=1e-6, fixed=True),
         discount=0.5,
         polyak_rate=0.05,
         critic_learning_rate=3e-3,
@@ -205,7 +205,7 @@ def test_weak_tie_is_greedy_and_strong_tie_is_the_prior(
 def test_entropy_settles_at_its_target() -> None:
     torch.manual_seed(0)
     made = learner(
-        EntropyTemperature(0.5), actor_learning_rate=3e-3, coefficient_learning_rate=1e-2
+        EntropyTemperature(-0.5), actor_learning_rate=3e-3, coefficient_learning_rate=1e-2
     )
     actions = torch.rand(4000, 1) * 2 - 1
     data = rows(

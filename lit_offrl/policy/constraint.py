@@ -22,12 +22,11 @@ from lit_offrl.nets import TanhNormal
 SATURATED = 1 - 1e-6
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Constraint(ABC):
     """A divergence per state and the settings of its coefficient.
 
     Args:
-        target: The divergence at which the coefficient rests, in nats.
         coefficient: Where the coefficient starts; where it stays if ``fixed``.
         fixed: Do not learn the coefficient.
         in_target: Subtract the divergence from the critics' target too.
@@ -38,7 +37,6 @@ class Constraint(ABC):
         UserError: The coefficient or its bounds are not positive and in order.
     """
 
-    target: float | None
     coefficient: float = 1.0
     fixed: bool = False
     in_target: bool = True
@@ -63,7 +61,7 @@ class Constraint(ABC):
 
     @abstractmethod
     def target_for(self, act_dim: int) -> float:
-        """``target``, or the default for that many action dimensions."""
+        """The divergence at which the coefficient rests, in nats, with that many action dimensions."""
 
     def coefficient_loss(
         self, log_coefficient: Tensor, divergence: Tensor, target: float
@@ -82,6 +80,9 @@ class PriorDivergence(Constraint):
     """``KL(pi || prior)``: exact between tanh-Gaussians, else a one-sample estimate (MABE, BRAC).
 
     It contains the policy's negative entropy, so no temperature stands beside it (D-11).
+
+    Args:
+        target: The divergence at which the coefficient rests, in nats (delta).
     """
 
     target: float = 1.0
@@ -103,16 +104,17 @@ class PriorDivergence(Constraint):
 
 @dataclass(frozen=True)
 class EntropyTemperature(Constraint):
-    """``log pi(a|s)``, whose target is the negative of SAC's target entropy (MOPO, MBPO, SAC).
+    """``log pi(a|s)``, which is kept at the negative of a target entropy (MOPO, MBPO, SAC).
 
     Args:
-        target: ``-H``; by default the number of action dimensions, as in SAC. MOPO's release has 3.
+        target_entropy: In nats; by default minus the number of action dimensions, as in SAC.
+            MOPO's release has -3.
     """
 
-    target: float | None = None
+    target_entropy: float | None = None
 
     def target_for(self, act_dim: int) -> float:
-        return float(act_dim) if self.target is None else self.target
+        return float(act_dim) if self.target_entropy is None else -self.target_entropy
 
     def divergence(self, policy: TanhNormal, actions: Tensor, prior: Distribution | None) -> Tensor:
         return policy.log_prob(actions)
