@@ -165,6 +165,7 @@ def _run(args: list[str]) -> None:
             )
             parser.set_defaults({"trainer.accelerator": "auto", "trainer.devices": 1})
             parser.add_class_arguments(OfflineDataModule, "data", sub_configs=True)
+            parser.set_defaults({"data.dataset": "bundled/halfcheetah-mixed"})
             parser.add_class_arguments(DynamicsStage, "dynamics", fail_untyped=False)
             parser.add_class_arguments(CriticStage, "critic", fail_untyped=False)
             parser.add_class_arguments(PriorStage, "prior", fail_untyped=False)

@@ -111,10 +111,12 @@ def test_smoothed_backup_by_hand() -> None:
 
 def test_expectile_loss_by_hand_and_its_rest() -> None:
     backup = ExpectileBackup(0.7)
-    assert backup.loss(torch.tensor([2.0, -1.0])).item() == pytest.approx((0.7 * 4 + 0.3 * 1) / 2)
+    assert backup.state_loss(torch.tensor([2.0, -1.0])).item() == pytest.approx(
+        (0.7 * 4 + 0.3 * 1) / 2
+    )
     # At rest pulls from above and below are equal: 0.7 * (1 - v) = 0.3 * v for values 0 and 1.
     value = torch.tensor(0.7, requires_grad=True)
-    backup.loss(torch.tensor([0.0, 1.0]) - value).backward()
+    backup.state_loss(torch.tensor([0.0, 1.0]) - value).backward()
     assert value.grad is not None
     assert value.grad.item() == pytest.approx(0, abs=1e-6)
 
@@ -253,6 +255,7 @@ def test_a_divergence_that_is_not_in_the_target_leaves_it_alone() -> None:
     [
         ({"improvement": WeightedLikelihood()}, "ExpectileBackup"),
         ({"critic_steps": 0}, "critic_steps"),
+        ({"backup": SmoothedBackup(), "constraint": EntropyTemperature()}, "in_target"),
         ({"start_at_prior": True, "prior": Everywhere()}, "GaussianPrior"),
         ({"start_at_prior": True, "prior": GaussianPrior(2, 1, (9,))}, "prior.module.hidden"),
     ],
@@ -268,6 +271,9 @@ def test_parts_that_do_not_go_together_are_refused(changed: Any, message: str) -
         lambda: ExpectileBackup(1.0),
         lambda: WeightedLikelihood(temperature=0),
         lambda: Conservatism(samples=0),
+        lambda: Conservatism(weight=-1.0),
+        lambda: SmoothedBackup(std=-0.1),
+        lambda: ImitatingGradient(-1.0),
     ],
 )
 def test_settings_out_of_range_are_refused(make: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from benchmarks.results import SYSTEMS, arguments_of
 from lit_offrl.cli import main
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -31,13 +32,22 @@ PROMISED = [
     "mabe_transfer",
 ]
 # What each smaller file is stacked on.
+ABLATIONS = ("mabe_no_rl", "mabe_no_uncertainty", "mabe_flat_prior", "mabe_no_prior")
 STACKS = [
-    *[(["mopo"], f) for f in (CONFIGS / "presets" / "mopo").glob("*.yaml")],
-    *[(["mbpo"], f) for f in (CONFIGS / "presets" / "mbpo").glob("*.yaml")],
-    *[(["mabe"], f) for f in (CONFIGS / "presets" / "mabe").glob("*.yaml")],
-    *[(["mopo"], f) for f in (CONFIGS / "tasks").glob("*.yaml")],
-    *[(["mopo"], f) for f in (CONFIGS / "transfer").glob("*.yaml")],
-    *[(["mabe"], f) for f in (CONFIGS / "budgets").glob("*.yaml")],
+    *[
+        ([algorithm], path)
+        for algorithm in ("mopo", "mbpo", "mabe", "combo")
+        for path in sorted((CONFIGS / "presets" / algorithm).glob("*.yaml"))
+    ],
+    *[(["mopo"], path) for path in sorted((CONFIGS / "tasks").glob("*.yaml"))],
+    *[(["mopo"], path) for path in sorted((CONFIGS / "transfer").glob("*.yaml"))],
+    (["mabe", "presets/mabe/halfcheetah-medium-expert"], CONFIGS / "transfer" / "domain_only.yaml"),
+    *[(["mabe"], path) for path in (CONFIGS / "budgets").glob("*.yaml")],
+    *[
+        (["mabe", "presets/mabe/halfcheetah-medium-expert"], CONFIGS / f"{name}.yaml")
+        for name in ABLATIONS
+    ],
+    *[(["tasks/halfcheetah_jump"], CONFIGS / f"{name}.yaml") for name in ("sac", "bc")],
 ]
 
 
@@ -100,7 +110,7 @@ def test_every_algorithm_takes_three_blocks_of_updates(
 
 
 @pytest.mark.parametrize(
-    ("below", "path"), STACKS, ids=[f"{p.parent.name}-{p.stem}" for _, p in STACKS]
+    ("below", "path"), STACKS, ids=[f"{'-'.join(b)}-{p.stem}" for b, p in STACKS]
 )
 def test_every_preset_resolves_on_its_algorithm(
     below: list[str], path: Path, capsys: pytest.CaptureFixture[str]
@@ -124,15 +134,99 @@ def leaves(config: Any, at: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...],
     return [(at, config)]
 
 
-def test_presets_are_those_of_the_tables() -> None:
-    robots, kinds = (
-        ("halfcheetah", "hopper", "walker2d"),
-        ("medium", "medium-replay", "medium-expert"),
-    )
-    names = {f"{robot}-{kind}" for robot in robots for kind in kinds}
-    for algorithm, extra in (("mabe", ()), ("mopo", ("random",)), ("mbpo", ("random",))):
-        found = {path.stem for path in (CONFIGS / "presets" / algorithm).glob("*.yaml")}
-        assert names | {f"{robot}-{kind}" for robot in robots for kind in extra} <= found
+# Horizon, MOPO's lambda, MBPO's horizon, MABE's delta (ALGORITHMS 3.1 and 6.1), COMBO's horizon and
+# weight (section 18), or None where a table has no such dataset.
+TABLES = {
+    "halfcheetah-random": (5, 0.5, 5, None, None),
+    "hopper-random": (5, 1, 5, None, None),
+    "walker2d-random": (1, 1, 5, None, None),
+    "halfcheetah-medium": (1, 1, 5, 100, (5, 0.5)),
+    "hopper-medium": (5, 5, 5, 0.75, (5, 5)),
+    "walker2d-medium": (5, 5, 5, 0.75, (1, 5)),
+    "halfcheetah-medium-replay": (5, 1, 5, 40, (5, 0.5)),
+    "hopper-medium-replay": (5, 1, 5, 5, (5, 0.5)),
+    "walker2d-medium-replay": (1, 1, 1, 20, (1, 0.5)),
+    "halfcheetah-medium-expert": (5, 1, 5, 0.1, (5, 5)),
+    "hopper-medium-expert": (5, 1, 5, 0.1, (5, 5)),
+    "walker2d-medium-expert": (1, 2, 1, 0.1, (1, 5)),
+}
+
+
+def preset(algorithm: str, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Imagination and the module's arguments of a preset."""
+    path = CONFIGS / "presets" / algorithm / f"{name}.yaml"
+    policy = yaml.safe_load(path.read_text())["policy"]
+    return policy["imagination"], policy.get("module", {}).get("init_args", {})
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_presets_are_those_of_the_tables(name: str) -> None:
+    horizon, penalty, without_penalty, delta, combo = TABLES[name]
+    expected = {"horizon": horizon, "penalty_coefficient": penalty}
+    assert preset("mopo", name)[0] == expected
+    assert preset("mbpo", name)[0] == {"horizon": without_penalty}
+    if delta is not None:
+        imagination, module = preset("mabe", name)
+        assert imagination == expected
+        assert module["constraint"]["init_args"] == {"target": delta}
+    if combo is not None:
+        imagination, module = preset("combo", name)
+        assert imagination == {"horizon": combo[0]}
+        # Our squared error has a half in front of it.
+        assert module["conservatism"] == {"weight": combo[1] / 2}
+
+
+def test_the_release_differs_from_the_paper_in_one_preset() -> None:
+    imagination, _ = preset("mopo", "halfcheetah-medium-expert-release")
+    assert imagination == {"horizon": 5, "penalty_coefficient": 5}
+
+
+def arguments(config: dict[str, Any]) -> dict[str, Any]:
+    return config["policy"]["module"]["init_args"]
+
+
+def test_brac_v_differs_from_brac_p_in_its_target_alone(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    p, v = (resolve(capsys, CONFIGS / f"brac_{kind}.yaml") for kind in "pv")
+    assert arguments(p)["constraint"]["init_args"].pop("in_target") is False
+    assert arguments(v)["constraint"]["init_args"].pop("in_target") is True
+    assert p.pop("config", None) is None or v.pop("config")
+    assert p == v
+
+
+def test_algorithms_have_what_makes_them(capsys: pytest.CaptureFixture[str]) -> None:
+    found = {name: resolve(capsys, CONFIGS / f"{name}.yaml") for name in ALGORITHMS}
+    imagining = {
+        n for n, c in found.items() if c["policy"]["module"] and c["policy"]["imagination"]
+    }
+    penalised = {n for n in imagining if found[n]["policy"]["imagination"]["penalty"]}
+    mabe = {"mabe", "mabe_halfcheetah", "mabe_transfer", "quickstart"}
+    ablated = {"mabe_flat_prior", "mabe_no_prior"}
+    assert penalised == {"mopo", *mabe, *ablated}
+    assert imagining - penalised == {"mbpo", "combo", "mabe_no_uncertainty"}
+    for name in ("cql", "combo"):
+        assert arguments(found[name])["constraint"]["init_args"]["in_target"] is False
+        assert arguments(found[name])["conservatism"]["samples"] == 10
+    assert arguments(found["td3_bc"])["critic_steps"] == 2
+    assert found["td3_bc"]["policy"]["batch_size"] == 2 * found["iql"]["policy"]["batch_size"]
+    flat = {n for n, c in found.items() if "Uniform" in c["prior"]["weighting"]["class_path"]}
+    assert flat == {"bc", "brac_p", "brac_v", "mabe_flat_prior"}
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_the_results_table_runs_what_there_is(
+    system: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for part in ("dynamics-1", "weighted/prior-1", "flat/prior-1"):
+        folder = tmp_path / "parts-hopper-mixed-0" / part
+        folder.mkdir(parents=True)
+        (folder / "best.ckpt").touch()
+    given = arguments_of(tmp_path, system, "hopper-mixed", 0)
+    with pytest.raises(SystemExit) as stopped:
+        main(["fit", *given, "--print_config"])
+    assert stopped.value.code == 0
+    assert "dataset: gym/hopper/mixed-v0" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["sac", "mopo", "mbpo", "cql", "combo"])

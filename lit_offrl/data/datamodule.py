@@ -101,7 +101,7 @@ class OfflineDataModule(pl.LightningDataModule):
 
     def __init__(
         self,
-        dataset: str = "bundled/halfcheetah-mixed",
+        dataset: str,
         reward: Reward | None = None,
         environment: str | None = None,
         holdout_rows: int = 1000,

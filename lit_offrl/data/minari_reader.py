@@ -59,6 +59,12 @@ class MinariLog:
                 f"{name_of(reward)}: made for observations of {reward.obs_dim} numbers, dataset "
                 f"'{name}' has {self.obs_dim}; take the reward of its robot",
             )
+            made_in = "" if spec.env_spec is None else spec.env_spec.id.split("/")[-1]
+            check(
+                not made_in or made_in.startswith(reward.robot or ""),
+                f"{name_of(reward)}: made for {reward.robot}, dataset '{name}' is of {made_in}; take "
+                "the reward of its robot",
+            )
 
     @property
     def nbytes(self) -> int:

@@ -27,11 +27,13 @@ class Reward(ABC):
         needs: Names of the logged infos it looks at.
         environment: Gymnasium id of the environment that pays it; ``None`` where there is none.
         obs_dim: Size of the observations it is made for; ``None`` for any.
+        robot: How the names of its robot's environments begin; ``None`` for any robot.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
     environment: str | None = None
     obs_dim: ClassVar[int | None] = None
+    robot: ClassVar[str | None] = None
 
     @abstractmethod
     def __call__(self, rows: Transitions, infos: dict[str, Tensor]) -> Tensor:
@@ -51,6 +53,7 @@ class HalfCheetahBackward(Reward):
 
     environment = "lit_offrl/HalfCheetahBackward-v0"
     obs_dim = 17
+    robot = "HalfCheetah"
 
     def __call__(self, rows: Transitions, infos: dict[str, Tensor]) -> Tensor:
         cost = 0.1 * squared_norm(rows.actions)
@@ -77,6 +80,7 @@ class HopperBackward(_HoppingBackward):
 
     environment = "lit_offrl/HopperBackward-v0"
     obs_dim = 11
+    robot = "Hopper"
 
 
 class Walker2dBackward(_HoppingBackward):
@@ -84,6 +88,7 @@ class Walker2dBackward(_HoppingBackward):
 
     environment = "lit_offrl/Walker2dBackward-v0"
     obs_dim = 17
+    robot = "Walker2d"
 
 
 class HalfCheetahJump(Reward):
@@ -95,6 +100,7 @@ class HalfCheetahJump(Reward):
 
     environment = "lit_offrl/HalfCheetahJump-v0"
     obs_dim = 17
+    robot = "HalfCheetah"
 
     def __call__(self, rows: Transitions, infos: dict[str, Tensor]) -> Tensor:
         cost = 0.1 * squared_norm(rows.actions)
@@ -109,6 +115,7 @@ class AntAngle(Reward):
     """
 
     needs = ("x_velocity", "y_velocity")
+    robot = "Ant"
 
     def __init__(self, angle: float = 30) -> None:
         self.angle = angle

@@ -74,6 +74,12 @@ def task_of(environment: str | None) -> str:
     return (environment or "").split("/")[-1].rsplit("-v", 1)[0]
 
 
+def robot_of(environment: str | None) -> str | None:
+    """The known robot of an environment, by the beginning of its name; ``None`` for any other."""
+    robots = ("HalfCheetah", "Hopper", "Walker2d", "Ant")
+    return next((robot for robot in robots if task_of(environment).startswith(robot)), None)
+
+
 def termination_for(environment: str | None) -> Termination:
     """The rule of a Gymnasium environment, by its id without namespace and version.
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lit_offrl.dynamics.ensemble import Step
 from lit_offrl.dynamics.penalties import Penalty
-from lit_offrl.dynamics.terminations import task_of
+from lit_offrl.dynamics.terminations import robot_of, task_of
 from lit_offrl.environments import quiet_mujoco
 from lit_offrl.errors import check
 
@@ -43,10 +43,11 @@ class TrueError(Penalty):
         return torch.linalg.vector_norm(error, dim=-1).to(observations.dtype)
 
     def check_environment(self, environment: str | None) -> None:
+        slippery = task_of(environment).endswith("Slippery")
         check(
-            task_of(environment) == "HalfCheetah",
-            f"only HalfCheetah can be simulated, and the environment is '{environment}'; name another "
-            "penalty, such as lit_offrl.dynamics.MaxStd",
+            robot_of(environment) == "HalfCheetah" and not slippery,
+            f"only HalfCheetah on normal ground can be simulated, and the data's environment is "
+            f"'{environment}'; name another penalty, such as lit_offrl.dynamics.MaxStd",
         )
 
 

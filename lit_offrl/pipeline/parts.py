@@ -12,8 +12,9 @@ from lit_offrl.blocks import BlockModule
 from lit_offrl.checkpoints import load_module, save_module
 from lit_offrl.data import OfflineDataModule, OfflineDataset
 from lit_offrl.dynamics import DynamicsEnsemble, Imagination, Step
-from lit_offrl.dynamics.terminations import Termination, termination_for
+from lit_offrl.dynamics.terminations import Termination, robot_of, termination_for
 from lit_offrl.errors import attempt, check
+from lit_offrl.pipeline.settings import PolicyStage
 from lit_offrl.policy import PolicyLearner
 from lit_offrl.priors import BehaviorPrior
 
@@ -23,11 +24,11 @@ Module = TypeVar("Module", bound=BlockModule)
 TRIED = 13
 
 
-def check_same_sizes(data: OfflineDataset, other: OfflineDataset) -> None:
+def check_same_robot(data: OfflineDataset, other: OfflineDataset) -> None:
     """See that a prior of ``other`` understands the robot of ``data``.
 
     Raises:
-        UserError: Observations or actions have another size.
+        UserError: Observations or actions have another size, or are known to be another robot's.
     """
     for what, here, there in (
         ("observations", data.obs_dim, other.obs_dim),
@@ -38,6 +39,32 @@ def check_same_sizes(data: OfflineDataset, other: OfflineDataset) -> None:
             f"prior.data.dataset: {what} of '{other.name}' have {there} numbers, those of "
             f"data.dataset '{data.name}' have {here}; give data of the same robot",
         )
+    robots = [robot_of(d.env_spec.id) if d.env_spec else None for d in (data, other)]
+    check(
+        None in robots or robots[0] == robots[1],
+        f"prior.data.dataset: '{other.name}' is of {robots[1]}, data.dataset '{data.name}' of "
+        f"{robots[0]}; give data of the same robot",
+    )
+
+
+def check_conservatism(learner: PolicyLearner, policy: PolicyStage) -> None:
+    """See that there are rows at which values can be pushed up and down.
+
+    Raises:
+        UserError: There are none.
+    """
+    if learner.conservatism is None:
+        return
+    check(
+        policy.imagination is not None or learner.conservatism.states == "all",
+        "policy.module.conservatism.states: there are no imagined rows, as policy.imagination is "
+        "null; use all",
+    )
+    check(
+        policy.imagination is None or policy.batch_size * policy.real_fraction >= 1,
+        f"policy.real_fraction: {policy.real_fraction} leaves no real rows, at which "
+        "policy.module.conservatism pushes values up; give more, such as 0.5",
+    )
 
 
 def load_part(name: str, checkpoint: str, kind: type[Module], dataset: OfflineDataset) -> Module:
@@ -123,7 +150,10 @@ def try_imagination(
     )
     if imagination.penalty is not None:
         owner = f"policy.imagination.penalty {type(imagination.penalty).__name__}"
-        attempt(owner, imagination.penalty.check_environment, data.environment_name)
+        # The robot that made the data, whatever the policy is evaluated in.
+        spec = data.dataset.env_spec
+        name = data.environment_name if spec is None else spec.id
+        attempt(owner, imagination.penalty.check_environment, name)
         penalty = attempt(owner, imagination.penalty, rows.observations, actions, step)
         check(
             isinstance(penalty, Tensor)

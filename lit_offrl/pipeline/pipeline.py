@@ -15,7 +15,7 @@ from lit_offrl.checkpoints import write_whole
 from lit_offrl.data import BootstrapPlan, MixedPlan, OfflineDataModule, RowsPlan, TransitionStore
 from lit_offrl.dynamics import DynamicsEnsemble
 from lit_offrl.dynamics.terminations import Termination
-from lit_offrl.errors import attempt, check
+from lit_offrl.errors import attempt
 from lit_offrl.evaluation import Evaluator
 from lit_offrl.evaluation.model_error import draw_segments, imagine_segments, step_errors
 from lit_offrl.pipeline.callbacks import Patience, PerEpoch, Refresh
@@ -23,7 +23,8 @@ from lit_offrl.pipeline.evaluate import EvaluatePolicy, make_evaluator, read_eva
 from lit_offrl.pipeline.keys import StageKeys
 from lit_offrl.pipeline.needs import needed_stages, needs_prior_data
 from lit_offrl.pipeline.parts import (
-    check_same_sizes,
+    check_conservatism,
+    check_same_robot,
     load_part,
     try_checkpoint,
     try_imagination,
@@ -115,7 +116,7 @@ class Pipeline:
         self.wanted = needed_stages(self.dynamics, self.critic, self.prior, self.policy, until)
         other = needs_prior_data(self.critic, self.prior, self.wanted)
         if other:
-            check_same_sizes(self.data.dataset, self.prior_data.dataset)
+            check_same_robot(self.data.dataset, self.prior_data.dataset)
         self._check(self.wanted)
         write_whole(self.config.encode(), self.run_dir / "config.yaml")
         print(f"data: {self.data.summary()}", flush=True)
@@ -179,11 +180,8 @@ class Pipeline:
             learner = self._try("policy", prior=prior)
             if self.policy.checkpoint:
                 return
-            check(
-                prior is not None or not learner.needs_prior,
-                "policy.module: it needs a prior, and prior.module is null; switch the "
-                "prior on, or use lit_offrl.policy.EntropyTemperature",
-            )
+            learner.check_prior()
+            check_conservatism(learner, self.policy)
             if self.policy.imagination is not None:
                 self.termination = try_imagination(
                     self.policy.imagination, tried["dynamics"], learner, self.data

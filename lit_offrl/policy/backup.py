@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
 
-from lit_offrl.errors import check
+from lit_offrl.errors import check, check_at_least
 from lit_offrl.transitions import Transitions
 
 if TYPE_CHECKING:
@@ -20,11 +20,14 @@ class Backup(ABC):
 
     Attributes:
         needs_target_actor: Whether the learner keeps a slowly following copy of its actor.
-        needs_state_values: Whether the learner fits a value of observations alone.
+        needs_state_values: Whether the learner fits a value of observations alone, by
+            :meth:`state_loss`.
+        subtracts_divergence: Whether the constraint's ``in_target`` is heard.
     """
 
     needs_target_actor: ClassVar[bool] = False
     needs_state_values: ClassVar[bool] = False
+    subtracts_divergence: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, learner: PolicyLearner, batch: Transitions, noise: Tensor) -> Tensor:
@@ -36,6 +39,10 @@ class Backup(ABC):
             noise: Standard normal, ``[batch, act]``.
         """
 
+    def state_loss(self, advantages: Tensor) -> Tensor:
+        """A scalar that fits ``V(s)``, given ``min_j Qbar_j(s, a) - V(s)`` ``[batch]``."""
+        raise NotImplementedError(f"{type(self).__name__} fits no value of observations")
+
 
 @dataclass(frozen=True)
 class PolicyBackup(Backup):
@@ -44,6 +51,8 @@ class PolicyBackup(Backup):
     The constraint decides whether its divergence is subtracted (MABE, MOPO, SAC, BRAC-v) or not
     (BRAC-p, CQL, COMBO).
     """
+
+    subtracts_divergence: ClassVar[bool] = True
 
     def __call__(self, learner: PolicyLearner, batch: Transitions, noise: Tensor) -> Tensor:
         policy = learner.actor(batch.next_observations)
@@ -64,11 +73,17 @@ class SmoothedBackup(Backup):
     Args:
         std: Of the noise that is added to the action.
         clip: Largest noise, of either sign.
+
+    Raises:
+        UserError: Either is negative.
     """
 
     std: float = 0.2
     clip: float = 0.5
     needs_target_actor: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_at_least(0, "policy.module.backup", self, "std", "clip")
 
     def __call__(self, learner: PolicyLearner, batch: Transitions, noise: Tensor) -> Tensor:
         assert learner.target_actor is not None
@@ -104,7 +119,7 @@ class ExpectileBackup(Backup):
     def __call__(self, learner: PolicyLearner, batch: Transitions, noise: Tensor) -> Tensor:
         return learner.state_values(batch.next_observations)
 
-    def loss(self, advantages: Tensor) -> Tensor:
-        """``mean |expectile - 1[A < 0]| A^2`` for ``A = Qbar(s, a) - V(s)``, ``[batch]``."""
+    def state_loss(self, advantages: Tensor) -> Tensor:
+        """``mean |expectile - 1[A < 0]| A^2``."""
         below = (advantages < 0).float()
         return ((self.expectile - below).abs() * advantages.square()).mean()

@@ -29,6 +29,9 @@ class Conservatism:
         samples: Draws of each of the three kinds.
         states: Where values are pushed down: at ``all`` rows of the batch, or at ``imagined`` ones
             alone (COMBO). They are pushed up at the real ones.
+
+    Raises:
+        UserError: The weight is negative or there are no samples.
     """
 
     weight: float = 5.0
@@ -36,6 +39,7 @@ class Conservatism:
     states: Literal["all", "imagined"] = "all"
 
     def __post_init__(self) -> None:
+        check_at_least(0, "policy.module.conservatism", self, "weight")
         check_at_least(1, "policy.module.conservatism", self, "samples")
 
     @property

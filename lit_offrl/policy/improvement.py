@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from lit_offrl.errors import check
+from lit_offrl.errors import check, check_at_least
 from lit_offrl.nets import TanhNormal
 from lit_offrl.nets.tanh_normal import ACTION_BOUND
 from lit_offrl.transitions import Transitions
@@ -60,9 +60,15 @@ class ImitatingGradient(Improvement):
 
     Args:
         weight: How much the value counts against imitation (alpha).
+
+    Raises:
+        UserError: The weight is negative.
     """
 
     weight: float = 2.5
+
+    def __post_init__(self) -> None:
+        check_at_least(0, "policy.module.improvement", self, "weight")
 
     def loss(
         self, learner: PolicyLearner, batch: Transitions, policy: TanhNormal, actions: Tensor

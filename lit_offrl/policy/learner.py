@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from lit_offrl.adam import Adam
 from lit_offrl.blocks import BlockModule, Metrics, Objective
-from lit_offrl.errors import UserError, check, check_at_least
+from lit_offrl.errors import check, check_at_least
 from lit_offrl.nets import (
     Critics,
     TanhNormalNet,
@@ -23,7 +23,7 @@ from lit_offrl.nets import (
     target_of,
     td_target,
 )
-from lit_offrl.policy.backup import Backup, ExpectileBackup, PolicyBackup
+from lit_offrl.policy.backup import Backup, PolicyBackup
 from lit_offrl.policy.conservatism import Conservatism
 from lit_offrl.policy.constraint import Constraint
 from lit_offrl.policy.improvement import Improvement, ValueGradient
@@ -99,6 +99,11 @@ class PolicyLearner(BlockModule):
             f"policy.module: {type(improvement).__name__} needs values of observations, which "
             f"{type(backup).__name__} does not fit; use lit_offrl.policy.ExpectileBackup",
         )
+        check(
+            constraint is None or not constraint.in_target or backup.subtracts_divergence,
+            f"policy.module.constraint.in_target: {type(backup).__name__} subtracts no divergence; "
+            "set it to false, or use lit_offrl.policy.PolicyBackup",
+        )
         self.actor = TanhNormalNet(obs_dim, act_dim, actor_hidden)
         self.critics = Critics(obs_dim, act_dim, critic_hidden)
         self.target_critics = target_of(self.critics)
@@ -170,9 +175,8 @@ class PolicyLearner(BlockModule):
 
     def state_objective(self, batch: Transitions, noise: Tensor) -> tuple[Tensor, Metrics]:
         """The loss of the value of observations alone."""
-        assert isinstance(self.backup, ExpectileBackup)
         advantages = self.advantages(batch)
-        loss = self.backup.loss(advantages)
+        loss = self.backup.state_loss(advantages)
         return loss, {"state_loss": loss.detach(), "advantage_mean": advantages.detach().mean()}
 
     def actor_objective(self, batch: Transitions, noise: Tensor) -> tuple[Tensor, Metrics]:
@@ -212,6 +216,19 @@ class PolicyLearner(BlockModule):
         tied = self.constraint is not None and self.constraint.needs_prior
         return tied or self.start_at_prior
 
+    def check_prior(self) -> None:
+        """See that a prior is there if one is needed.
+
+        Raises:
+            UserError: It is not.
+        """
+        why = "constraint" if self.constraint and self.constraint.needs_prior else "start_at_prior"
+        check(
+            self.prior is not None or not self.needs_prior,
+            f"policy.module.{why} needs a prior, and prior.module is null; switch the prior on, or "
+            "use lit_offrl.policy.EntropyTemperature and no start_at_prior",
+        )
+
     @torch.no_grad()
     def prior_at(self, observations: Tensor) -> Distribution | None:
         """The prior's distribution at ``observations``, where the constraint needs it."""
@@ -250,10 +267,7 @@ class PolicyLearner(BlockModule):
         return optimizers
 
     def on_fit_start(self) -> None:
+        self.check_prior()
         if self.needs_prior:
-            if self.prior is None:
-                raise UserError(
-                    "policy: it needs a prior, and prior.module is null; "
-                    "switch the prior on or use lit_offrl.policy.EntropyTemperature"
-                )
+            assert self.prior is not None
             self.prior.to(self.device).eval().requires_grad_(False)
