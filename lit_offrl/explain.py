@@ -46,6 +46,9 @@ def explain(message: str, options: Iterable[str]) -> str:
     if "does not accept option" in message and key:
         near = difflib.get_close_matches(key, options, n=1)
         return f"no option '{key}'" + (f"; did you mean '{near[0]}'?" if near else "")
+    if "arguments are required: dataset" in message:
+        # The run's own data have a default.
+        return "prior.data.dataset: say which data the prior is fitted to, or set prior.data null"
     argument = _found(r"Option '([\w.]+)' is not accepted", message)
     if argument:
         names = {option.split(".")[-1] for option in options} | _arguments_of_parts()

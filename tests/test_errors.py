@@ -146,15 +146,35 @@ class Counts(Penalty):
         ),
         (
             ["--policy.imagination.penalty", "TrueError"],
-            "policy.imagination.penalty TrueError: only HalfCheetah can be simulated, and the "
-            "environment is 'InvertedPendulum-v5'",
+            "policy.imagination.penalty TrueError: only HalfCheetah on normal ground can be simulated, "
+            "and the data's environment is 'InvertedPendulum-v5'",
         ),
         (
             [
-                *("--policy.imagination.penalty", "TrueError", "--policy.evaluate_every", "0"),
-                *("--data.environment", "HalfCheetah-v5"),
+                *("--policy.module.conservatism.states", "imagined"),
+                *("--policy.imagination", "null"),
             ],
-            "policy.imagination.penalty TrueError: only HalfCheetah can be simulated, with 17",
+            "policy.module.conservatism.states: there are no imagined rows, as policy.imagination is "
+            "null; use all",
+        ),
+        (
+            [*("--policy.module.conservatism.samples", "2"), *("--policy.real_fraction", "0.01")],
+            "policy.real_fraction: 0.01 leaves no real rows, at which policy.module.conservatism pushes",
+        ),
+        (
+            ["--policy.module.start_at_prior", "true", "--prior.module", "null"],
+            "policy.module.constraint needs a prior, and prior.module is null",
+        ),
+        (
+            [
+                *("--policy.module.start_at_prior", "true", "--prior.module", "null"),
+                *("--policy.module.constraint", "EntropyTemperature"),
+            ],
+            "policy.module.start_at_prior needs a prior, and prior.module is null",
+        ),
+        (
+            ["--prior.data.reward", "lit_offrl.data.rewards.HopperBackward"],
+            "prior.data.dataset: say which data the prior is fitted to",
         ),
     ],
 )

@@ -94,10 +94,10 @@ def test_true_error_is_that_of_the_mean_of_the_member_that_stepped() -> None:
 
 
 def test_true_error_knows_halfcheetah_alone() -> None:
-    for name in ("HalfCheetah-v5", "gymnasium/HalfCheetah-v4"):
+    for name in ("HalfCheetah-v5", "gymnasium/HalfCheetah-v4", "lit_offrl/HalfCheetahJump-v0"):
         TrueError().check_environment(name)
-    for other in ("Hopper-v5", None):
-        with pytest.raises(UserError, match=f"the environment is '{other}'; name another"):
+    for other in ("Hopper-v5", "lit_offrl/HalfCheetahBackwardSlippery-v0", None):
+        with pytest.raises(UserError, match=f"environment is '{other}'; name another"):
             TrueError().check_environment(other)
     net = DynamicsEnsemble(4, 1, hidden=(8,), weight_decay=(0.0, 0.0))
     observations, actions = torch.zeros(3, 4), torch.zeros(3, 1)

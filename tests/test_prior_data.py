@@ -14,6 +14,8 @@ import yaml
 from conftest import MakeDataset, episode
 from test_cli import fit, fit_and_signal, weights
 
+from lit_offrl.cli import main
+
 STAGES = ("dynamics", "critic", "prior", "policy")
 
 
@@ -139,6 +141,29 @@ def test_data_of_another_robot_are_refused(
     assert line.startswith("lit-offrl: error: prior.data.dataset: ")
     assert expected in line
     assert not (tmp_path / "run").exists()
+
+
+def test_a_robot_of_the_same_size_is_refused_where_it_is_known(
+    make_dataset: MakeDataset, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    sizes = {"obs_dim": 17, "act_dim": 6}
+    name = make_dataset([episode(0, 200, 17, 6)], "walker/test-v0", env="Walker2d-v5", **sizes)
+    given = ["--policy.evaluate_every", "0", "--run_dir", str(tmp_path / "run")]
+    for options, expected in (
+        (
+            ["--prior.data.dataset", name],
+            "is of Walker2d, data.dataset 'bundled/halfcheetah-mixed' of",
+        ),
+        (
+            ["--data.dataset", name, "--data.reward", "lit_offrl.data.rewards.HalfCheetahBackward"],
+            "made for HalfCheetah, dataset 'walker/test-v0' is of Walker2d-v5",
+        ),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            main(["fit", *given, *options])
+        assert stopped.value.code == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert expected in line
 
 
 def test_data_nobody_trains_on_are_not_read(tiny: Path, tmp_path: Path) -> None:

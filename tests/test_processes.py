@@ -33,9 +33,16 @@ def weights(run_dir: Path, stage: str, name: str) -> dict[str, Tensor]:
     return torch.load(path, weights_only=True)["state_dict"]
 
 
-def test_two_processes_train_what_one_would(tiny: Path, tmp_path: Path) -> None:
+COMBO = [
+    *("--policy.module.constraint.in_target", "false", "--policy.real_fraction", "0.5"),
+    *("--policy.module.conservatism.samples", "2"),
+]
+
+
+@pytest.mark.parametrize("combo", [[], COMBO], ids=["mabe", "combo"])
+def test_two_processes_train_what_one_would(tiny: Path, tmp_path: Path, combo: list[str]) -> None:
     # Weights of a prior are normalised within each share, so only equal ones give the same.
-    options = ["--prior.weighting", "lit_offrl.priors.UniformWeighting"]
+    options = ["--prior.weighting", "lit_offrl.priors.UniformWeighting", *combo]
     one = fit(tiny, tmp_path / "one", *options)
     two = fit(tiny, tmp_path / "two", *options, "--trainer.devices", "2")
     assert one.returncode == 0, one.stderr

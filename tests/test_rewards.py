@@ -139,7 +139,7 @@ def test_infos_of_the_reset_are_left_out(make_dataset: MakeDataset) -> None:
 
 
 def test_scores_of_another_reward_are_none() -> None:
-    data = OfflineDataModule(reward=HalfCheetahBackward())
+    data = OfflineDataModule("bundled/halfcheetah-mixed", reward=HalfCheetahBackward())
     logged = OfflineDataModule("bundled/halfcheetah-mixed")
     assert data.environment_name == "lit_offrl/HalfCheetahBackward-v0"
     assert (data.dataset.score_min, data.dataset.score_max) == (None, None)
