@@ -66,7 +66,7 @@ def test_every_command_of_the_readme_is_understood(
 def test_the_reward_of_the_readme_pays() -> None:
     found: dict[str, Any] = {}
     exec(python_block("class Gentle"), found)
-    data = OfflineDataModule(reward=found["Gentle"]()).dataset
+    data = OfflineDataModule("bundled/halfcheetah-mixed", reward=found["Gentle"]()).dataset
     logged = OfflineDataModule("bundled/halfcheetah-mixed").dataset.transitions
     cost = logged.actions.square().sum(dim=1)
     assert data.transitions.rewards.equal(logged.rewards - cost)
