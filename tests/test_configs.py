@@ -39,6 +39,7 @@ STACKS = [
         for algorithm in ("mopo", "mbpo", "mabe", "combo")
         for path in sorted((CONFIGS / "presets" / algorithm).glob("*.yaml"))
     ],
+    (["brac_v"], CONFIGS / "presets" / "brac" / "dual.yaml"),
     *[(["mopo"], path) for path in sorted((CONFIGS / "tasks").glob("*.yaml"))],
     *[(["mopo"], path) for path in sorted((CONFIGS / "transfer").glob("*.yaml"))],
     (["mabe", "presets/mabe/halfcheetah-medium-expert"], CONFIGS / "transfer" / "domain_only.yaml"),
