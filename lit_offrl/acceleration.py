@@ -13,6 +13,7 @@ import torch._dynamo
 from torch import Tensor
 
 from lit_offrl.blocks import BlockModule, Metrics, Update
+from lit_offrl.errors import first_line
 from lit_offrl.processes import count_processes
 from lit_offrl.transitions import Transitions
 
@@ -114,8 +115,7 @@ class Compiled:
             found = self.update(batch, noise)
         except expected as error:
             # Tracing fails before anything is changed, so the update can be done again.
-            reason = str(error).strip().splitlines()[0]
-            print(f"not compiled, trains as it is: {reason}", flush=True)
+            print(f"not compiled, trains as it is: {first_line(error)}", flush=True)
             self.update = self.eager
             found = self.update(batch, noise)
         self.proven = True
@@ -184,8 +184,7 @@ class Replay:
                 self._once()
         except RuntimeError as error:
             torch.cuda.synchronize()
-            reason = str(error).strip().splitlines()[0]
-            print(f"not captured, trains as it is: {reason}", flush=True)
+            print(f"not captured, trains as it is: {first_line(error)}", flush=True)
             return self._once
         replay: Callable[[], None] = graph.replay
         return replay

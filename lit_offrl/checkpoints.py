@@ -15,7 +15,7 @@ import torch
 
 from lit_offrl import __version__
 from lit_offrl.blocks import BlockModule
-from lit_offrl.errors import UserError
+from lit_offrl.errors import UserError, first_line
 from lit_offrl.processes import is_first
 
 Module = TypeVar("Module", bound=BlockModule)
@@ -102,9 +102,8 @@ def load_module(path: str | Path | io.BytesIO, expected: type[Module], **given: 
         module = cls(**{k: _decode(v) for k, v in content["init_args"].items()}, **given)
         module.load_state_dict(content["state_dict"])
     except (TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
         raise UserError(
-            f"{name} does not fit today's {content['class_path']}: {reason} Train the stage anew"
+            f"{name} does not fit today's {content['class_path']}: {first_line(error)} Train the stage anew"
         ) from error
     module.updates = content["updates"]
     return module.eval()

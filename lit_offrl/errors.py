@@ -42,6 +42,11 @@ def check_at_least(minimum: int, owner: str, settings: object, *names: str) -> N
         check(value >= minimum, f"{owner}.{name}: {value} is too small; give at least {minimum}")
 
 
+def first_line(error: BaseException) -> str:
+    """What ``error`` says, without what follows; its name if it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def attempt(owner: str, action: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
     """Call what may be the user's own code, and say in one line where it failed.
 

@@ -17,7 +17,7 @@ from minari.storage import get_dataset_path
 from lit_offrl.acceleration import onednn_products
 from lit_offrl.collect.recorder import Recorder
 from lit_offrl.environments import quiet_mujoco
-from lit_offrl.errors import UserError, check
+from lit_offrl.errors import UserError, check, first_line
 
 if TYPE_CHECKING:
     from stable_baselines3 import SAC
@@ -107,8 +107,7 @@ def _environment(name: str) -> gym.Env[np.ndarray, np.ndarray]:
     try:
         env = gym.make(name, disable_env_checker=True)
     except Exception as error:
-        reason = (str(error) or type(error).__name__).strip().splitlines()[0]
-        raise UserError(f"environment '{name}' cannot be made: {reason}") from error
+        raise UserError(f"environment '{name}' cannot be made: {first_line(error)}") from error
     for what, space in (("observations", env.observation_space), ("actions", env.action_space)):
         bounded = isinstance(space, Box) and (what == "observations" or space.is_bounded())
         check(

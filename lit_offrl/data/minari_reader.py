@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lit_offrl.data.dataset import OfflineDataset
 from lit_offrl.data.rewards import Reward, name_of, rewards_of
-from lit_offrl.errors import UserError, check
+from lit_offrl.errors import UserError, check, first_line
 from lit_offrl.transitions import Transitions
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class MinariLog:
                 yield rows
         except (OSError, KeyError, ValueError) as error:
             raise UserError(
-                f"dataset '{self.name}': cannot be read, {_first_line(error)}; copy it anew"
+                f"dataset '{self.name}': cannot be read, {first_line(error)}; copy it anew"
             ) from error
         if none:
             raise UserError(
@@ -173,7 +173,7 @@ def _open(name: str) -> MinariDataset:
             known = sorted(minari.list_local_datasets())
     except Exception as error:
         raise UserError(
-            f"dataset '{name}': cannot be opened, {_first_line(error)}; copy it anew"
+            f"dataset '{name}': cannot be opened, {first_line(error)}; copy it anew"
         ) from error
     root = os.environ.get("MINARI_DATASETS_PATH", "~/.minari/datasets")
     close = difflib.get_close_matches(name, [*known, "bundled/halfcheetah-mixed"], n=1, cutoff=0.5)
@@ -235,7 +235,3 @@ def _check_episode(
             f"{where}, row {row}: actions {act[row].tolist()} lie outside the action space {box}; "
             "log what the robot was really sent, or declare the right space"
         )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

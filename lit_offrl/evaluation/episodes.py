@@ -16,7 +16,7 @@ from torch import Tensor
 from torchmetrics import MaxMetric, MeanMetric, MetricCollection, MinMetric
 
 from lit_offrl.environments import quiet_mujoco
-from lit_offrl.errors import UserError
+from lit_offrl.errors import UserError, first_line
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,8 @@ class Evaluator:
                 wrappers=[FlattenObservation, rescale],
             )
         except Exception as error:
-            reason = (str(error) or type(error).__name__).strip().splitlines()[0]
             raise UserError(
-                f"environment '{name}' cannot be made: {reason} Give another with --data.environment, or "
+                f"environment '{name}' cannot be made: {first_line(error)} Give another with --data.environment, or "
                 "--policy.evaluate_every 0 to train without one"
             ) from error
         obs_space = self.environments.single_observation_space
