@@ -17,6 +17,7 @@ from torch import Tensor
 
 from lit_offrl.data.dataset import OfflineDataset
 from lit_offrl.data.rewards import Reward, name_of, rewards_of
+from lit_offrl.environments import task_of
 from lit_offrl.errors import UserError, check, first_line
 from lit_offrl.transitions import Transitions
 
@@ -59,9 +60,9 @@ class MinariLog:
                 f"{name_of(reward)}: made for observations of {reward.obs_dim} numbers, dataset "
                 f"'{name}' has {self.obs_dim}; take the reward of its robot",
             )
-            made_in = "" if spec.env_spec is None else spec.env_spec.id.split("/")[-1]
+            made_in = None if spec.env_spec is None else spec.env_spec.id
             check(
-                not made_in or made_in.startswith(reward.robot or ""),
+                made_in is None or task_of(made_in).startswith(reward.robot or ""),
                 f"{name_of(reward)}: made for {reward.robot}, dataset '{name}' is of {made_in}; take "
                 "the reward of its robot",
             )

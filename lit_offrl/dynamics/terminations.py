@@ -11,6 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lit_offrl.environments import robot_of, task_of
 from lit_offrl.errors import UserError
 
 Termination = Callable[[Tensor], Tensor]
@@ -51,42 +52,19 @@ RULES: dict[str, Termination] = {
     "Hopper": hopper,
     "Walker2d": walker2d,
     "Ant": ant,
-    # The tasks of lit_offrl.environments.
-    "HalfCheetahBackward": never,
-    "HalfCheetahBackwardSlippery": never,
-    "HalfCheetahCapped": never,
-    "HalfCheetahJump": never,
-    "HopperBackward": hopper,
-    "HopperBackwardSlippery": hopper,
-    "Walker2dBackward": walker2d,
-    "Walker2dBackwardSlippery": walker2d,
-    "AntForward": ant,
-    "AntAngle30": ant,
-    "AntAngle45": ant,
-    "AntAngle60": ant,
-    "AntAngle90": ant,
     "HIV": never,
 }
 
 
-def task_of(environment: str | None) -> str:
-    """A Gymnasium environment's id without namespace and version; empty if there is none."""
-    return (environment or "").split("/")[-1].rsplit("-v", 1)[0]
-
-
-def robot_of(environment: str | None) -> str | None:
-    """The known robot of an environment, by the beginning of its name; ``None`` for any other."""
-    robots = ("HalfCheetah", "Hopper", "Walker2d", "Ant")
-    return next((robot for robot in robots if task_of(environment).startswith(robot)), None)
-
-
 def termination_for(environment: str | None) -> Termination:
-    """The rule of a Gymnasium environment, by its id without namespace and version.
+    """The rule of a Gymnasium environment: of the robot, in the tasks that come with the package.
 
     Raises:
         UserError: There is none.
     """
     name = task_of(environment)
+    if (environment or "").startswith("lit_offrl/"):
+        name = robot_of(environment) or name
     if name not in RULES:
         raise UserError(
             f"policy.imagination.termination: no rule is known for environment '{environment}'; name a "

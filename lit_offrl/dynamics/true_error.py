@@ -12,8 +12,7 @@ from torch import Tensor
 
 from lit_offrl.dynamics.ensemble import Step
 from lit_offrl.dynamics.penalties import Penalty
-from lit_offrl.dynamics.terminations import robot_of, task_of
-from lit_offrl.environments import quiet_mujoco
+from lit_offrl.environments import quiet_mujoco, robot_of, task_of
 from lit_offrl.errors import check
 
 

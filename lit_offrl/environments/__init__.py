@@ -3,6 +3,8 @@
 All but HIV are Gymnasium's robots of version 5, whose bonus for being healthy is paid while healthy.
 """
 
+from __future__ import annotations
+
 import warnings
 from typing import Any
 
@@ -43,6 +45,17 @@ for _name, (_entry_point, _kwargs) in _TASKS.items():
         kwargs=_kwargs,
         max_episode_steps=400 if _name == "HIV" else 1000,
     )
+
+
+def task_of(environment: str | None) -> str:
+    """A Gymnasium environment's id without namespace and version; empty if there is none."""
+    return (environment or "").split("/")[-1].rsplit("-v", 1)[0]
+
+
+def robot_of(environment: str | None) -> str | None:
+    """The known robot of an environment, by the beginning of its name; ``None`` for any other."""
+    robots = ("HalfCheetah", "Hopper", "Walker2d", "Ant")
+    return next((robot for robot in robots if task_of(environment).startswith(robot)), None)
 
 
 def quiet_mujoco() -> None:

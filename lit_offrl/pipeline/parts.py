@@ -12,7 +12,8 @@ from lit_offrl.blocks import BlockModule
 from lit_offrl.checkpoints import load_module, save_module
 from lit_offrl.data import OfflineDataModule, OfflineDataset
 from lit_offrl.dynamics import DynamicsEnsemble, Imagination, Step
-from lit_offrl.dynamics.terminations import Termination, robot_of, termination_for
+from lit_offrl.dynamics.terminations import Termination, termination_for
+from lit_offrl.environments import robot_of
 from lit_offrl.errors import attempt, check
 from lit_offrl.pipeline.settings import PolicyStage
 from lit_offrl.policy import PolicyLearner
