@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser
-from jsonargparse.typing import NonNegativeInt, PositiveInt
 
+from lit_offrl.collect import make_dataset
 from lit_offrl.errors import UserError
 from lit_offrl.explain import explain
 
@@ -34,27 +34,4 @@ class _Parser(ArgumentParser):
         raise UserError(explain(message, [action.dest for action in self._actions])) from ex
 
 
-def make(
-    id: str,
-    environment: str,
-    steps: PositiveInt,
-    keep: Literal["replay", "rollouts"],
-    rollout_steps: PositiveInt | None = None,
-    seed: NonNegativeInt = 0,
-) -> None:
-    """Train a behaviour policy online, and write what it did as a Minari dataset.
-
-    Args:
-        id: The new dataset's.
-        environment: Gymnasium id, such as HalfCheetah-v5 or lit_offrl/HalfCheetahBackward-v0.
-        steps: Steps in the environment to train for.
-        keep: Every step of the training, or sampled actions of the final policy.
-        rollout_steps: How many of the latter.
-        seed: Seeds all of it.
-    """
-    from lit_offrl.collect import make_dataset
-
-    make_dataset(id, environment, steps, keep, rollout_steps, seed)
-
-
-VERBS: dict[str, Any] = {"make": make}
+VERBS: dict[str, Any] = {"make": make_dataset}
