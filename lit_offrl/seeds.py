@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -78,10 +78,11 @@ class SeedStack(BlockModule):
         ]
 
     def _objective(self, number: int) -> Objective:
-        call = _Objective(self.by_seed[0], number)
+        whole = _Whole(self.by_seed[0])
+        alone, _ = self.by_seed[0].objectives()[number]
 
         def one(state: Stacked, columns: Stacked, noise: Tensor) -> tuple[Tensor, Metrics]:
-            return functional_call(call, state, (Transitions(**columns), noise))
+            return functional_call(whole, state, (alone, Transitions(**columns), noise))
 
         def objective(batch: Transitions, noise: Tensor) -> tuple[Tensor, Metrics]:
             columns = {k: v for k, v in vars(batch).items() if v is not None}
@@ -93,7 +94,8 @@ class SeedStack(BlockModule):
 
     @torch.no_grad()
     def after_update(self) -> None:
-        functional_call(_AfterUpdate(self.by_seed[0]), self.stacked(), ())
+        first = self.by_seed[0]
+        functional_call(_Whole(first), self.stacked(), (first.after_update,))
 
     def training_step(self, blocks: Sequence[Block], batch_idx: int) -> None:  # type: ignore[override]
         """Do one update per batch of each seed's block."""
@@ -111,27 +113,17 @@ class SeedStack(BlockModule):
             module.updates = self.updates
 
 
-class _Objective(nn.Module):
-    """An objective as a module's call, and its prior as a submodule, for ``functional_call``."""
+class _Whole(nn.Module):
+    """A module with its prior, whose call is any function of theirs, for ``functional_call``."""
 
-    def __init__(self, module: BlockModule, number: int) -> None:
-        super().__init__()
-        self.module, self.number = module, number
-        self.prior = module.__dict__.get("prior")
-
-    def forward(self, batch: Transitions, noise: Tensor) -> tuple[Tensor, Metrics]:
-        objective, _ = self.module.objectives()[self.number]
-        return objective(batch, noise)
-
-
-class _AfterUpdate(_Objective):
     def __init__(self, module: BlockModule) -> None:
-        super().__init__(module, 0)
+        super().__init__()
+        self.module, self.prior = module, module.__dict__.get("prior")
 
-    def forward(self) -> None:  # type: ignore[override]
-        self.module.after_update()
+    def forward(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return function(*arguments)
 
 
 def _tensors(module: BlockModule) -> Stacked:
-    whole = _Objective(module, 0)
+    whole = _Whole(module)
     return {**dict(whole.named_parameters()), **dict(whole.named_buffers())}
