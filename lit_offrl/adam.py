@@ -44,10 +44,16 @@ class Adam(torch.optim.Adam):
         for group in self.param_groups:
             parameters = group["params"]
             states = [self.state[parameter] for parameter in parameters]
-            on_gpu = parameters[0].is_cuda
+            on_gpu, decay = parameters[0].is_cuda, group["weight_decay"]
+            found = [in_layout_of(parameter, next(remaining)) for parameter in parameters]
+            if compiling and decay:
+                # Adam's own "gradient.add(parameter, alpha=decay)" loses its alpha where the compiler
+                # joins it with the product that made the gradient (PyTorch 2.13).
+                pairs = zip(parameters, found, strict=True)
+                found, decay = [decay * parameter + gradient for parameter, gradient in pairs], 0.0
             adam(
                 parameters,
-                [in_layout_of(parameter, next(remaining)) for parameter in parameters],
+                found,
                 [state["exp_avg"] for state in states],
                 [state["exp_avg_sq"] for state in states],
                 [],
@@ -60,7 +66,7 @@ class Adam(torch.optim.Adam):
                 beta1=group["betas"][0],
                 beta2=group["betas"][1],
                 lr=group["lr"],
-                weight_decay=group["weight_decay"],
+                weight_decay=decay,
                 eps=group["eps"],
                 maximize=False,
             )
