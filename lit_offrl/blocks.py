@@ -38,7 +38,8 @@ class Block:
     """``K`` batches for ``K`` updates.
 
     Attributes:
-        rows: Columns of shape ``[K, batch, ...]``; ``[K, members, batch, ...]`` for an ensemble.
+        rows: Columns of shape ``[K, batch, ...]``; ``[K, members, batch, ...]`` for an ensemble,
+            ``[K, snippets, steps, ...]`` for snippets.
         seed: Seeds whatever noise the updates of this block need.
     """
 
@@ -64,12 +65,14 @@ class BlockModule(pl.LightningModule):
         room: Prefix of every metric's name, such as ``prior`` in ``prior/nll``.
         epoch_means: Metrics of an update whose mean over an epoch is logged too.
         updates: Updates done so far; one update steps all optimizers once.
+        batch_dim: The dimension of a block's rows that several processes share.
         compilable: Whether the compiler can follow an update.
         run: Does the updates of a block; see :mod:`lit_offrl.acceleration` for other ways.
     """
 
     room: str = "module"
     epoch_means: tuple[str, ...] = ()
+    batch_dim: int = 1
     compilable: bool = True
 
     def __init__(self) -> None:
@@ -124,9 +127,10 @@ class BlockModule(pl.LightningModule):
 
     def training_step(self, block: Block, batch_idx: int) -> None:
         """Do one update per batch of ``block`` and log the averages with one call."""
-        batch_dim = block.rows.rewards.dim() - 1
-        noise = share_of(self.noise_of(block), batch_dim)
-        rows = block.rows.map(lambda column: share_of(column, batch_dim))
+        # What a part of the user's own draws is the same each time, too.
+        torch.manual_seed(block.seed)
+        noise = share_of(self.noise_of(block), self.batch_dim)
+        rows = block.rows.map(lambda column: share_of(column, self.batch_dim))
         metrics = self.run(rows, noise)
         self.updates += len(block.rows)
         self.log_step(metrics)

@@ -45,14 +45,9 @@ def save_module(module: BlockModule, path: Path | io.BytesIO) -> None:
     Raises:
         UserError: An argument of the module is nothing that a checkpoint can hold.
     """
-    # Lightning collects the arguments of the bases too.
-    taken = inspect.signature(type(module)).parameters
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in taken.values())
-    arguments = {k: v for k, v in module.hparams.items() if open_ended or k in taken}
     content = {
         "lit_offrl": __version__,
-        "class_path": _class_path(type(module)),
-        "init_args": {k: _encode(v, k) for k, v in arguments.items()},
+        **_described(module),
         # A view would be saved with all that it is a view of.
         "state_dict": {k: v.detach().cpu().clone() for k, v in module.state_dict().items()},
         "updates": module.updates,
@@ -99,7 +94,7 @@ def load_module(path: str | Path | io.BytesIO, expected: type[Module], **given: 
     if not (isinstance(cls, type) and issubclass(cls, expected)):
         raise UserError(f"{name} holds {content['class_path']}, not a {expected.__name__}")
     try:
-        module = cls(**{k: _decode(v) for k, v in content["init_args"].items()}, **given)
+        module = cls(**{**{k: _decode(v) for k, v in content["init_args"].items()}, **given})
         module.load_state_dict(content["state_dict"])
     except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(
@@ -107,6 +102,15 @@ def load_module(path: str | Path | io.BytesIO, expected: type[Module], **given: 
         ) from error
     module.updates = content["updates"]
     return module.eval()
+
+
+def _described(module: BlockModule) -> dict[str, Any]:
+    # Lightning collects the arguments of the bases too.
+    taken = inspect.signature(type(module)).parameters
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in taken.values())
+    arguments = {k: v for k, v in module.hparams.items() if open_ended or k in taken}
+    encoded = {k: _encode(v, k) for k, v in arguments.items()}
+    return {"class_path": _class_path(type(module)), "init_args": encoded}
 
 
 def _class_path(value: Any) -> str:
@@ -129,6 +133,9 @@ def _encode(value: Any, name: str) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         args = {f.name: _encode(getattr(value, f.name), name) for f in fields(value)}
         return {"class_path": _class_path(type(value)), "init_args": args}
+    if isinstance(value, BlockModule):
+        # Its weights are those of the module that it is an argument of.
+        return {"module": _described(value)}
     if isinstance(value, Path):
         return {"class_path": "pathlib.Path", "args": [str(value)]}
     if callable(value) and getattr(value, "__qualname__", "<").isidentifier():
@@ -146,6 +153,10 @@ def _decode(value: Any) -> Any:
         return value
     if value.keys() == {"function"}:
         return _import(value["function"])
+    if value.keys() == {"module"}:
+        described = value["module"]
+        arguments = {k: _decode(v) for k, v in described["init_args"].items()}
+        return _import(described["class_path"])(**arguments)
     if value.keys() == {"class_path", "args"}:
         return Path(*value["args"])
     if value.keys() == {"class_path", "init_args"}:

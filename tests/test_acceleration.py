@@ -27,14 +27,23 @@ from lit_offrl.pipeline.callbacks import Checkpoints
 from lit_offrl.policy import (
     Conservatism,
     EntropyTemperature,
+    ExpectationMaximization,
     ExpectileBackup,
+    GaussianActor,
     ImitatingGradient,
+    MixtureActor,
     PolicyLearner,
     PriorDivergence,
+    QuantilePair,
+    SampledAdvantage,
+    SampledBackup,
+    SampledGradient,
+    ScalarCritics,
     SmoothedBackup,
+    SnippetAdvantage,
     WeightedLikelihood,
 )
-from lit_offrl.priors import BehaviorCritic, BehaviorPrior, GaussianPrior
+from lit_offrl.priors import BehaviorCritic, BehaviorPrior, GaussianPrior, NormalPrior
 from lit_offrl.transitions import Transitions
 
 needs_compiler = pytest.mark.skipif(not has_compiler(), reason="no C++ compiler")
@@ -69,6 +78,14 @@ def rows(*shape: int) -> Transitions:
 def frozen(prior: BehaviorPrior) -> BehaviorPrior:
     return prior.requires_grad_(False)
 
+
+ABM = WeightedLikelihood(weighting="step", advantage=SnippetAdvantage(3))
+EVALUATED_BY_SAMPLES: dict[str, Any] = {
+    "actor": GaussianActor(),
+    "critics": ScalarCritics(1, normalized=True),
+    "backup": SampledBackup(3),
+    "target_period": 4,
+}
 
 MODULES: dict[str, tuple[Callable[[], BlockModule], tuple[int, ...]]] = {
     "mabe": (
@@ -109,6 +126,34 @@ MODULES: dict[str, tuple[Callable[[], BlockModule], tuple[int, ...]]] = {
         lambda: PolicyLearner(
             *(3, 2, EntropyTemperature(in_target=False), None, (8,), (8,)),
             conservatism=Conservatism(samples=2),
+        ),
+        (6, 16),
+    ),
+    "abm_mpo": (
+        lambda: PolicyLearner(
+            *(3, 2, None, NormalPrior(3, 2, (8,)), (8,), (8,)),
+            prior_likelihood=ABM,
+            improvement=ExpectationMaximization(3),
+            **EVALUATED_BY_SAMPLES,
+        ),
+        (6, 5, 3),
+    ),
+    "abm_svg": (
+        lambda: PolicyLearner(
+            *(3, 2, PriorDivergence(in_target=False), NormalPrior(3, 2, (8,)), (8,), (8,)),
+            prior_likelihood=ABM,
+            improvement=SampledGradient(3),
+            **EVALUATED_BY_SAMPLES,
+        ),
+        (6, 5, 3),
+    ),
+    "awac": (
+        lambda: PolicyLearner(
+            *(3, 2, None, None, (8,), (8,)),
+            actor=MixtureActor(3),
+            critics=QuantilePair(5),
+            improvement=WeightedLikelihood(1.0, 20.0, SampledAdvantage(3)),
+            actor_weight_decay=1e-4,
         ),
         (6, 16),
     ),

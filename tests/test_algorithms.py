@@ -25,6 +25,8 @@ from lit_offrl.priors import GaussianPrior
 from lit_offrl.transitions import Transitions
 from tests.test_policy import Everywhere, rows
 
+NO_NOISE = torch.empty(0)
+
 
 class Known(nn.Module):
     """Values ``[2, batch]`` by a formula of observations and actions."""
@@ -35,6 +37,9 @@ class Known(nn.Module):
 
     def forward(self, observations: Tensor, actions: Tensor) -> Tensor:
         return torch.stack([self.first(observations, actions), self.second(observations, actions)])
+
+    def lowest(self, observations: Tensor, actions: Tensor) -> Tensor:
+        return self(observations, actions).amin(dim=0)
 
 
 def learner(**changed: Any) -> PolicyLearner:
@@ -66,7 +71,8 @@ def test_value_gradient_climbs_the_smaller_critic() -> None:
         lambda o, a: torch.tensor([1.0, 5.0]), lambda o, a: torch.tensor([2.0, 3.0])
     )
     policy = made.actor(batch.observations)
-    assert ValueGradient().loss(made, batch, policy, batch.actions).item() == -(1 + 3) / 2
+    loss, _ = ValueGradient().loss(made, batch, policy, batch.actions, NO_NOISE)
+    assert loss.item() == -(1 + 3) / 2
 
 
 def test_actor_loss_adds_the_coefficient_times_the_divergence() -> None:
@@ -89,7 +95,8 @@ def test_imitating_gradient_by_hand() -> None:
     own = policy.loc.tanh()
     q = 3 * own[:, 0] - 1
     expected = -2.5 * q.mean() / q.detach().abs().mean() + ((own - batch.actions) ** 2).mean()
-    loss = made.improvement.loss(made, batch, policy, policy.rsample_from(torch.randn(6, 1)))
+    drawn = policy.rsample_from(torch.randn(6, 1))
+    loss, _ = made.improvement.loss(made, batch, policy, drawn, NO_NOISE)
     torch.testing.assert_close(loss, expected)
     # The scale is a constant: the gradient of the value's share is alpha / mean|Q| times that of Q.
     (found,) = torch.autograd.grad(loss, policy.loc, retain_graph=True)
@@ -104,7 +111,7 @@ def test_smoothed_backup_by_hand() -> None:
         parameter.zero_()
     made.target_actor.body[-1].bias[0] = math.atanh(0.8)
     made.target_critics = Known(lambda o, a: a[:, 0], lambda o, a: 2 * a[:, 0])
-    values = made.backup(made, batch, torch.tensor([[1.0], [-1.0], [-9.0], [9.0]]))
+    values = made.backup(made, batch, torch.tensor([[1.0], [-1.0], [-9.0], [9.0]]).unsqueeze(1))
     # 0.8 + 0.2, 0.8 - 0.2, 0.8 - 0.5 as noise is clipped, 1 as actions are.
     torch.testing.assert_close(values, torch.tensor([1.0, 0.6, 0.3, 1.0]))
 
@@ -139,7 +146,7 @@ def test_weighted_likelihood_by_hand() -> None:
     made.advantages = lambda batch: advantages  # type: ignore[method-assign]
     policy = made.actor(batch.observations)
     weights = torch.tensor([math.exp(-1), math.exp(0.5), 4.0])
-    loss = made.improvement.loss(made, batch, policy, batch.actions)
+    loss, _ = made.improvement.loss(made, batch, policy, batch.actions, NO_NOISE)
     torch.testing.assert_close(loss, -(weights * policy.log_prob(batch.actions)).mean())
 
 

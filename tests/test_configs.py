@@ -30,6 +30,15 @@ PROMISED = [
     "mabe_no_uncertainty",
     "mabe_flat_prior",
     "mabe_transfer",
+    "mpo",
+    "svg",
+    "bm_mpo",
+    "bm_svg",
+    "abm_mpo",
+    "abm_svg",
+    "abm_eps0",
+    "awac",
+    "mb2po",
 ]
 # What each smaller file is stacked on.
 ABLATIONS = ("mabe_no_rl", "mabe_no_uncertainty", "mabe_flat_prior", "mabe_no_prior")
@@ -85,7 +94,9 @@ def shrink(config: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
     if policy["imagination"]:
         never = "lit_offrl.dynamics.terminations.never"
         policy["imagination"].update(starts=10, retain=2, termination=never)
-    policy.update(small, updates=12, refresh_every=12, evaluate_every=0, checkpoint_every=12)
+        policy["imagination"]["after"] = min(policy["imagination"]["after"], 4)
+    policy.update(small, updates=12, refresh_every=4, evaluate_every=0, checkpoint_every=12)
+    policy["snippet"] = min(policy["snippet"], 3)
     return config
 
 
@@ -103,7 +114,8 @@ def test_every_algorithm_takes_three_blocks_of_updates(
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["updates"] == (12 if config["policy"]["module"] else 0)
     stages = {path.parent.name.split("-")[0] for path in (tmp_path / "run").glob("*-*/best.ckpt")}
-    on = {"prior": config["prior"]["module"], "policy": config["policy"]["module"]}
+    alone = config["prior"]["module"] and not config["prior"]["jointly"]
+    on = {"prior": alone, "policy": config["policy"]["module"]}
     assert {stage for stage, module in on.items() if module} <= stages
     assert ("dynamics" in stages) == bool(
         config["policy"]["module"] and config["policy"]["imagination"]
@@ -204,7 +216,7 @@ def test_algorithms_have_what_makes_them(capsys: pytest.CaptureFixture[str]) -> 
     penalised = {n for n in imagining if found[n]["policy"]["imagination"]["penalty"]}
     mabe = {"mabe", "mabe_halfcheetah", "mabe_transfer", "quickstart"}
     ablated = {"mabe_flat_prior", "mabe_no_prior"}
-    assert penalised == {"mopo", *mabe, *ablated}
+    assert penalised == {"mopo", "mb2po", *mabe, *ablated}
     assert imagining - penalised == {"mbpo", "combo", "mabe_no_uncertainty"}
     for name in ("cql", "combo"):
         assert arguments(found[name])["constraint"]["init_args"]["in_target"] is False

@@ -3,7 +3,7 @@
 from lit_offrl.data.datamodule import OfflineDataModule
 from lit_offrl.data.dataset import OfflineDataset
 from lit_offrl.data.minari_reader import read_minari
-from lit_offrl.data.plans import BootstrapPlan, MixedPlan, RowsPlan
+from lit_offrl.data.plans import BootstrapPlan, MixedPlan, RowsPlan, SnippetPlan
 from lit_offrl.data.store import TransitionStore
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "OfflineDataModule",
     "OfflineDataset",
     "RowsPlan",
+    "SnippetPlan",
     "TransitionStore",
     "read_minari",
 ]

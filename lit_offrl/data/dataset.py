@@ -105,8 +105,10 @@ class OfflineDataset:
         digest.update(self.episode_starts.numpy().data)
         return digest.hexdigest()
 
-    def segments(self, length: int) -> Tensor:
+    def segments(self, length: int, key: str = "data.holdout_segment") -> Tensor:
         """Starts of all runs of ``length`` rows that stay within one episode, ``[S]`` int64.
+
+        ``key`` is what the user set the length by.
 
         Raises:
             UserError: No episode is that long.
@@ -118,7 +120,7 @@ class OfflineDataset:
         starts = whole.nonzero().squeeze(1)
         if len(starts) == 0:
             raise UserError(
-                f"data.holdout_segment: no episode of '{self.name}' has {length} rows; "
+                f"{key}: no episode of '{self.name}' has {length} rows; "
                 "set it to 1 or to the length of the shorter episodes"
             )
         return starts

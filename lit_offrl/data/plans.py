@@ -150,7 +150,7 @@ class MixedPlan:
     Args:
         real: Rows of the dataset.
         imagined: The store that imagination fills, on the device; ``None`` trains on real rows
-            alone.
+            alone, as does one that is empty yet.
         real_fraction: Share of real rows; ``floor(batch_size * real_fraction)`` of each batch, as
             the papers' 12 of 256 at 5 %.
         batch_size: Rows per update.
@@ -185,17 +185,68 @@ class MixedPlan:
         device = self.real.rewards.device
         for number, size in enumerate(self.sizes):
             generator = seeded(device, self.seed, "rows", epoch, number)
+            imagined_rows = self.imagined_rows if self.imagined else 0
+            real_rows = self.real_rows + self.imagined_rows - imagined_rows
 
             def pick(rows: int, share: int) -> Tensor:
                 return torch.randint(rows, (size, share), generator=generator, device=device)  # noqa: B023
 
-            rows = self.real[pick(len(self.real), self.real_rows)]
+            rows = self.real[pick(len(self.real), real_rows)]
             if self.imagined is not None and self.imagined_rows:
                 target = self.imagined.rows.rewards.device
-                index = pick(len(self.imagined), self.imagined_rows).to(target)
-                rows = Transitions.cat([move(rows, target), self.imagined.take(index)], dim=1)
-                flags = torch.arange(rows.rewards.shape[1], device=target) >= self.real_rows
+                rows = move(rows, target)
+                if imagined_rows:
+                    index = pick(len(self.imagined), imagined_rows).to(target)
+                    rows = Transitions.cat([rows, self.imagined.take(index)], dim=1)
+                flags = torch.arange(rows.rewards.shape[1], device=target) >= real_rows
                 rows = replace(rows, imagined=flags.expand(size, -1))
+            yield Block(rows, mix_seed(self.seed, "noise", epoch, number))
+
+
+class SnippetPlan:
+    """Runs of consecutive rows that never cross an episode's end (ABM, ALGORITHMS section 8).
+
+    A run of N rows holds N actions and, with the last row's next observation, N + 1 observations
+    (D-16).
+
+    Args:
+        rows: All rows.
+        starts: First rows of all such runs, ``[S]``.
+        steps: Rows of a run (N).
+        batch_size: Rows per update, rounded up to whole runs (D-18).
+        updates_per_block: Updates per block; the last block of an epoch may be shorter.
+        updates_per_epoch: Updates per epoch.
+        seed: Seed of the stage.
+    """
+
+    validation: Transitions | None = None
+
+    def __init__(
+        self,
+        rows: Transitions,
+        starts: Tensor,
+        steps: int,
+        batch_size: int,
+        updates_per_block: int,
+        updates_per_epoch: int,
+        seed: int,
+    ) -> None:
+        device = rows.rewards.device
+        self.rows, self.seed = rows, seed
+        self.starts, self.steps = starts.to(device), torch.arange(steps, device=device)
+        self.snippets = math.ceil(batch_size / steps)
+        self.updates_per_epoch = updates_per_epoch
+        self.sizes = _block_sizes(updates_per_epoch, updates_per_block)
+        self.blocks_per_epoch = len(self.sizes)
+
+    def blocks(self, epoch: int) -> Iterator[Block]:
+        """Blocks of ``[K, snippets, steps]`` rows."""
+        device = self.rows.rewards.device
+        for number, size in enumerate(self.sizes):
+            generator = seeded(device, self.seed, "rows", epoch, number)
+            shape = (size, self.snippets)
+            picks = torch.randint(len(self.starts), shape, generator=generator, device=device)
+            rows = self.rows[self.starts[picks].unsqueeze(-1) + self.steps]
             yield Block(rows, mix_seed(self.seed, "noise", epoch, number))
 
 

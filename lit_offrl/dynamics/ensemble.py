@@ -70,6 +70,7 @@ class DynamicsEnsemble(BlockModule):
     """
 
     room = "dynamics"
+    batch_dim = 2
 
     elites: Tensor
     holdout_mse: Tensor

@@ -28,6 +28,7 @@ class Imagination:
     Args:
         horizon: Imagined steps from each start (h).
         starts: Real observations to start from at each refresh.
+        after: Updates on real rows alone before the first refresh (MB2PO's first stage).
         retain: Refreshes whose rows are kept.
         half: Keep their observations and actions in float16, for half the memory: 86 bytes a row
             rather than 166 with 17 observations and 6 actions.
@@ -43,6 +44,7 @@ class Imagination:
     starts: int = 50_000
     retain: int = 5
     half: bool = False
+    after: int = 0
     penalty: Penalty | None = None
     penalty_coefficient: float = 1.0
     reward: Literal["sample", "mean"] = "sample"
@@ -52,6 +54,7 @@ class Imagination:
 
     def __post_init__(self) -> None:
         check_at_least(1, "policy.imagination", self, "horizon", "starts", "retain")
+        check_at_least(0, "policy.imagination", self, "after")
 
     @property
     def capacity(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,32 +11,79 @@ from lit_offrl.nets.ensemble import ensemble_mlp
 
 
 class Critics(nn.Module):
-    """Independent action values, computed as one: ``[batch, obs], [batch, act]`` to ``[critics, batch]``.
+    """Independent action values, computed as one: ``[..., obs], [..., act]`` to ``[critics, ...]``.
 
     Args:
         obs_dim: Size of an observation.
         act_dim: Size of an action.
         hidden: Widths of the hidden layers.
         critics: How many; two for clipped double Q.
+        outputs: Numbers that a value is made of.
+        normalized: As in :func:`lit_offrl.nets.mlp`.
     """
 
-    def __init__(self, obs_dim: int, act_dim: int, hidden: Sequence[int], critics: int = 2) -> None:
+    def __init__(
+        self,
+        obs_dim: int,
+        act_dim: int,
+        hidden: Sequence[int],
+        critics: int = 2,
+        outputs: int = 1,
+        normalized: bool = False,
+    ) -> None:
         super().__init__()
         self.critics = critics
-        self.body = ensemble_mlp(critics, obs_dim + act_dim, hidden, 1)
+        inputs = obs_dim + act_dim
+        self.body = ensemble_mlp(critics, inputs, hidden, outputs, normalized=normalized)
+
+    def predict(self, observations: Tensor, actions: Tensor) -> Tensor:
+        """What :meth:`loss` and :meth:`values` take, ``[critics, ..., outputs]``."""
+        inputs = torch.cat([observations, actions], dim=-1)
+        flat = inputs.flatten(0, -2).expand(self.critics, -1, -1)
+        predicted: Tensor = self.body(flat)
+        return predicted.unflatten(1, inputs.shape[:-1])
+
+    def values(self, predicted: Tensor) -> Tensor:
+        """The values ``[critics, ...]`` that were predicted."""
+        return predicted.squeeze(-1)
+
+    def compressed(self, observations: Tensor, actions: Tensor) -> Tensor:
+        """Values ``[critics, ...]`` on the scale on which they are predicted."""
+        return self.predict(observations, actions).mean(dim=-1)
 
     def forward(self, observations: Tensor, actions: Tensor) -> Tensor:
-        inputs = torch.cat([observations, actions], dim=-1)
-        return self.body(inputs.expand(self.critics, -1, -1)).squeeze(-1)
+        return self.values(self.predict(observations, actions))
+
+    def lowest(self, observations: Tensor, actions: Tensor) -> Tensor:
+        """The smallest of the critics' values ``[...]``, as a target looks ahead to it."""
+        return self(observations, actions).amin(dim=0)
+
+    def loss(self, predicted: Tensor, targets: Tensor) -> Tensor:
+        """A scalar that draws the predictions to ``targets [...]``."""
+        return critic_loss(self.values(predicted), targets)
 
 
 def td_target(
     rewards: Tensor, terminations: Tensor, next_values: Tensor, discount: float
 ) -> Tensor:
-    """``r + discount * (1 - terminated) * V(s')``, all ``[batch]``; a truncation bootstraps."""
+    """``r + discount * (1 - terminated) * V(s')``, all ``[...]``; a truncation bootstraps.
+
+    Next values ``[..., quantiles]`` give as many targets.
+    """
+    if next_values.dim() > rewards.dim():
+        rewards, terminations = rewards.unsqueeze(-1), terminations.unsqueeze(-1)
     return rewards + discount * next_values.masked_fill(terminations, 0.0)
 
 
 def critic_loss(values: Tensor, targets: Tensor) -> Tensor:
-    """``sum over critics of 0.5 * mean (Q - y)^2``: ``[critics, batch], [batch]`` to a scalar."""
-    return 0.5 * (values - targets).square().mean(dim=-1).sum()
+    """``sum over critics of 0.5 * mean (Q - y)^2``: ``[critics, ...], [...]`` to a scalar."""
+    return 0.5 * (values - targets).square().flatten(1).mean(dim=-1).sum()
+
+
+def values_of_several(
+    critics: Callable[[Tensor, Tensor], Tensor], observations: Tensor, actions: Tensor
+) -> Tensor:
+    """Several actions at each state: ``[..., obs], [..., draws, act]`` to ``[critics, ..., draws]``."""
+    at = observations.unsqueeze(-2).expand(*actions.shape[:-1], -1)
+    values = critics(at.flatten(0, -2), actions.flatten(0, -2))
+    return values.unflatten(1, actions.shape[:-1])

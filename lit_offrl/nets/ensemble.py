@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from lit_offrl.nets.mlp import ExactHead
 
@@ -40,6 +41,24 @@ class EnsembleLinear(nn.Module):
         return torch.baddbmm(self.bias, inputs, self.weight)
 
 
+class EnsembleLayerNorm(nn.Module):
+    """Layer normalisation of ``[members, batch, dim]`` with each member's own scale and shift.
+
+    Args:
+        members: How many.
+        dim: Size of a row.
+    """
+
+    def __init__(self, members: int, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(members, 1, dim))
+        self.bias = nn.Parameter(torch.zeros(members, 1, dim))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        normed = functional.layer_norm(inputs, inputs.shape[-1:])
+        return torch.addcmul(self.bias, normed, self.weight)
+
+
 def ensemble_mlp(
     members: int,
     in_dim: int,
@@ -47,11 +66,19 @@ def ensemble_mlp(
     out_dim: int,
     activation: type[nn.Module] = nn.ReLU,
     truncated: bool = False,
+    normalized: bool = False,
 ) -> ExactHead:
-    """``members`` perceptrons as one: ``[members, batch, in]`` to ``[members, batch, out]``."""
+    """``members`` perceptrons as one: ``[members, batch, in]`` to ``[members, batch, out]``.
+
+    ``normalized`` means what it does in :func:`lit_offrl.nets.mlp`.
+    """
     layers: list[nn.Module] = []
-    for size_in, size_out in pairwise([in_dim, *hidden]):
-        layers += [EnsembleLinear(members, size_in, size_out, truncated), activation()]
+    for number, (size_in, size_out) in enumerate(pairwise([in_dim, *hidden])):
+        layers.append(EnsembleLinear(members, size_in, size_out, truncated))
+        if normalized and number == 0:
+            layers += [EnsembleLayerNorm(members, size_out), nn.Tanh()]
+        else:
+            layers.append(nn.ELU() if normalized else activation())
     last = EnsembleLinear(members, [in_dim, *hidden][-1], out_dim, truncated)
     return ExactHead(*layers, last)
 

@@ -23,9 +23,21 @@ class ExactHead(nn.Sequential):
             return head(inputs.float())
 
 
-def mlp(in_dim: int, hidden: Sequence[int], out_dim: int) -> ExactHead:
-    """Linear layers with ReLU between them: ``[..., in_dim]`` to ``[..., out_dim]``."""
+def mlp(in_dim: int, hidden: Sequence[int], out_dim: int, normalized: bool = False) -> ExactHead:
+    """Linear layers with ReLU between them: ``[..., in_dim]`` to ``[..., out_dim]``.
+
+    Args:
+        in_dim: Size of an input row.
+        hidden: Widths of the hidden layers.
+        out_dim: Size of an output row.
+        normalized: Layer normalisation and tanh after the first layer and ELU after the others, in
+            place of ReLU (ABM, D-24).
+    """
     layers: list[nn.Module] = []
-    for size_in, size_out in pairwise([in_dim, *hidden]):
-        layers += [nn.Linear(size_in, size_out), nn.ReLU()]
+    for number, (size_in, size_out) in enumerate(pairwise([in_dim, *hidden])):
+        layers.append(nn.Linear(size_in, size_out))
+        if normalized and number == 0:
+            layers += [nn.LayerNorm(size_out), nn.Tanh()]
+        else:
+            layers.append(nn.ELU() if normalized else nn.ReLU())
     return ExactHead(*layers, nn.Linear([in_dim, *hidden][-1], out_dim))

@@ -6,13 +6,13 @@ import copy
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 Net = TypeVar("Net", bound=nn.Module)
 
 
 def target_of(net: Net) -> Net:
-    """A frozen copy of ``net``, to be moved by :func:`polyak_update` alone."""
+    """A frozen copy of ``net``, to be moved by the functions below alone."""
     return copy.deepcopy(net).requires_grad_(False)
 
 
@@ -20,3 +20,10 @@ def target_of(net: Net) -> Net:
 def polyak_update(target: nn.Module, source: nn.Module, rate: float) -> None:
     """``target <- target + rate * (source - target)``, all parameters in one call."""
     torch._foreach_lerp_(list(target.parameters()), list(source.parameters()), rate)
+
+
+@torch.no_grad()
+def copy_when(due: Tensor, target: nn.Module, source: nn.Module) -> None:
+    """``target <- source`` where ``due``, a boolean scalar on the device that nobody has to read."""
+    for old, new in zip(target.parameters(), source.parameters(), strict=True):
+        old.copy_(torch.where(due, new, old))

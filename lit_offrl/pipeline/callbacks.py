@@ -179,7 +179,7 @@ class PerEpoch(pl.Callback):
 
 
 class Refresh(PerEpoch):
-    """Imagines new rows with the current policy at the start of every epoch.
+    """Imagines new rows with the current policy at the start of every epoch, once it is time.
 
     Args:
         data: Holds the starts and the store.
@@ -204,6 +204,8 @@ class Refresh(PerEpoch):
         assert isinstance(module, PolicyLearner)
         assert self.data.imagined is not None
         assert isinstance(self.data.plan, MixedPlan)
+        if module.updates < self.imagination.after:
+            return {}
         device, real = module.device, self.data.plan.real
         generator = seeded(device, self.seed, "imagine", epoch)
         shape = (self.imagination.starts,)

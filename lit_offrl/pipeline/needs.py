@@ -25,6 +25,14 @@ def needed_stages(
         "policy": policy,
     }
     on = {name for name, stage in stages.items() if stage.module or stage.checkpoint}
+    if prior.jointly is not None:
+        check("prior" in on, "prior.jointly: prior.module is null; name a prior to train")
+        check(
+            "policy" in on,
+            "prior.jointly: policy.module is null; name a policy to train it along with",
+        )
+        check(until != "prior", "--until prior: prior.jointly trains it along with the policy")
+        on.remove("prior")
     check(
         until is None or until in on,
         f"--until: {until}.module is null, so there is nothing to stop after; switch it on",

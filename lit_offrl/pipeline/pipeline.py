@@ -12,7 +12,14 @@ import yaml
 from lit_offrl.acceleration import Compile
 from lit_offrl.blocks import BlockModule, seeded
 from lit_offrl.checkpoints import write_whole
-from lit_offrl.data import BootstrapPlan, MixedPlan, OfflineDataModule, RowsPlan, TransitionStore
+from lit_offrl.data import (
+    BootstrapPlan,
+    MixedPlan,
+    OfflineDataModule,
+    RowsPlan,
+    SnippetPlan,
+    TransitionStore,
+)
 from lit_offrl.dynamics import DynamicsEnsemble
 from lit_offrl.dynamics.terminations import Termination
 from lit_offrl.errors import attempt
@@ -34,6 +41,7 @@ from lit_offrl.pipeline.report import Report
 from lit_offrl.pipeline.runner import Stage, StageRunner
 from lit_offrl.pipeline.settings import CriticStage, DynamicsStage, PolicyStage, PriorStage
 from lit_offrl.policy import PolicyLearner
+from lit_offrl.policy.checks import check_prior
 from lit_offrl.priors import BehaviorCritic, BehaviorPrior, effective_sample_size
 from lit_offrl.processes import is_first
 from lit_offrl.transitions import Transitions
@@ -156,7 +164,9 @@ class Pipeline:
             seed=self.seed,
             dataset=self.data.dataset,
             seconds=self.runner.seconds,
-            prior=self.fitted_prior,
+            prior=self.fitted_prior
+            if learner is None
+            else learner.trained_prior or self.fitted_prior,
             learner=learner,
             evaluator=self.evaluator,
             evaluations=[] if learner is None else read_evaluations(evaluations),
@@ -170,17 +180,19 @@ class Pipeline:
             self.evaluator = make_evaluator(self.policy, self.data)
         with torch.random.fork_rng():
             tried = {name: self._try(name) for name in KINDS if name in wanted - {"policy"}}
-            prior = tried.get("prior")
+            jointly = self.prior.jointly is not None
+            prior = self._try("prior") if jointly else tried.get("prior")
             if "dynamics" in wanted and not self.dynamics.checkpoint:
                 self.data.holdout(self.runner.seed_of("dynamics"))
             if prior is not None:
                 try_prior(prior, self.data.dataset)
             if "policy" not in wanted:
                 return
-            learner = self._try("policy", prior=prior)
+            learner = self._try("policy", **self._with_prior(prior))
             if self.policy.checkpoint:
                 return
-            learner.check_prior()
+            check_prior(learner)
+            self.data.dataset.segments(self.policy.snippet, "policy.snippet")
             check_conservatism(learner, self.policy)
             if self.policy.imagination is not None:
                 self.termination = try_imagination(
@@ -201,6 +213,12 @@ class Pipeline:
         data, factory = self.data.dataset, getattr(self, name).module
         sizes = {"obs_dim": data.obs_dim, "act_dim": data.act_dim}
         return attempt(f"{name}.module", factory, **sizes, **given)
+
+    def _with_prior(self, prior: BehaviorPrior | None) -> dict[str, Any]:
+        """What the learner is told of its prior."""
+        if self.prior.jointly is None:
+            return {"prior": prior}
+        return {"prior": prior or self._build("prior"), "prior_likelihood": self.prior.jointly}
 
     def fit_dynamics(self) -> DynamicsEnsemble:
         """Fit the ensemble, then measure and draw its error on the held-out segments."""
@@ -340,8 +358,18 @@ class Pipeline:
         imagination, per_epoch = settings.imagination, settings.refresh_every
         key = self.keys.policy()
 
-        def plan(device: torch.device, _: PolicyLearner) -> MixedPlan:
+        def plan(device: torch.device, _: PolicyLearner) -> MixedPlan | SnippetPlan:
             self.data.imagined = None
+            if settings.snippet > 1:
+                return SnippetPlan(
+                    self.data.rows_on(device),
+                    dataset.segments(settings.snippet, "policy.snippet"),
+                    settings.snippet,
+                    settings.batch_size,
+                    settings.updates_per_block,
+                    per_epoch,
+                    seed,
+                )
             if imagination is not None:
                 sizes = imagination.capacity, dataset.obs_dim, dataset.act_dim
                 self.data.imagined = TransitionStore(*sizes, device, imagination.half)
@@ -371,13 +399,14 @@ class Pipeline:
             key=key,
             kind=PolicyLearner,
             data=self.data,
-            build=lambda: self._build("policy", prior=prior),
+            build=lambda: self._build("policy", **self._with_prior(prior)),
             plan=plan,
             max_epochs=settings.updates // per_epoch,
             total=settings.updates,
             callbacks=list(callbacks),
             shown=("evaluation/return_mean", "policy/q_mean", "policy/divergence"),
-            given={"prior": prior},
+            # A prior that is trained along is in the learner's own checkpoint.
+            given={} if self.prior.jointly else {"prior": prior},
             monitor="evaluation/return_mean",
             mode="max",
             resume_every_n_epochs=settings.checkpoint_every // per_epoch,

@@ -8,7 +8,7 @@ from typing import Protocol
 from lit_offrl.data import OfflineDataModule
 from lit_offrl.dynamics import DynamicsEnsemble, Imagination
 from lit_offrl.errors import check, check_at_least
-from lit_offrl.policy import PolicyLearner
+from lit_offrl.policy import PolicyLearner, WeightedLikelihood
 from lit_offrl.priors import BehaviorCritic, BehaviorPrior, Weighting
 
 
@@ -34,7 +34,12 @@ class PolicyFactory(Protocol):
     """Builds the learner once data and prior are known."""
 
     def __call__(
-        self, *, obs_dim: int, act_dim: int, prior: BehaviorPrior | None
+        self,
+        *,
+        obs_dim: int,
+        act_dim: int,
+        prior: BehaviorPrior | None,
+        prior_likelihood: WeightedLikelihood | None = None,
     ) -> PolicyLearner: ...
 
 
@@ -99,6 +104,9 @@ class PriorStage:
         weighting: How much each row counts.
         module: What to train, a subclass of BehaviorPrior; null for no prior.
         checkpoint: Take a trained one from this best.ckpt instead.
+        jointly: Train it along with the policy, in the same updates and on these weights of their
+            rows; no setting below then matters, nor does the weighting (ABM). By default it is
+            fitted before the policy.
         data: Other data for prior and critic, such as an expert's in another domain; dynamics,
             policy and evaluation stay with the run's own. By default all share those.
         batch_size: Rows per update.
@@ -111,6 +119,7 @@ class PriorStage:
     weighting: Weighting
     module: PriorFactory | None = None
     checkpoint: str | None = None
+    jointly: WeightedLikelihood | None = None
     data: OfflineDataModule | None = None
     batch_size: int = 256
     updates_per_block: int = 100
@@ -126,6 +135,12 @@ class PriorStage:
             f"prior.validation_fraction: {self.validation_fraction} is not between 0 and 1; "
             "give a share, such as 0.1",
         )
+        for name in ("checkpoint", "data"):
+            check(
+                self.jointly is None or getattr(self, name) is None,
+                f"prior.{name}: the prior is trained along with the policy, by prior.jointly; set one "
+                "of the two to null",
+            )
 
 
 @dataclass
@@ -140,6 +155,8 @@ class PolicyStage:
         refresh_every: Updates between refreshes of the imagined rows.
         batch_size: Rows per update.
         real_fraction: Share of real rows in a batch, rounded down to whole rows.
+        snippet: Serve rows as runs of this many consecutive ones, where something looks ahead along
+            them; batches are rounded up to whole runs.
         updates_per_block: Updates per call of Lightning.
         evaluate_every: Updates between evaluations; 0 for none at all.
         episodes: Episodes of an evaluation, run side by side.
@@ -153,6 +170,7 @@ class PolicyStage:
     refresh_every: int = 1000
     batch_size: int = 256
     real_fraction: float = 0.05
+    snippet: int = 1
     updates_per_block: int = 100
     evaluate_every: int = 10_000
     episodes: int = 10
@@ -160,7 +178,7 @@ class PolicyStage:
 
     def __post_init__(self) -> None:
         names = ("updates", "refresh_every", "batch_size", "updates_per_block", "episodes")
-        check_at_least(1, "policy", self, *names, "checkpoint_every")
+        check_at_least(1, "policy", self, *names, "checkpoint_every", "snippet")
         check_at_least(0, "policy", self, "evaluate_every")
         self.refresh_every = min(self.refresh_every, self.updates)
         for name in ("updates", "evaluate_every", "checkpoint_every"):
@@ -170,6 +188,16 @@ class PolicyStage:
             0 <= self.real_fraction <= 1,
             f"policy.real_fraction: {self.real_fraction} is not within 0 and 1; give a share",
         )
+        check(
+            self.imagination is None or self.snippet == 1,
+            f"policy.snippet: {self.snippet} rows in a run, but imagined rows are in none; set it to 1, "
+            "or policy.imagination to null",
+        )
+        if self.imagination is not None:
+            after = self.imagination.after
+            check_multiple(
+                "policy.imagination.after", after, "policy.refresh_every", self.refresh_every
+            )
 
 
 def check_multiple(name: str, value: int, unit_name: str, unit: int) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from torch import Tensor
 
 from lit_offrl.errors import check, check_at_least
+from lit_offrl.nets import values_of_several
 from lit_offrl.transitions import Transitions
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Backup(ABC):
-    """A value ``[batch]`` of each next observation.
+    """A value ``[...]`` of each next observation, or its quantiles ``[..., quantiles]``.
 
     Attributes:
         needs_target_actor: Whether the learner keeps a slowly following copy of its actor.
@@ -29,14 +30,19 @@ class Backup(ABC):
     needs_state_values: ClassVar[bool] = False
     subtracts_divergence: ClassVar[bool] = False
 
+    @property
+    def draws(self) -> int:
+        """Actions drawn at each row."""
+        return 1
+
     @abstractmethod
     def __call__(self, learner: PolicyLearner, batch: Transitions, noise: Tensor) -> Tensor:
         """Value next observations; called without gradients.
 
         Args:
             learner: Whose networks to ask.
-            batch: Rows ``[batch, ...]``.
-            noise: Standard normal, ``[batch, act]``.
+            batch: Rows ``[...]``.
+            noise: Standard normal, ``[..., draws, noise_dim]``.
         """
 
     def state_loss(self, advantages: Tensor) -> Tensor:
@@ -56,13 +62,15 @@ class PolicyBackup(Backup):
 
     def __call__(self, learner: PolicyLearner, batch: Transitions, noise: Tensor) -> Tensor:
         policy = learner.actor(batch.next_observations)
-        actions = policy.rsample_from(noise)
-        value: Tensor = learner.target_critics(batch.next_observations, actions).amin(dim=0)
+        actions = policy.rsample_from(noise[..., 0, :])
+        inside = actions.clamp(-1, 1)
+        value: Tensor = learner.target_critics.lowest(batch.next_observations, inside)
         constraint = learner.constraint
         if constraint is not None and constraint.in_target:
             prior = learner.prior_at(batch.next_observations)
             divergence = constraint.divergence(policy, actions, prior)
-            value = value - learner.log_coefficient.exp() * divergence
+            penalty = learner.log_coefficient.exp() * divergence
+            value = value - (penalty if value.dim() == penalty.dim() else penalty.unsqueeze(-1))
         return value
 
 
@@ -88,9 +96,43 @@ class SmoothedBackup(Backup):
     def __call__(self, learner: PolicyLearner, batch: Transitions, noise: Tensor) -> Tensor:
         assert learner.target_actor is not None
         mode = learner.target_actor(batch.next_observations).mode
-        blurred = mode + (self.std * noise).clamp(-self.clip, self.clip)
-        value: Tensor = learner.target_critics(batch.next_observations, blurred.clamp(-1, 1))
-        return value.amin(dim=0)
+        blur = (self.std * noise[..., 0, : mode.shape[-1]]).clamp(-self.clip, self.clip)
+        actions = (mode + blur).clamp(-1, 1)
+        value: Tensor = learner.target_critics.lowest(batch.next_observations, actions)
+        return value
+
+
+@dataclass(frozen=True)
+class SampledBackup(Backup):
+    """The mean or largest ``min_k Qbar_k(s', a_j)`` over several draws of the target actor.
+
+    Args:
+        samples: How many (M).
+        reduce: ``mean`` is the policy's value (MPO, SVG, ABM; ALGORITHMS section 8), ``max`` leans to
+            the best draw (BEAR).
+
+    Raises:
+        UserError: There are no samples.
+    """
+
+    samples: int = 20
+    reduce: Literal["mean", "max"] = "mean"
+    needs_target_actor: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_at_least(1, "policy.module.backup", self, "samples")
+
+    @property
+    def draws(self) -> int:
+        return self.samples
+
+    def __call__(self, learner: PolicyLearner, batch: Transitions, noise: Tensor) -> Tensor:
+        assert learner.target_actor is not None
+        policy = learner.target_actor(batch.next_observations).several()
+        actions = policy.rsample_from(noise).clamp(-1, 1)
+        values = values_of_several(learner.target_critics, batch.next_observations, actions)
+        smaller = values.amin(dim=0)
+        return smaller.mean(dim=-1) if self.reduce == "mean" else smaller.amax(dim=-1)
 
 
 @dataclass(frozen=True)

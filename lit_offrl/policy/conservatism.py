@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lit_offrl.errors import check_at_least
-from lit_offrl.nets import TanhNormal
+from lit_offrl.nets import values_of_several
 from lit_offrl.transitions import Transitions
 
 if TYPE_CHECKING:
@@ -60,9 +60,7 @@ class Conservatism:
         """
         with torch.no_grad():
             actions, log_density = self.draw(learner, batch, noise)
-        at = batch.observations.repeat_interleave(self.draws, dim=0)
-        drawn: Tensor = learner.critics(at, actions.flatten(0, 1))
-        drawn = drawn.unflatten(1, (-1, self.draws)) - log_density
+        drawn = values_of_several(learner.critics, batch.observations, actions) - log_density
         down = drawn.logsumexp(dim=-1) - math.log(self.draws)
         if batch.imagined is None:
             return self.weight * (down - values).mean(dim=-1).sum()
@@ -75,19 +73,18 @@ class Conservatism:
         self, learner: PolicyLearner, batch: Transitions, noise: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Actions ``[batch, draws, act]`` and their log-densities ``[batch, draws]``."""
-        uniform, here, following = noise.split(self.samples, dim=1)
-        flat = 2 * torch.special.ndtr(uniform) - 1
+        uniform, here, following = noise.split(self.samples, dim=-2)
+        flat = 2 * torch.special.ndtr(uniform[..., : batch.actions.shape[-1]]) - 1
         actions = [flat]
         densities = [torch.full_like(flat[..., 0], -flat.shape[-1] * math.log(2))]
         for observations, drawn in (
             (batch.observations, here),
             (batch.next_observations, following),
         ):
-            at = learner.actor(observations)
-            policy = TanhNormal(at.loc.unsqueeze(1), at.scale.unsqueeze(1))
+            policy = learner.actor(observations).several()
             actions.append(policy.rsample_from(drawn))
             densities.append(policy.log_prob(actions[-1]))
-        return torch.cat(actions, dim=1), torch.cat(densities, dim=1)
+        return torch.cat(actions, dim=-2), torch.cat(densities, dim=-1)
 
 
 def mean_where(mask: Tensor, values: Tensor) -> Tensor:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
 from lit_offrl.errors import check
-from lit_offrl.nets import TanhNormal
+from lit_offrl.nets import ActionDistribution, DiagonalNormal
 
 # In float32 tanh reaches 1 exactly, where a squashed density is not finite.
 SATURATED = 1 - 1e-6
@@ -42,6 +43,7 @@ class Constraint(ABC):
     in_target: bool = True
     minimum: float = 1e-6
     maximum: float = 1e3
+    needs_gaussian: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check(
@@ -51,7 +53,9 @@ class Constraint(ABC):
         )
 
     @abstractmethod
-    def divergence(self, policy: TanhNormal, actions: Tensor, prior: Distribution | None) -> Tensor:
+    def divergence(
+        self, policy: ActionDistribution, actions: Tensor, prior: Distribution | None
+    ) -> Tensor:
         """The divergence at each state, ``[batch]``, given actions ``[batch, act]`` of the policy."""
 
     @property
@@ -77,7 +81,7 @@ class Constraint(ABC):
 
 @dataclass(frozen=True)
 class PriorDivergence(Constraint):
-    """``KL(pi || prior)``: exact between tanh-Gaussians, else a one-sample estimate (MABE, BRAC).
+    """``KL(pi || prior)``: exact between Gaussians that are both squashed or both not, else a one-sample estimate (MABE, BRAC).
 
     It contains the policy's negative entropy, so no temperature stands beside it (D-11).
 
@@ -94,9 +98,11 @@ class PriorDivergence(Constraint):
     def target_for(self, act_dim: int) -> float:
         return self.target
 
-    def divergence(self, policy: TanhNormal, actions: Tensor, prior: Distribution | None) -> Tensor:
+    def divergence(
+        self, policy: ActionDistribution, actions: Tensor, prior: Distribution | None
+    ) -> Tensor:
         assert prior is not None
-        if isinstance(prior, TanhNormal):
+        if isinstance(policy, DiagonalNormal) and type(prior) is type(policy):
             return policy.divergence_from(prior)
         density: Tensor = prior.log_prob(actions.clamp(-SATURATED, SATURATED))
         return policy.log_prob(actions) - density
@@ -116,5 +122,7 @@ class EntropyTemperature(Constraint):
     def target_for(self, act_dim: int) -> float:
         return float(act_dim) if self.target_entropy is None else -self.target_entropy
 
-    def divergence(self, policy: TanhNormal, actions: Tensor, prior: Distribution | None) -> Tensor:
+    def divergence(
+        self, policy: ActionDistribution, actions: Tensor, prior: Distribution | None
+    ) -> Tensor:
         return policy.log_prob(actions)

@@ -3,6 +3,7 @@
 from lit_offrl.priors.base import BehaviorPrior
 from lit_offrl.priors.critic import BehaviorCritic
 from lit_offrl.priors.gaussian import GaussianPrior
+from lit_offrl.priors.normal import NormalPrior
 from lit_offrl.priors.weighting import (
     ReturnWeighting,
     UniformWeighting,
@@ -15,6 +16,7 @@ __all__ = [
     "BehaviorCritic",
     "BehaviorPrior",
     "GaussianPrior",
+    "NormalPrior",
     "ReturnWeighting",
     "UniformWeighting",
     "ValueWeighting",

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from lit_offrl.adam import Adam
 from lit_offrl.blocks import BlockModule, Metrics, Objective
-from lit_offrl.nets.tanh_normal import ACTION_BOUND
+from lit_offrl.nets.distributions import ACTION_BOUND
 from lit_offrl.transitions import Transitions
 
 

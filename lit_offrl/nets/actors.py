@@ -1,0 +1,93 @@
+"""Networks from observations to distributions of actions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lit_offrl.nets.distributions import DiagonalNormal, TanhMixture, TanhNormal
+from lit_offrl.nets.mlp import mlp
+
+# Between these a policy is neither deterministic nor uniform.
+LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0
+
+
+class TanhNormalNet(nn.Module):
+    """Observations ``[..., obs]`` to a :class:`TanhNormal` over actions ``[..., act]``.
+
+    Args:
+        obs_dim: Size of an observation.
+        act_dim: Size of an action.
+        hidden: Widths of the hidden layers.
+        log_std_min: Lower bound of the log standard deviation.
+        log_std_max: Upper bound of the log standard deviation.
+    """
+
+    def __init__(
+        self,
+        obs_dim: int,
+        act_dim: int,
+        hidden: Sequence[int] = (256, 256),
+        log_std_min: float = LOG_STD_MIN,
+        log_std_max: float = LOG_STD_MAX,
+    ) -> None:
+        super().__init__()
+        self.noise_dim = act_dim
+        self.body = mlp(obs_dim, hidden, 2 * act_dim)
+        self.log_std_min = log_std_min
+        self.log_std_max = log_std_max
+
+    def forward(self, observations: Tensor) -> TanhNormal:
+        mean, log_std = self.body(observations).chunk(2, dim=-1)
+        return TanhNormal(mean, log_std.clamp(self.log_std_min, self.log_std_max).exp())
+
+
+class NormalNet(nn.Module):
+    """Observations ``[..., obs]`` to a :class:`DiagonalNormal`, as in ABM (D-24, D-25).
+
+    Args:
+        obs_dim: Size of an observation.
+        act_dim: Size of an action.
+        hidden: Widths of the hidden layers, the first one followed by layer normalisation and tanh,
+            the others by ELU.
+        min_std: Added to the softplus that gives the standard deviation.
+    """
+
+    def __init__(
+        self, obs_dim: int, act_dim: int, hidden: Sequence[int] = (256, 256), min_std: float = 0.1
+    ) -> None:
+        super().__init__()
+        self.noise_dim = act_dim
+        self.body = mlp(obs_dim, hidden, 2 * act_dim, normalized=True)
+        self.min_std = min_std
+
+    def forward(self, observations: Tensor) -> DiagonalNormal:
+        mean, raw = self.body(observations).chunk(2, dim=-1)
+        return DiagonalNormal(mean, self.min_std + functional.softplus(raw))
+
+
+class TanhMixtureNet(nn.Module):
+    """Observations ``[..., obs]`` to a :class:`TanhMixture`.
+
+    Args:
+        obs_dim: Size of an observation.
+        act_dim: Size of an action.
+        hidden: Widths of the hidden layers.
+        components: Gaussians in the mixture.
+    """
+
+    def __init__(
+        self, obs_dim: int, act_dim: int, hidden: Sequence[int], components: int = 5
+    ) -> None:
+        super().__init__()
+        self.components = components
+        self.noise_dim = act_dim + 1
+        self.body = mlp(obs_dim, hidden, components * (2 * act_dim + 1))
+
+    def forward(self, observations: Tensor) -> TanhMixture:
+        output = self.body(observations)
+        logits, rest = output[..., : self.components], output[..., self.components :]
+        mean, log_std = rest.unflatten(-1, (self.components, -1)).chunk(2, dim=-1)
+        return TanhMixture(logits, mean, log_std.clamp(LOG_STD_MIN, LOG_STD_MAX).exp())

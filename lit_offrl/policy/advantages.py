@@ -1,0 +1,152 @@
+"""How much better the data's own actions are than the policy's."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from lit_offrl.errors import check_at_least
+from lit_offrl.nets import values_of_several
+from lit_offrl.transitions import Transitions
+
+if TYPE_CHECKING:
+    from lit_offrl.policy.learner import PolicyLearner
+
+
+class Advantage(ABC):
+    """A number ``[...]`` for each logged action.
+
+    Attributes:
+        needs_target_actor: Whether the learner keeps a slowly following copy of its actor.
+        needs_state_values: Whether it asks the learner for values of observations alone.
+    """
+
+    needs_target_actor: ClassVar[bool] = False
+    needs_state_values: ClassVar[bool] = False
+
+    @property
+    def draws(self) -> int:
+        """Actions drawn at each row."""
+        return 0
+
+    @abstractmethod
+    def __call__(self, learner: PolicyLearner, batch: Transitions, noise: Tensor) -> Tensor:
+        """Judge the actions of ``batch``; called without gradients.
+
+        Args:
+            learner: Whose networks to ask.
+            batch: Rows ``[batch, ...]``, or snippets ``[snippets, steps, ...]``.
+            noise: Standard normal, ``[..., draws, noise_dim]``.
+        """
+
+
+@dataclass(frozen=True)
+class StateValueAdvantage(Advantage):
+    """``min_j Qbar_j(s, a) - V(s)``, with the ``V`` that the backup fits (IQL)."""
+
+    needs_state_values: ClassVar[bool] = True
+
+    def __call__(self, learner: PolicyLearner, batch: Transitions, noise: Tensor) -> Tensor:
+        return learner.advantages(batch)
+
+
+@dataclass(frozen=True)
+class SampledAdvantage(Advantage):
+    """``Q(s, a) - mean_j Q(s, a_j)`` with ``a_j`` of the policy and ``Q`` the smaller value (AWAC).
+
+    Args:
+        samples: Actions of the policy.
+        space: Compare returns, ``raw``, or what quantile critics predict, ``phi``, where differences
+            between large returns are small (D-22).
+
+    Raises:
+        UserError: There are no samples.
+    """
+
+    samples: int = 10
+    space: Literal["raw", "phi"] = "raw"
+
+    def __post_init__(self) -> None:
+        check_at_least(1, "policy.module.improvement.advantage", self, "samples")
+
+    @property
+    def draws(self) -> int:
+        return self.samples
+
+    def __call__(self, learner: PolicyLearner, batch: Transitions, noise: Tensor) -> Tensor:
+        own = learner.actor(batch.observations).several().rsample_from(noise)
+        logged = batch.actions.unsqueeze(-2)
+        actions = torch.cat([logged, own.clamp(-1, 1)], dim=-2)
+        if self.space == "raw":
+            values = values_of_several(learner.critics, batch.observations, actions)
+        else:
+            values = values_of_several(learner.critics.compressed, batch.observations, actions)
+        smaller = values.amin(dim=0)
+        return smaller[..., 0] - smaller[..., 1:].mean(dim=-1)
+
+
+@dataclass(frozen=True)
+class SnippetAdvantage(Advantage):
+    """``sum_j discount^(j-t) r_j + discount^(N-t) V(s_N) - V(s_t)`` within a snippet (ABM eq. 4).
+
+    ``V(s)`` is the mean of the target critics over draws of the target actor. Nothing follows a
+    termination.
+
+    Args:
+        samples: Draws of the target actor at each state (M).
+
+    Raises:
+        UserError: There are no samples.
+    """
+
+    samples: int = 20
+    needs_target_actor: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_at_least(1, "policy.module.improvement.advantage", self, "samples")
+
+    @property
+    def draws(self) -> int:
+        return self.samples
+
+    def __call__(self, learner: PolicyLearner, batch: Transitions, noise: Tensor) -> Tensor:
+        assert learner.target_actor is not None
+        steps = batch.rewards.shape[-1] if batch.rewards.dim() > 1 else 1
+        rewards = batch.rewards.reshape(-1, steps)
+        ended = batch.terminations.reshape(-1, steps)
+        flat = batch.observations.reshape(-1, steps, batch.observations.shape[-1])
+        final = batch.next_observations.reshape_as(flat)[:, -1:]
+        states = torch.cat([flat, final], dim=1)
+        drawn = noise.reshape(-1, steps, *noise.shape[-2:])
+        # The last state takes the draws of the one before: each is unbiased, and fewer are needed.
+        drawn = torch.cat([drawn, drawn[:, -1:]], dim=1)
+        actions = learner.target_actor(states).several().rsample_from(drawn)
+        values = values_of_several(learner.target_critics, states, actions.clamp(-1, 1))
+        value = values.amin(dim=0).mean(dim=-1)
+        following = n_step_returns(rewards, ended, value[:, -1], learner.discount)
+        return (following - value[:, :-1]).reshape_as(batch.rewards)
+
+
+def n_step_returns(
+    rewards: Tensor, terminations: Tensor, last_value: Tensor, discount: float
+) -> Tensor:
+    """What each step of a snippet earned until its end, and what the end is worth.
+
+    Args:
+        rewards: ``[snippets, steps]``.
+        terminations: ``[snippets, steps]`` bool.
+        last_value: Of the observation after the last step, ``[snippets]``.
+        discount: Weight of the next step's return.
+
+    Returns:
+        ``[snippets, steps]``.
+    """
+    returns: list[Tensor] = []
+    for step in reversed(range(rewards.shape[1])):
+        last_value = rewards[:, step] + discount * last_value.masked_fill(terminations[:, step], 0)
+        returns.append(last_value)
+    return torch.stack(returns[::-1], dim=1)

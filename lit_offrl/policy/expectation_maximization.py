@@ -1,0 +1,149 @@
+"""Improvement by sampling, weighing and fitting: MPO, with or without a prior (ALGORITHMS 10.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from lit_offrl.blocks import Metrics
+from lit_offrl.errors import check, check_at_least
+from lit_offrl.nets import ActionDistribution, DiagonalNormal, values_of_several
+from lit_offrl.nets.distributions import ACTION_BOUND
+from lit_offrl.policy.improvement import Improvement
+from lit_offrl.transitions import Transitions
+
+if TYPE_CHECKING:
+    from lit_offrl.policy.learner import PolicyLearner
+
+
+@dataclass(frozen=True)
+class ExpectationMaximization(Improvement):
+    """Fits the policy to the prior's actions, reweighed by their values (MPO, ABM eq. 5 to 10).
+
+    At each state actions are drawn from the prior or, without one, from the target actor, and
+    weighed by ``softmax_j(Qbar(s, a_j) / temperature)``, whose temperature is learned to keep the
+    weights' divergence from uniform ones at ``divergence``. The actor's mean and standard deviation
+    are each held near the target actor's by a multiplier of their own (D-20).
+
+    Args:
+        samples: Actions at each state (M).
+        divergence: Of the weighed actions from the drawn ones, in nats (epsilon).
+        mean_divergence: Of the target actor from the actor with the target's deviation, in nats.
+        std_divergence: Of the target actor from the actor with the target's mean, in nats.
+        temperature: Where the temperature starts (eta).
+        multiplier: Where both multipliers start (alpha).
+
+    Raises:
+        UserError: An argument is not positive.
+    """
+
+    samples: int = 20
+    divergence: float = 0.1
+    mean_divergence: float = 5e-3
+    std_divergence: float = 1e-5
+    temperature: float = 3.0
+    multiplier: float = 1.0
+    needs_gaussian: ClassVar[bool] = True
+    samples_prior: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        owner = "policy.module.improvement"
+        check_at_least(1, owner, self, "samples")
+        for name in (
+            "divergence",
+            "mean_divergence",
+            "std_divergence",
+            "temperature",
+            "multiplier",
+        ):
+            value = getattr(self, name)
+            check(value > 0, f"{owner}.{name}: {value} is not positive; give one that is")
+
+    @property
+    def draws(self) -> int:
+        return self.samples
+
+    @property
+    def needs_target_actor(self) -> bool:
+        return True
+
+    @property
+    def duals(self) -> Mapping[str, float]:
+        multipliers = {"mean_multiplier": self.multiplier, "std_multiplier": self.multiplier}
+        return {"temperature": self.temperature, **multipliers}
+
+    def loss(
+        self,
+        learner: PolicyLearner,
+        batch: Transitions,
+        policy: ActionDistribution,
+        actions: Tensor,
+        noise: Tensor,
+    ) -> tuple[Tensor, Metrics]:
+        assert isinstance(policy, DiagonalNormal)
+        assert learner.target_actor is not None
+        with torch.no_grad():
+            before: DiagonalNormal = learner.target_actor(batch.observations)
+            proposal: Distribution = before
+            if learner.prior is not None:
+                proposal = learner.prior.distribution(batch.observations)
+            drawn = draw(proposal, noise)
+            inside = drawn.clamp(-1, 1)
+            values = values_of_several(learner.target_critics, batch.observations, inside)
+            values = values.amin(dim=0)
+        temperature, mean_multiplier, std_multiplier = (learner.duals[n] for n in self.duals)
+        weights = (values / temperature.detach()).softmax(dim=-1)
+        kind = type(policy)
+        moved, spread = kind(policy.loc, before.scale), kind(before.loc, policy.scale)
+        if not kind.unbounded:
+            drawn = drawn.clamp(-ACTION_BOUND, ACTION_BOUND)
+        likelihood = moved.several().log_prob(drawn) + spread.several().log_prob(drawn)
+        fit = -(weights * likelihood).sum(dim=-1).mean()
+        by_mean = before.divergence_from(moved).mean()
+        by_std = before.divergence_from(spread).mean()
+        loss = (
+            fit
+            + held(by_mean, self.mean_divergence, mean_multiplier)
+            + held(by_std, self.std_divergence, std_multiplier)
+            + temperature_loss(values, temperature, self.divergence)
+        )
+        with torch.no_grad():
+            reached = weights.clamp(min=1e-30).log() * weights
+            divergence = reached.sum(dim=-1).mean() + torch.tensor(float(self.samples)).log()
+            return loss, {
+                "weights_divergence": divergence,
+                "mean_divergence": by_mean.detach(),
+                "std_divergence": by_std.detach(),
+                "temperature": temperature.detach(),
+            }
+
+
+def draw(proposal: Distribution, noise: Tensor) -> Tensor:
+    """Several actions at each state ``[..., draws, act]``, of any distribution with batch shape ``[...]``."""
+    if isinstance(proposal, ActionDistribution):
+        return proposal.several().rsample_from(noise[..., : proposal.noise_dim])
+    return proposal.sample((noise.shape[-2],)).movedim(0, -2)
+
+
+def temperature_loss(values: Tensor, temperature: Tensor, divergence: float) -> Tensor:
+    """``g(eta) = eta epsilon + eta mean_s log mean_j exp(Q(s, a_j) / eta)``, to be minimised (D-20).
+
+    Args:
+        values: Of each state's draws, ``[..., draws]``.
+        temperature: A scalar (eta).
+        divergence: The weights' divergence from uniform where the gradient is zero (epsilon).
+    """
+    count = torch.tensor(float(values.shape[-1]), device=values.device)
+    normalizer = (values / temperature).logsumexp(dim=-1) - count.log()
+    return temperature * (divergence + normalizer.mean())
+
+
+def held(divergence: Tensor, target: float, multiplier: Tensor) -> Tensor:
+    """The actor's loss by a divergence, and its multiplier's, which grows while it is above target."""
+    pressed = multiplier.detach() * divergence
+    return pressed + multiplier * (target - divergence.detach())

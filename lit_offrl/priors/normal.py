@@ -1,0 +1,36 @@
+"""The unsquashed Gaussian prior of ABM (ALGORITHMS section 9)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from lit_offrl.nets import DiagonalNormal, NormalNet
+from lit_offrl.priors.base import BehaviorPrior
+
+
+class NormalPrior(BehaviorPrior):
+    """A diagonal Gaussian whose actions are clipped to the box, with ABM's architecture.
+
+    Args:
+        obs_dim: Size of an observation.
+        act_dim: Size of an action.
+        hidden: Widths of the hidden layers.
+        min_std: Smallest standard deviation (D-25).
+        learning_rate: Adam's.
+    """
+
+    def __init__(
+        self,
+        obs_dim: int,
+        act_dim: int,
+        hidden: Sequence[int] = (256, 256),
+        min_std: float = 0.1,
+        learning_rate: float = 2e-4,
+    ) -> None:
+        super().__init__(learning_rate)
+        self.net = NormalNet(obs_dim, act_dim, hidden, min_std)
+
+    def distribution(self, observations: Tensor) -> DiagonalNormal:
+        return self.net(observations)
