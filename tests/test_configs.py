@@ -38,6 +38,7 @@ PROMISED = [
     "abm_svg",
     "abm_eps0",
     "awac",
+    "awr",
     "mb2po",
 ]
 # What each smaller file is stacked on.
@@ -45,7 +46,7 @@ ABLATIONS = ("mabe_no_rl", "mabe_no_uncertainty", "mabe_flat_prior", "mabe_no_pr
 STACKS = [
     *[
         ([algorithm], path)
-        for algorithm in ("mopo", "mbpo", "mabe", "combo")
+        for algorithm in ("mopo", "mbpo", "mabe", "combo", "mb2po")
         for path in sorted((CONFIGS / "presets" / algorithm).glob("*.yaml"))
     ],
     (["brac_v"], CONFIGS / "presets" / "brac" / "dual.yaml"),
@@ -187,6 +188,32 @@ def test_presets_are_those_of_the_tables(name: str) -> None:
         assert imagination == {"horizon": combo[0]}
         # Our squared error has a half in front of it.
         assert module["conservatism"] == {"weight": combo[1] / 2}
+
+
+@pytest.mark.parametrize("robot", ["halfcheetah", "hopper", "walker2d"])
+@pytest.mark.parametrize(
+    ("data", "temperature", "omega", "horizon"),
+    [
+        ("random", 1, 0.8, 5),
+        ("medium", 1, 0.8, 5),
+        ("medium-replay", 1, 0.01, 5),
+        ("medium-expert", 2, 0.8, 1),
+        ("expert", 2, 0.8, 1),
+    ],
+)
+def test_mb2pos_presets_are_those_of_its_table(
+    robot: str, data: str, temperature: float, omega: float, horizon: int
+) -> None:
+    horizon = horizon if robot == "halfcheetah" else 1
+    imagination, module = preset("mb2po", f"{robot}-{data}")
+    assert imagination == {
+        "horizon": horizon,
+        "penalty_coefficient": 1,
+        "starts": 50_000 // horizon,
+    }
+    assert module["improvement"]["init_args"] == {"temperature": temperature}
+    path = CONFIGS / "presets" / "mb2po" / f"{robot}-{data}.yaml"
+    assert yaml.safe_load(path.read_text())["policy"]["real_fraction"] == omega
 
 
 def test_the_release_differs_from_the_paper_in_one_preset() -> None:

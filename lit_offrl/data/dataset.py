@@ -73,6 +73,20 @@ class OfflineDataset:
             totals.index_add_(0, self.episode_of(torch.arange(len(rewards)) + start), rewards)
         return totals
 
+    def returns_to_go(self, discount: float) -> Tensor:
+        """Discounted return from each row to the end of its episode, ``[N]`` float32.
+
+        Nothing is added where an episode was cut.
+        """
+        rewards, found = self.transitions.rewards, torch.empty(len(self))
+        following = torch.zeros(len(self.lengths))
+        for step in reversed(range(int(self.lengths.max()))):
+            going = self.lengths > step
+            rows = self.episode_starts[going] + step
+            following[going] = rewards[rows] + discount * following[going]
+            found[rows] = following[going]
+        return found
+
     @cached_property
     def with_next_actions(self) -> Tensor:
         """Indices of the rows that SARSA can use, ``[M]`` int64 (decision D-9).

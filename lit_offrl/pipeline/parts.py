@@ -17,7 +17,7 @@ from lit_offrl.environments import robot_of
 from lit_offrl.errors import attempt, check
 from lit_offrl.pipeline.settings import PolicyStage
 from lit_offrl.policy import PolicyLearner
-from lit_offrl.priors import BehaviorPrior
+from lit_offrl.priors import BehaviorPrior, WeighingCritic, Weighting
 
 Module = TypeVar("Module", bound=BlockModule)
 
@@ -65,6 +65,20 @@ def check_conservatism(learner: PolicyLearner, policy: PolicyStage) -> None:
         policy.imagination is None or policy.batch_size * policy.real_fraction >= 1,
         f"policy.real_fraction: {policy.real_fraction} leaves no real rows, at which "
         "policy.module.conservatism pushes values up; give more, such as 0.5",
+    )
+
+
+def check_weighing(critic: WeighingCritic, weighting: Weighting) -> None:
+    """See that the critic gives what the weighting asks for.
+
+    Raises:
+        UserError: One speaks of values, and the other one of advantages.
+    """
+    check(
+        critic.gives_advantages == weighting.needs_advantages,
+        f"prior.weighting: {type(weighting).__name__} and critic.module {type(critic).__name__} do not "
+        "go together; use lit_offrl.priors.AdvantageWeighting with ReturnCritic, or ValueWeighting "
+        "with BehaviorCritic",
     )
 
 

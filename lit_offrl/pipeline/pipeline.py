@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
+from torch import Tensor
 
 from lit_offrl.acceleration import Compile
-from lit_offrl.blocks import BlockModule, seeded
+from lit_offrl.blocks import BlockModule
 from lit_offrl.checkpoints import write_whole
-from lit_offrl.data import (
-    BootstrapPlan,
-    MixedPlan,
-    OfflineDataModule,
-    RowsPlan,
-    SnippetPlan,
-    TransitionStore,
-)
+from lit_offrl.data import MixedPlan, OfflineDataModule, SnippetPlan
 from lit_offrl.dynamics import DynamicsEnsemble
 from lit_offrl.dynamics.terminations import Termination
 from lit_offrl.errors import attempt
 from lit_offrl.evaluation import Evaluator
 from lit_offrl.evaluation.model_error import draw_segments, imagine_segments, step_errors
-from lit_offrl.pipeline.callbacks import Patience, PerEpoch, Refresh
+from lit_offrl.pipeline.callbacks import PerEpoch, Refresh
 from lit_offrl.pipeline.evaluate import EvaluatePolicy, make_evaluator, read_evaluations
 from lit_offrl.pipeline.keys import StageKeys
 from lit_offrl.pipeline.needs import needed_stages, needs_prior_data
 from lit_offrl.pipeline.parts import (
     check_conservatism,
     check_same_robot,
+    check_weighing,
     load_part,
     try_checkpoint,
     try_imagination,
@@ -40,16 +35,23 @@ from lit_offrl.pipeline.parts import (
 from lit_offrl.pipeline.report import Report
 from lit_offrl.pipeline.runner import Stage, StageRunner
 from lit_offrl.pipeline.settings import CriticStage, DynamicsStage, PolicyStage, PriorStage
+from lit_offrl.pipeline.stages import (
+    critic_rows,
+    critic_stage,
+    dynamics_stage,
+    policy_plan,
+    prior_stage,
+)
 from lit_offrl.policy import PolicyLearner
 from lit_offrl.policy.checks import check_prior
-from lit_offrl.priors import BehaviorCritic, BehaviorPrior, effective_sample_size
+from lit_offrl.priors import BehaviorPrior, WeighingCritic, effective_sample_size
 from lit_offrl.processes import is_first
 from lit_offrl.transitions import Transitions
 
 EVALUATIONS = "evaluations.json"
 KINDS: dict[str, type[BlockModule]] = {
     "dynamics": DynamicsEnsemble,
-    "critic": BehaviorCritic,
+    "critic": WeighingCritic,  # type: ignore[type-abstract]
     "prior": BehaviorPrior,  # type: ignore[type-abstract]
     "policy": PolicyLearner,
 }
@@ -184,6 +186,8 @@ class Pipeline:
             prior = self._try("prior") if jointly else tried.get("prior")
             if "dynamics" in wanted and not self.dynamics.checkpoint:
                 self.data.holdout(self.runner.seed_of("dynamics"))
+            if "critic" in tried:
+                check_weighing(tried["critic"], self.prior.weighting)
             if prior is not None:
                 try_prior(prior, self.data.dataset)
             if "policy" not in wanted:
@@ -222,41 +226,15 @@ class Pipeline:
 
     def fit_dynamics(self) -> DynamicsEnsemble:
         """Fit the ensemble, then measure and draw its error on the held-out segments."""
-        settings, seed = self.dynamics, self.runner.seed_of("dynamics")
-        if settings.checkpoint is not None:
+        if self.dynamics.checkpoint is not None:
             # Not measured: this run's held-out rows may be those it was trained on.
             return self._taken("dynamics")
-        train, holdout, segments = self.data.holdout(seed)
-        rows = self.data.dataset.transitions
-
-        def build() -> DynamicsEnsemble:
-            module: DynamicsEnsemble = self._build("dynamics")
-            module.fit_normalizer(self.data.dataset.chunks(train))
-            return module
-
-        stage = Stage(
-            name="dynamics",
-            key=self.keys.dynamics(),
-            kind=DynamicsEnsemble,
-            data=self.data,
-            build=build,
-            plan=lambda device, module: BootstrapPlan(
-                self.data.rows_on(device),
-                train,
-                holdout,
-                module.members,
-                settings.batch_size,
-                settings.updates_per_block,
-                seed,
-            ),
-            max_epochs=settings.max_epochs,
-            total=None,
-            callbacks=[],
-            shown=("dynamics/nll", "dynamics/holdout_mse"),
-        )
+        seed, key = self.runner.seed_of("dynamics"), self.keys.dynamics()
+        build = partial(self._build, "dynamics")
+        stage, segments = dynamics_stage(self.dynamics, self.data, seed, key, build)
         module = self.runner.run(stage)
         if is_first():
-            self._measure(module, rows[segments])
+            self._measure(module, segments)
         return module
 
     def _measure(self, module: DynamicsEnsemble, held_out: Transitions) -> None:
@@ -271,129 +249,66 @@ class Pipeline:
         logger.experiment.add_figure("dynamics/imagined_segments", figure)
         logger.finalize("success")
 
-    def fit_critic(self) -> BehaviorCritic:
-        """Fit the behaviour's action values."""
-        settings, seed = self.critic, self.runner.seed_of("critic")
-        if settings.checkpoint is not None:
+    def fit_critic(self) -> WeighingCritic:
+        """Fit what the prior's weights come from."""
+        if self.critic.checkpoint is not None:
             return self._taken("critic")
-        loss = "critic/td_loss_epoch"
-        stage = Stage(
-            name="critic",
-            key=self.keys.critic(),
-            kind=BehaviorCritic,
-            data=self.prior_data,
-            build=lambda: self._build("critic"),
-            plan=lambda device, _: RowsPlan(
-                self.prior_data.rows_on(device),
-                self.prior_data.dataset.with_next_actions,
-                None,
-                settings.batch_size,
-                settings.updates_per_block,
-                seed,
-                updates_per_epoch=settings.window,
-                next_actions=True,
-            ),
-            max_epochs=settings.max_updates // settings.window,
-            total=settings.max_updates,
-            callbacks=[Patience(loss, settings.patience, settings.min_improvement)],
-            shown=("critic/td_loss", "critic/q_mean"),
-        )
+        seed, key = self.runner.seed_of("critic"), self.keys.critic()
+        build = partial(self._build, "critic")
+        return self.runner.run(critic_stage(self.critic, self.prior_data, seed, key, build))
+
+    def fit_prior(self, critic: WeighingCritic | None) -> BehaviorPrior:
+        """Weigh the rows and fit the prior to them."""
+        if self.prior.checkpoint is not None:
+            return self._taken("prior")
+        weights = self._weigh(critic)
+        seed, key = self.runner.seed_of("prior"), self.keys.prior()
+        build = partial(self._build, "prior")
+        stage = prior_stage(self.prior, self.prior_data, seed, key, build, weights)
+        if not self.runner.is_done(stage):
+            logger = self.runner.logger()
+            logger.experiment.add_scalar("prior/effective_sample_size", self.sample_size, 0)
+            logger.experiment.add_histogram("prior/weights", weights, 0)
+            logger.finalize("success")
         return self.runner.run(stage)
 
-    def fit_prior(self, critic: BehaviorCritic | None) -> BehaviorPrior:
-        """Weigh the rows and fit the prior to them."""
-        settings, seed = self.prior, self.runner.seed_of("prior")
-        if settings.checkpoint is not None:
-            return self._taken("prior")
+    def _weigh(self, critic: WeighingCritic | None) -> Tensor:
         dataset = self.prior_data.dataset
         returns = dataset.returns.float().repeat_interleave(dataset.lengths)
         # A copy: mapped rows are read-only, and the weighting may be the user's own.
-        rewards = dataset.transitions.rewards.clone()
-        values = None if critic is None else critic.values(dataset.transitions)
-        weights = settings.weighting(rewards, returns, values)
+        rewards, values = dataset.transitions.rewards.clone(), None
+        if critic is not None:
+            rows, _ = critic_rows(self.prior_data, dataset.transitions, critic)
+            values = critic.values(rows)
+        weights = self.prior.weighting(rewards, returns, values)
         self.sample_size = share = float(effective_sample_size(weights))
         print(
             f"prior: the weights leave {share:.0%} of the rows (effective sample size)", flush=True
         )
-
-        def plan(device: torch.device, _: BehaviorPrior) -> RowsPlan:
-            logger = self.runner.logger()
-            logger.experiment.add_scalar("prior/effective_sample_size", share, 0)
-            logger.experiment.add_histogram("prior/weights", weights, 0)
-            logger.finalize("success")
-            rows = self.prior_data.rows_on(device)
-            order = torch.randperm(len(rows), generator=seeded("cpu", seed, "split"))
-            withheld = max(1, int(len(rows) * settings.validation_fraction))
-            # They are one batch, and more of them would measure no better.
-            withheld = min(withheld, 100_000)
-            return RowsPlan(
-                replace(rows, weights=weights.to(rows.rewards.device)),
-                order[withheld:],
-                order[:withheld],
-                settings.batch_size,
-                settings.updates_per_block,
-                seed,
-            )
-
-        stage = Stage(
-            name="prior",
-            key=self.keys.prior(),
-            kind=BehaviorPrior,  # type: ignore[type-abstract]
-            data=self.prior_data,
-            build=lambda: self._build("prior"),
-            plan=plan,
-            max_epochs=settings.max_epochs,
-            total=None,
-            callbacks=[Patience("prior/validation_nll", settings.patience)],
-            shown=("prior/nll", "prior/validation_nll"),
-            monitor="prior/validation_nll",
-        )
-        return self.runner.run(stage)
+        return weights
 
     def policy_stage(
         self, dynamics: DynamicsEnsemble | None, prior: BehaviorPrior | None
     ) -> Stage[PolicyLearner]:
         """What trains the policy on real and imagined rows."""
-        settings, seed, dataset = self.policy, self.runner.seed_of("policy"), self.data.dataset
-        imagination, per_epoch = settings.imagination, settings.refresh_every
-        key = self.keys.policy()
-
-        def plan(device: torch.device, _: PolicyLearner) -> MixedPlan | SnippetPlan:
-            self.data.imagined = None
-            if settings.snippet > 1:
-                return SnippetPlan(
-                    self.data.rows_on(device),
-                    dataset.segments(settings.snippet, "policy.snippet"),
-                    settings.snippet,
-                    settings.batch_size,
-                    settings.updates_per_block,
-                    per_epoch,
-                    seed,
-                )
-            if imagination is not None:
-                sizes = imagination.capacity, dataset.obs_dim, dataset.act_dim
-                self.data.imagined = TransitionStore(*sizes, device, imagination.half)
-                assert dynamics is not None
-                dynamics.to(device)
-            return MixedPlan(
-                self.data.rows_on(device),
-                self.data.imagined,
-                settings.real_fraction,
-                settings.batch_size,
-                settings.updates_per_block,
-                per_epoch,
-                seed,
-            )
-
-        callbacks: list[PerEpoch] = []
-        if imagination is not None:
+        settings, seed, key = self.policy, self.runner.seed_of("policy"), self.keys.policy()
+        per_epoch, callbacks = settings.refresh_every, list[PerEpoch]()
+        if settings.imagination is not None:
             assert dynamics is not None
             assert self.termination is not None
-            callbacks.append(Refresh(self.data, dynamics, imagination, self.termination, seed))
+            imagined = settings.imagination, self.termination, seed
+            callbacks.append(Refresh(self.data, dynamics, *imagined))
         if self.evaluator is not None:
             every = settings.evaluate_every // per_epoch
             history = self.runner.folder("policy", key) / EVALUATIONS
-            callbacks.append(EvaluatePolicy(self.evaluator, dataset, every, seed, history))
+            evaluated = self.evaluator, self.data.dataset
+            callbacks.append(EvaluatePolicy(*evaluated, every, seed, history))
+
+        def plan(device: torch.device, _: PolicyLearner) -> MixedPlan | SnippetPlan:
+            if dynamics is not None:
+                dynamics.to(device)
+            return policy_plan(settings, self.data, seed, device)
+
         return Stage(
             name="policy",
             key=key,

@@ -9,7 +9,7 @@ from lit_offrl.data import OfflineDataModule
 from lit_offrl.dynamics import DynamicsEnsemble, Imagination
 from lit_offrl.errors import check, check_at_least
 from lit_offrl.policy import PolicyLearner, WeightedLikelihood
-from lit_offrl.priors import BehaviorCritic, BehaviorPrior, Weighting
+from lit_offrl.priors import BehaviorPrior, WeighingCritic, Weighting
 
 
 class DynamicsFactory(Protocol):
@@ -21,7 +21,7 @@ class DynamicsFactory(Protocol):
 class CriticFactory(Protocol):
     """Builds the weighting critic once the data are known."""
 
-    def __call__(self, *, obs_dim: int, act_dim: int) -> BehaviorCritic: ...
+    def __call__(self, *, obs_dim: int, act_dim: int) -> WeighingCritic: ...
 
 
 class PriorFactory(Protocol):

@@ -17,9 +17,11 @@ class Weighting(ABC):
 
     Attributes:
         needs_values: Whether a critic has to be fitted first.
+        needs_advantages: Whether that has to be one whose values are advantages.
     """
 
     needs_values: ClassVar[bool]
+    needs_advantages: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, rewards: Tensor, returns: Tensor, values: Tensor | None) -> Tensor:
@@ -97,6 +99,37 @@ class ValueWeighting(Weighting):
             "use max_q",
         )
         return exponential(values, largest / (1 - self.discount), self.temperature)
+
+
+@dataclass(frozen=True)
+class AdvantageWeighting(Weighting):
+    """``min(exp(A / std(A) / temperature), largest)`` with the advantages of a ReturnCritic (AWR).
+
+    Args:
+        temperature: The smaller, the fewer actions count, in standard deviations of the advantages.
+        largest: Weights stop here.
+
+    Raises:
+        UserError: An argument is not positive.
+    """
+
+    temperature: float = 1.0
+    largest: float = 20.0
+    needs_values: ClassVar[bool] = True
+    needs_advantages: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_temperature(self.temperature)
+        check(
+            self.largest > 0,
+            f"prior.weighting.largest: {self.largest} is not positive; give one, such as 20",
+        )
+
+    def __call__(self, rewards: Tensor, returns: Tensor, values: Tensor | None) -> Tensor:
+        assert values is not None
+        spread = values.std().clamp(min=1e-6)
+        weights = (values / spread / self.temperature).exp().clamp(max=self.largest)
+        return weights / weights.max()
 
 
 def exponential(omega: Tensor, scale: Tensor, temperature: float) -> Tensor:

@@ -1,0 +1,170 @@
+"""What each stage trains, on which rows, and for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from lit_offrl.blocks import seeded
+from lit_offrl.data import (
+    BootstrapPlan,
+    MixedPlan,
+    OfflineDataModule,
+    RowsPlan,
+    SnippetPlan,
+    TransitionStore,
+)
+from lit_offrl.dynamics import DynamicsEnsemble
+from lit_offrl.pipeline.callbacks import Patience
+from lit_offrl.pipeline.runner import Stage
+from lit_offrl.pipeline.settings import CriticStage, DynamicsStage, PolicyStage, PriorStage
+from lit_offrl.priors import BehaviorPrior, WeighingCritic
+from lit_offrl.transitions import Transitions
+
+# They are one batch, and more of them would measure no better.
+MOST_VALIDATED = 100_000
+
+
+def dynamics_stage(
+    settings: DynamicsStage,
+    data: OfflineDataModule,
+    seed: int,
+    key: str,
+    build: Callable[[], DynamicsEnsemble],
+) -> tuple[Stage[DynamicsEnsemble], Transitions]:
+    """The ensemble's stage, and the held-out segments to measure it on."""
+    train, holdout, segments = data.holdout(seed)
+
+    def normalized() -> DynamicsEnsemble:
+        module = build()
+        module.fit_normalizer(data.dataset.chunks(train))
+        return module
+
+    stage = Stage(
+        name="dynamics",
+        key=key,
+        kind=DynamicsEnsemble,
+        data=data,
+        build=normalized,
+        plan=lambda device, module: BootstrapPlan(
+            data.rows_on(device),
+            train,
+            holdout,
+            module.members,
+            settings.batch_size,
+            settings.updates_per_block,
+            seed,
+        ),
+        max_epochs=settings.max_epochs,
+        total=None,
+        callbacks=[],
+        shown=("dynamics/nll", "dynamics/holdout_mse"),
+    )
+    return stage, data.dataset.transitions[segments]
+
+
+def critic_rows(
+    data: OfflineDataModule, rows: Transitions, critic: WeighingCritic
+) -> tuple[Transitions, Tensor]:
+    """Rows as ``critic`` has to be shown them, and the indices of those it can be trained on."""
+    dataset = data.dataset
+    if not critic.gives_advantages:
+        return rows, dataset.with_next_actions
+    returns = dataset.returns_to_go(critic.discount).to(rows.rewards.device)
+    return replace(rows, rewards=returns), torch.arange(len(dataset))
+
+
+def critic_stage(
+    settings: CriticStage,
+    data: OfflineDataModule,
+    seed: int,
+    key: str,
+    build: Callable[[], WeighingCritic],
+) -> Stage[WeighingCritic]:
+    """The stage of what the prior's weights come from."""
+
+    def plan(device: torch.device, critic: WeighingCritic) -> RowsPlan:
+        rows, train = critic_rows(data, data.rows_on(device), critic)
+        return RowsPlan(
+            rows,
+            train,
+            None,
+            settings.batch_size,
+            settings.updates_per_block,
+            seed,
+            updates_per_epoch=settings.window,
+            next_actions=not critic.gives_advantages,
+        )
+
+    patience = Patience("critic/td_loss_epoch", settings.patience, settings.min_improvement)
+    return Stage(
+        name="critic",
+        key=key,
+        kind=WeighingCritic,  # type: ignore[type-abstract]
+        data=data,
+        build=build,
+        plan=plan,
+        max_epochs=settings.max_updates // settings.window,
+        total=settings.max_updates,
+        callbacks=[patience],
+        shown=("critic/td_loss", "critic/q_mean"),
+    )
+
+
+def prior_stage(
+    settings: PriorStage,
+    data: OfflineDataModule,
+    seed: int,
+    key: str,
+    build: Callable[[], BehaviorPrior],
+    weights: Tensor,
+) -> Stage[BehaviorPrior]:
+    """The prior's stage, on rows that count as much as their ``weights [n]``."""
+
+    def plan(device: torch.device, _: BehaviorPrior) -> RowsPlan:
+        rows = data.rows_on(device)
+        order = torch.randperm(len(rows), generator=seeded("cpu", seed, "split"))
+        withheld = max(1, int(len(rows) * settings.validation_fraction))
+        withheld = min(withheld, MOST_VALIDATED)
+        return RowsPlan(
+            replace(rows, weights=weights.to(rows.rewards.device)),
+            order[withheld:],
+            order[:withheld],
+            settings.batch_size,
+            settings.updates_per_block,
+            seed,
+        )
+
+    return Stage(
+        name="prior",
+        key=key,
+        kind=BehaviorPrior,  # type: ignore[type-abstract]
+        data=data,
+        build=build,
+        plan=plan,
+        max_epochs=settings.max_epochs,
+        total=None,
+        callbacks=[Patience("prior/validation_nll", settings.patience)],
+        shown=("prior/nll", "prior/validation_nll"),
+        monitor="prior/validation_nll",
+    )
+
+
+def policy_plan(
+    settings: PolicyStage, data: OfflineDataModule, seed: int, device: torch.device
+) -> MixedPlan | SnippetPlan:
+    """Rows of the log and, where there is imagination, of a store that is yet to be filled."""
+    data.imagined = None
+    rows, dataset, per_epoch = data.rows_on(device), data.dataset, settings.refresh_every
+    if settings.snippet > 1:
+        starts = dataset.segments(settings.snippet, "policy.snippet")
+        blocks = settings.batch_size, settings.updates_per_block
+        return SnippetPlan(rows, starts, settings.snippet, *blocks, per_epoch, seed)
+    if settings.imagination is not None:
+        sizes = settings.imagination.capacity, dataset.obs_dim, dataset.act_dim
+        data.imagined = TransitionStore(*sizes, device, settings.imagination.half)
+    share, blocks = settings.real_fraction, (settings.batch_size, settings.updates_per_block)
+    return MixedPlan(rows, data.imagined, share, *blocks, per_epoch, seed)

@@ -1,0 +1,81 @@
+"""Advantages from returns, against values computed by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lit_offrl.cli import main
+from lit_offrl.data.dataset import OfflineDataset
+from lit_offrl.errors import UserError
+from lit_offrl.priors import AdvantageWeighting, ReturnCritic
+from tests.test_policy import rows
+
+
+def dataset(lengths: list[int], rewards: torch.Tensor) -> OfflineDataset:
+    starts = torch.tensor([0, *lengths[:-1]]).cumsum(0)
+    return OfflineDataset("made", rows(len(rewards), rewards=rewards), starts, None, None, None)
+
+
+def test_returns_to_go_by_hand() -> None:
+    data = dataset([3, 1, 2], torch.tensor([1.0, 2.0, 4.0, 8.0, 16.0, 32.0]))
+    assert data.returns_to_go(0.5).tolist() == [3.0, 4.0, 4.0, 8.0, 32.0, 32.0]
+
+
+@given(st.lists(st.integers(1, 7), min_size=1, max_size=6), st.floats(0, 1), st.integers(0, 99))
+def test_returns_to_go_are_sums_within_the_episode(
+    lengths: list[int], discount: float, seed: int
+) -> None:
+    rewards = torch.randn(sum(lengths), generator=torch.Generator().manual_seed(seed))
+    expected, start = [], 0
+    for length in lengths:
+        own = rewards[start : start + length].tolist()
+        expected += [
+            sum(discount**k * reward for k, reward in enumerate(own[t:])) for t in range(length)
+        ]
+        start += length
+    found = dataset(lengths, rewards).returns_to_go(discount)
+    torch.testing.assert_close(found, torch.tensor(expected), atol=1e-5, rtol=1e-5)
+
+
+def test_a_values_regression_and_its_advantages() -> None:
+    torch.manual_seed(0)
+    critic = ReturnCritic(1, 1, hidden=(32,), learning_rate=3e-3)
+    critic.configure_optimizers()
+    where = (torch.rand(2000, 1) < 0.5).float()
+    data = rows(2000, observations=where, rewards=10 * where.squeeze(1) + torch.randn(2000))
+    for _ in range(500):
+        critic.update(data[torch.randint(2000, (256,))], torch.empty(256, 0))
+    usual = critic.value(torch.tensor([[0.0], [1.0]])).squeeze()
+    torch.testing.assert_close(usual, torch.tensor([0.0, 10.0]), atol=0.3, rtol=0)
+    expected = data.rewards - critic.value(data.observations).squeeze(1)
+    torch.testing.assert_close(critic.values(data), expected)
+
+
+def test_weights_by_hand() -> None:
+    advantages = torch.tensor([-2.0, 0.0, 2.0, 100.0])
+    weights = AdvantageWeighting(0.5, 20.0)(torch.empty(0), torch.empty(0), advantages)
+    raw = (advantages / advantages.std() / 0.5).exp().clamp(max=20.0)
+    torch.testing.assert_close(weights, raw / raw.max())
+    narrow = AdvantageWeighting(0.01, 20.0)(torch.empty(0), torch.empty(0), advantages)
+    # The last two are both at the largest weight.
+    assert narrow.tolist() == pytest.approx([0.0, 1 / 20, 1.0, 1.0], abs=2e-3)
+
+
+@pytest.mark.parametrize("changed", [{"temperature": 0.0}, {"largest": -1.0}])
+def test_settings_out_of_range_are_refused(changed: dict[str, float]) -> None:
+    with pytest.raises(UserError, match=r"prior\.weighting"):
+        AdvantageWeighting(**changed)
+
+
+def test_advantages_and_values_are_not_mixed_up(
+    tiny: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["fit", "--config", str(tiny), "--critic.module", "lit_offrl.priors.ReturnCritic"])
+    assert stopped.value.code == 2
+    assert "AdvantageWeighting with ReturnCritic" in capsys.readouterr().err
