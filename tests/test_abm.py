@@ -117,6 +117,37 @@ def test_an_advantage_within_a_snippet_by_hand() -> None:
     torch.testing.assert_close(found[0], expected)
 
 
+def test_values_that_are_known_are_not_asked_for_again() -> None:
+    made, batch = learner(), snippets(2, 3)
+    # Consecutive rows, as they are served.
+    joined = torch.cat([batch.observations, batch.next_observations[:, -1:]], dim=1)
+    columns = {"observations": joined[:, :-1], "next_observations": joined[:, 1:]}
+    batch = Transitions(**{**vars(batch), **columns})
+    drawn = torch.randn(2, 4, 4, 1)
+    following = made.backup(made, batch, drawn[:, 1:])
+    found = SnippetAdvantage(4)(made, batch, drawn[:, :3], following)
+    for i in range(2):
+        values = [value(made, joined[i, t], drawn[i, t]) for t in range(4)]
+        earned = values[-1]
+        for t in (2, 1, 0):
+            kept = 0.0 if batch.terminations[i, t] else 0.99
+            earned = batch.rewards[i, t] + kept * earned
+            torch.testing.assert_close(found[i, t], earned - values[t])
+
+
+def test_the_critics_look_ahead_is_used_by_the_prior() -> None:
+    made = learner(prior=NormalPrior(2, 1, (8,)), prior_likelihood=ABM)
+    batch, seen = snippets(), []
+    own = made.prior_objective
+    made.prior_objective = lambda b, n, known: seen.append(dict(known)) or own(b, n, known)  # type: ignore[func-returns-value,method-assign,assignment,misc]
+    drawn = noise(made, batch)
+    made.update(batch, drawn)
+    # Before the critics moved; alone, the objective finds the same.
+    again = learner(prior=NormalPrior(2, 1, (8,)), prior_likelihood=ABM)
+    expected = again.backup(again, batch, again.noise_of_part(drawn, "backup"))
+    torch.testing.assert_close(seen[0]["following"], expected)
+
+
 def test_a_single_row_is_a_snippet_of_one() -> None:
     made, batch = learner(), snippets(6, 1)
     drawn = torch.randn(6, 1, 4, 1)
@@ -138,7 +169,8 @@ def test_the_priors_loss_is_the_weighted_likelihood_by_hand() -> None:
     made, batch = learner(prior=NormalPrior(2, 1, (8,)), prior_likelihood=ABM), snippets()
     drawn = noise(made, batch)
     loss, _ = made.prior_objective(batch, drawn)
-    weights, _ = ABM.weights(made, batch, made.noise_of_part(drawn, "prior"))
+    following = made.backup(made, batch, made.noise_of_part(drawn, "backup"))
+    weights, _ = ABM.weights(made, batch, made.noise_of_part(drawn, "prior"), following)
     assert made.trained_prior is not None
     policy = made.trained_prior.distribution(batch.observations)
     clipped = batch.actions.clamp(-0.999, 0.999)

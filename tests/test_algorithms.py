@@ -227,7 +227,7 @@ def test_the_actor_learns_from_the_last_share_and_the_critics_from_each() -> Non
     drawn = noise(made, batch)
     seen = []
     original = made.critic_objective
-    made.critic_objective = lambda b, n: seen.append(b.rewards) or original(b, n)  # type: ignore[assignment,func-returns-value,method-assign]
+    made.critic_objective = lambda b, n, known: seen.append(b.rewards) or original(b, n)  # type: ignore[assignment,func-returns-value,method-assign]
     own = made.actor_objective
     made.actor_objective = lambda b, n: seen.append(b.rewards) or own(b, n)  # type: ignore[assignment,func-returns-value,method-assign]
     made.update(batch, drawn)

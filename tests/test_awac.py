@@ -96,7 +96,13 @@ def test_the_critics_target_takes_the_lower_critics_quantiles_at_the_policys_act
 class Given(Advantage):
     """Advantages that are known."""
 
-    def __call__(self, learner: PolicyLearner, batch: Transitions, noise: Tensor) -> Tensor:
+    def __call__(
+        self,
+        learner: PolicyLearner,
+        batch: Transitions,
+        noise: Tensor,
+        following: Tensor | None = None,
+    ) -> Tensor:
         return torch.tensor([-0.5, 0.25, 9.0])
 
 

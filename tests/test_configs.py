@@ -40,6 +40,7 @@ PROMISED = [
     "awac",
     "awr",
     "mb2po",
+    "bear",
 ]
 # What each smaller file is stacked on.
 ABLATIONS = ("mabe_no_rl", "mabe_no_uncertainty", "mabe_flat_prior", "mabe_no_prior")

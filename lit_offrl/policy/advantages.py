@@ -34,13 +34,21 @@ class Advantage(ABC):
         return 0
 
     @abstractmethod
-    def __call__(self, learner: PolicyLearner, batch: Transitions, noise: Tensor) -> Tensor:
+    def __call__(
+        self,
+        learner: PolicyLearner,
+        batch: Transitions,
+        noise: Tensor,
+        following: Tensor | None = None,
+    ) -> Tensor:
         """Judge the actions of ``batch``; called without gradients.
 
         Args:
             learner: Whose networks to ask.
             batch: Rows ``[batch, ...]``, or snippets ``[snippets, steps, ...]``.
             noise: Standard normal, ``[..., draws, noise_dim]``.
+            following: The target policy's values of next observations ``[...]``, where they are known
+                already.
         """
 
 
@@ -50,7 +58,13 @@ class StateValueAdvantage(Advantage):
 
     needs_state_values: ClassVar[bool] = True
 
-    def __call__(self, learner: PolicyLearner, batch: Transitions, noise: Tensor) -> Tensor:
+    def __call__(
+        self,
+        learner: PolicyLearner,
+        batch: Transitions,
+        noise: Tensor,
+        following: Tensor | None = None,
+    ) -> Tensor:
         return learner.advantages(batch)
 
 
@@ -77,7 +91,13 @@ class SampledAdvantage(Advantage):
     def draws(self) -> int:
         return self.samples
 
-    def __call__(self, learner: PolicyLearner, batch: Transitions, noise: Tensor) -> Tensor:
+    def __call__(
+        self,
+        learner: PolicyLearner,
+        batch: Transitions,
+        noise: Tensor,
+        following: Tensor | None = None,
+    ) -> Tensor:
         own = learner.actor(batch.observations).several().rsample_from(noise)
         logged = batch.actions.unsqueeze(-2)
         actions = torch.cat([logged, own.clamp(-1, 1)], dim=-2)
@@ -113,22 +133,33 @@ class SnippetAdvantage(Advantage):
     def draws(self) -> int:
         return self.samples
 
-    def __call__(self, learner: PolicyLearner, batch: Transitions, noise: Tensor) -> Tensor:
-        assert learner.target_actor is not None
+    def __call__(
+        self,
+        learner: PolicyLearner,
+        batch: Transitions,
+        noise: Tensor,
+        following: Tensor | None = None,
+    ) -> Tensor:
         steps = batch.rewards.shape[-1] if batch.rewards.dim() > 1 else 1
-        rewards = batch.rewards.reshape(-1, steps)
-        ended = batch.terminations.reshape(-1, steps)
-        flat = batch.observations.reshape(-1, steps, batch.observations.shape[-1])
-        final = batch.next_observations.reshape_as(flat)[:, -1:]
-        states = torch.cat([flat, final], dim=1)
+        runs = batch.map(lambda c: c.reshape(-1, steps, *c.shape[batch.rewards.dim() :]))
         drawn = noise.reshape(-1, steps, *noise.shape[-2:])
-        # The last state takes the draws of the one before: each is unbiased, and fewer are needed.
-        drawn = torch.cat([drawn, drawn[:, -1:]], dim=1)
-        actions = learner.target_actor(states).several().rsample_from(drawn)
-        values = values_of_several(learner.target_critics, states, actions.clamp(-1, 1))
-        value = values.amin(dim=0).mean(dim=-1)
-        following = n_step_returns(rewards, ended, value[:, -1], learner.discount)
-        return (following - value[:, :-1]).reshape_as(batch.rewards)
+        if following is None:
+            final = runs.next_observations[:, -1:]
+            states = torch.cat([runs.observations, final], dim=1)
+            # The last state takes the draws of the one before: each is unbiased.
+            value = self.values(learner, states, torch.cat([drawn, drawn[:, -1:]], dim=1))
+        else:
+            first = self.values(learner, runs.observations[:, :1], drawn[:, :1])
+            value = torch.cat([first, following.reshape(-1, steps)], dim=1)
+        earned = n_step_returns(runs.rewards, runs.terminations, value[:, -1], learner.discount)
+        return (earned - value[:, :-1]).reshape(batch.rewards.shape)
+
+    def values(self, learner: PolicyLearner, observations: Tensor, noise: Tensor) -> Tensor:
+        """``V(s)`` ``[...]`` of ``observations [..., obs]``."""
+        assert learner.target_actor is not None
+        actions = learner.target_actor(observations).several().rsample_from(noise).clamp(-1, 1)
+        each = values_of_several(learner.target_critics, observations, actions)
+        return each.amin(dim=0).mean(dim=-1)
 
 
 def n_step_returns(

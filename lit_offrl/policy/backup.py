@@ -35,6 +35,11 @@ class Backup(ABC):
         """Actions drawn at each row."""
         return 1
 
+    @property
+    def is_policy_value(self) -> bool:
+        """Whether it is the target policy's value of the next observation, with nothing subtracted."""
+        return False
+
     @abstractmethod
     def __call__(self, learner: PolicyLearner, batch: Transitions, noise: Tensor) -> Tensor:
         """Value next observations; called without gradients.
@@ -125,6 +130,10 @@ class SampledBackup(Backup):
     @property
     def draws(self) -> int:
         return self.samples
+
+    @property
+    def is_policy_value(self) -> bool:
+        return self.reduce == "mean"
 
     def __call__(self, learner: PolicyLearner, batch: Transitions, noise: Tensor) -> Tensor:
         assert learner.target_actor is not None

@@ -200,12 +200,16 @@ class WeightedLikelihood(Improvement):
 
     @torch.no_grad()
     def weights(
-        self, learner: PolicyLearner, batch: Transitions, noise: Tensor
+        self,
+        learner: PolicyLearner,
+        batch: Transitions,
+        noise: Tensor,
+        following: Tensor | None = None,
     ) -> tuple[Tensor, Metrics]:
-        """How much each logged action counts, ``[...]``."""
+        """How much each logged action counts, ``[...]``, and scalars to log."""
         if self.weighting == "flat":
             return torch.ones_like(batch.rewards), {}
-        advantages = self.advantage(learner, batch, noise)
+        advantages = self.advantage(learner, batch, noise, following)
         metrics = {"advantage_mean": advantages.mean()}
         if self.weighting == "step":
             weights = (advantages >= 0).float()

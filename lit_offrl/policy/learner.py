@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -148,9 +149,13 @@ class PolicyLearner(BlockModule):
         shares = [self._share(number) for number in range(self.critic_steps)]
         last = shares[-1]
         found: list[tuple[Objective, Optimizer]]
-        found = [(share(self.critic_objective), self.critic_optimizer) for share in shares]
+        # What one objective of an update has found and another one needs.
+        known: dict[str, Tensor] = {}
+        criticise = partial(self.critic_objective, known=known)
+        found = [(share(criticise), self.critic_optimizer) for share in shares]
         if self.prior_likelihood is not None:
-            found.append((last(self.prior_objective), self.prior_optimizer))
+            weigh = partial(self.prior_objective, known=known)
+            found.append((last(weigh), self.prior_optimizer))
         if self.backup.needs_state_values:
             found.insert(0, (last(self.state_objective), self.state_optimizer))
         return [*found, (last(self.actor_objective), self.actor_optimizer)]
@@ -192,11 +197,15 @@ class PolicyLearner(BlockModule):
             start += count
         raise KeyError(part)
 
-    def critic_objective(self, batch: Transitions, noise: Tensor) -> tuple[Tensor, Metrics]:
+    def critic_objective(
+        self, batch: Transitions, noise: Tensor, known: dict[str, Tensor] | None = None
+    ) -> tuple[Tensor, Metrics]:
         """Squared temporal differences of the critics, and what conservatism adds."""
         with torch.no_grad():
             following = self.backup(self, batch, self.noise_of_part(noise, "backup"))
             target = td_target(batch.rewards, batch.terminations, following, self.discount)
+        if known is not None and self.backup.is_policy_value:
+            known["following"] = following
         predicted = self.critics.predict(batch.observations, batch.actions)
         loss = self.critics.loss(predicted, target)
         values = self.critics.values(predicted)
@@ -213,12 +222,19 @@ class PolicyLearner(BlockModule):
         loss = self.backup.state_loss(advantages)
         return loss, {"state_loss": loss.detach(), "advantage_mean": advantages.detach().mean()}
 
-    def prior_objective(self, batch: Transitions, noise: Tensor) -> tuple[Tensor, Metrics]:
+    def prior_objective(
+        self, batch: Transitions, noise: Tensor, known: dict[str, Tensor] | None = None
+    ) -> tuple[Tensor, Metrics]:
         """The weighted likelihood of a prior that is trained along (ABM eq. 3 and 4)."""
         assert self.trained_prior is not None
         assert self.prior_likelihood is not None
+        following = (known or {}).get("following")
+        if following is None and self.backup.is_policy_value:
+            # The same numbers, for whoever calls one objective alone.
+            with torch.no_grad():
+                following = self.backup(self, batch, self.noise_of_part(noise, "backup"))
         weights, metrics = self.prior_likelihood.weights(
-            self, batch, self.noise_of_part(noise, "prior")
+            self, batch, self.noise_of_part(noise, "prior"), following
         )
         loss = -(weights * self.trained_prior.log_prob(batch.observations, batch.actions)).mean()
         return loss, {f"prior_{key}": value for key, value in metrics.items()} | {
