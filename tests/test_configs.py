@@ -41,6 +41,7 @@ PROMISED = [
     "awr",
     "mb2po",
     "bear",
+    "multitask",
 ]
 # What each smaller file is stacked on.
 ABLATIONS = ("mabe_no_rl", "mabe_no_uncertainty", "mabe_flat_prior", "mabe_no_prior")
@@ -76,6 +77,7 @@ def shrink(config: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
     """The same parts on tiny data with tiny networks, for three blocks of four updates."""
     config["data"].update(dataset="pendulum/random-v0", environment=None, reward=None)
     config["data"].update(holdout_rows=20, holdout_segment=2)
+    config["data"]["tasks"] = config["data"]["tasks"] and [None] * len(config["data"]["tasks"])
     config["trainer"]["accelerator"] = "cpu"
     config["run_dir"] = str(tmp_path / "run")
     small = {"batch_size": 16, "updates_per_block": 4}

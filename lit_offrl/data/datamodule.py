@@ -18,6 +18,7 @@ from lit_offrl.data.minari_reader import MinariLog, read_minari
 from lit_offrl.data.plans import Plan, move
 from lit_offrl.data.rewards import Reward
 from lit_offrl.data.store import TransitionStore
+from lit_offrl.data.tasks import joined
 from lit_offrl.errors import UserError, check
 from lit_offrl.transitions import Transitions
 
@@ -87,6 +88,8 @@ class OfflineDataModule(pl.LightningDataModule):
             folder in Minari's layout.
         reward: What the steps are worth instead of what was logged, such as
             lit_offrl.data.rewards.HalfCheetahBackward or a Reward of your own.
+        tasks: Rewards of several tasks that share the networks; null among them is the logged one.
+            Each row is served once for each, and observations end with the task as a one-hot vector.
         environment: Gymnasium id to evaluate in; by default the reward's, or the one that made the
             data.
         holdout_rows: Rows withheld from dynamics training, at most a fifth of all.
@@ -103,6 +106,7 @@ class OfflineDataModule(pl.LightningDataModule):
         self,
         dataset: str,
         reward: Reward | None = None,
+        tasks: list[Reward | None] | None = None,
         environment: str | None = None,
         holdout_rows: int = 1000,
         holdout_segment: int = 10,
@@ -115,7 +119,12 @@ class OfflineDataModule(pl.LightningDataModule):
             holdout_segment >= 1,
             f"data.holdout_segment: {holdout_segment} is too small; give at least 1",
         )
-        self.reward = reward
+        check(
+            not tasks or (reward is None and environment is None and storage != "mapped"),
+            "data.tasks: each task has a reward and an environment of its own, and rows in memory; leave "
+            "data.reward and data.environment out, and set data.storage memory",
+        )
+        self.reward, self.tasks = reward, tasks or []
         self.environment = environment or (None if reward is None else reward.environment)
         self.holdout_rows = holdout_rows
         self.holdout_segment = holdout_segment
@@ -131,6 +140,8 @@ class OfflineDataModule(pl.LightningDataModule):
         Raises:
             UserError: The dataset is missing or holds what cannot be trained on.
         """
+        if self.tasks:
+            return joined([read_minari(MinariLog(self.source, reward)) for reward in self.tasks])
         return read_mapped(self.log) if self.mapped else read_minari(self.log)
 
     @cached_property
@@ -145,6 +156,8 @@ class OfflineDataModule(pl.LightningDataModule):
     @cached_property
     def mapped(self) -> bool:
         """Whether the rows stay on disk."""
+        if self.tasks:
+            return False
         if self.storage == "auto":
             return self.log.nbytes > free_memory() / 2
         return self.storage == "mapped"
@@ -155,10 +168,17 @@ class OfflineDataModule(pl.LightningDataModule):
         spec = self.dataset.env_spec
         return self.environment or (spec.id if spec is not None else None)
 
+    @property
+    def task_names(self) -> list[str]:
+        """What each task is called: its reward's class, or ``logged``."""
+        return ["logged" if reward is None else type(reward).__name__ for reward in self.tasks]
+
     def summary(self) -> str:
         """One line on the log: its name and size, and what its episodes earned."""
         data = self.dataset
         by = "" if self.reward is None else f", rewards by {type(self.reward).__name__}"
+        if self.tasks:
+            by = f", of {len(self.tasks)} tasks: {', '.join(self.task_names)}"
         return (
             f"{data.name}, {len(data)} transitions in {len(data.episode_starts)} episodes{by}, "
             f"return {data.returns.mean():.0f} on average, {data.returns.max():.0f} at best"

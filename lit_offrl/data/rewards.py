@@ -61,6 +61,18 @@ class HalfCheetahBackward(Reward):
         return -velocity - cost
 
 
+class HalfCheetahStand(Reward):
+    """Stand still, ``-|v| - 0.1 |a|^2``, from HalfCheetah's logged ``v - 0.1 |a|^2``."""
+
+    environment = "lit_offrl/HalfCheetahStand-v0"
+    obs_dim = 17
+    robot = "HalfCheetah"
+
+    def __call__(self, rows: Transitions, infos: dict[str, Tensor]) -> Tensor:
+        cost = 0.1 * squared_norm(rows.actions)
+        return -(rows.rewards + cost).abs() - cost
+
+
 class _HoppingBackward(Reward):
     """``-v + 1 - 0.001 |a|^2`` from the logged ``v + 1 - 0.001 |a|^2``.
 

@@ -29,6 +29,7 @@ _TASKS: dict[str, tuple[str, dict[str, Any]]] = {
     "Walker2dBackwardSlippery": (f"{_LOCOMOTION}SlipperyWalker2d", _BACKWARD),
     "HalfCheetahCapped": (f"{_LOCOMOTION}CappedHalfCheetah", {}),
     "HalfCheetahJump": (f"{_LOCOMOTION}JumpingHalfCheetah", {}),
+    "HalfCheetahStand": (f"{_LOCOMOTION}StandingHalfCheetah", {}),
     "AntForward": (f"{_GYMNASIUM}ant_v5:AntEnv", _ANT),
     **{
         f"AntAngle{degrees}": (f"{_LOCOMOTION}AngledAnt", {**_ANT, "degrees": float(degrees)})

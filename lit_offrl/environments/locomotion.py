@@ -68,6 +68,15 @@ class JumpingHalfCheetah(CappedHalfCheetah):
         return reward + height, {**terms, "reward_height": height}
 
 
+class StandingHalfCheetah(HalfCheetahEnv):
+    """HalfCheetah that is to stand still: ``-|v_x| - 0.1 |a|^2``."""
+
+    def _get_rew(
+        self, x_velocity: float, action: NDArray[np.float32]
+    ) -> tuple[float, dict[str, float]]:
+        return super()._get_rew(-abs(x_velocity), action)
+
+
 class AngledAnt(AntEnv, EzPickle):
     """Ant that is to run at an angle to the x axis: ``v_x cos + v_y sin - 0.5 |a|^2`` (MOPO).
 

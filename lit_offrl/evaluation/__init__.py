@@ -2,5 +2,6 @@
 
 from lit_offrl.evaluation.curve import draw_curve
 from lit_offrl.evaluation.episodes import Evaluator, Outcome
+from lit_offrl.evaluation.tasks import TasksEvaluator, TasksOutcome
 
-__all__ = ["Evaluator", "Outcome", "draw_curve"]
+__all__ = ["Evaluator", "Outcome", "TasksEvaluator", "TasksOutcome", "draw_curve"]

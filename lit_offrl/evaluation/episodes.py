@@ -51,13 +51,19 @@ class Evaluator:
         episodes: How many episodes, hence environments.
         obs_dim: Size of an observation in the data, which the environment must share.
         act_dim: Size of an action in the data.
+        task: Numbers ``[tasks]`` that follow every observation, and are no part of ``obs_dim``.
 
     Raises:
         UserError: The environment cannot be made, or is not the data's.
     """
 
     def __init__(
-        self, environment: str | EnvSpec, episodes: int, obs_dim: int, act_dim: int
+        self,
+        environment: str | EnvSpec,
+        episodes: int,
+        obs_dim: int,
+        act_dim: int,
+        task: Tensor | None = None,
     ) -> None:
         name = environment if isinstance(environment, str) else environment.id
         quiet_mujoco()
@@ -85,7 +91,7 @@ class Evaluator:
                     f"environment '{name}' has {what} {space}, the data have {dim} numbers; "
                     "give the one that made the data with --data.environment"
                 )
-        self.episodes = episodes
+        self.episodes, self.task = episodes, task
 
     def run(
         self, act: Callable[[Tensor], Tensor], seed: int, device: torch.device | str = "cpu"
@@ -103,6 +109,9 @@ class Evaluator:
         observations, _ = self.environments.reset(seed=seed % 2**31)
         while running.any():
             inputs = torch.as_tensor(observations, dtype=torch.float32, device=device)
+            if self.task is not None:
+                after = self.task.to(device).expand(self.episodes, -1)
+                inputs = torch.cat([inputs, after], dim=-1)
             actions = act(inputs).cpu().numpy()
             observations, rewards, terminated, truncated, _ = self.environments.step(actions)
             returns += rewards * running

@@ -9,6 +9,7 @@ from lit_offrl.nets.distributions import (
     TanhNormal,
 )
 from lit_offrl.nets.ensemble import EnsembleLinear, ensemble_mlp, one_by_one
+from lit_offrl.nets.heads import observer
 from lit_offrl.nets.mlp import mlp
 from lit_offrl.nets.normalizer import Normalizer
 from lit_offrl.nets.quantiles import QuantileCritics
@@ -30,6 +31,7 @@ __all__ = [
     "critic_loss",
     "ensemble_mlp",
     "mlp",
+    "observer",
     "one_by_one",
     "polyak_update",
     "target_of",

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lit_offrl.nets.distributions import DiagonalNormal, TanhMixture, TanhNormal
-from lit_offrl.nets.mlp import mlp
+from lit_offrl.nets.heads import observer
 
 # Between these a policy is neither deterministic nor uniform.
 LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0
@@ -23,6 +23,7 @@ class TanhNormalNet(nn.Module):
         hidden: Widths of the hidden layers.
         log_std_min: Lower bound of the log standard deviation.
         log_std_max: Upper bound of the log standard deviation.
+        heads: How many tasks the last numbers of an observation pick from; 1 for no such numbers.
     """
 
     def __init__(
@@ -32,10 +33,11 @@ class TanhNormalNet(nn.Module):
         hidden: Sequence[int] = (256, 256),
         log_std_min: float = LOG_STD_MIN,
         log_std_max: float = LOG_STD_MAX,
+        heads: int = 1,
     ) -> None:
         super().__init__()
         self.noise_dim = act_dim
-        self.body = mlp(obs_dim, hidden, 2 * act_dim)
+        self.body = observer(obs_dim, hidden, 2 * act_dim, heads)
         self.log_std_min = log_std_min
         self.log_std_max = log_std_max
 
@@ -53,14 +55,20 @@ class NormalNet(nn.Module):
         hidden: Widths of the hidden layers, the first one followed by layer normalisation and tanh,
             the others by ELU.
         min_std: Added to the softplus that gives the standard deviation.
+        heads: As in :class:`TanhNormalNet`.
     """
 
     def __init__(
-        self, obs_dim: int, act_dim: int, hidden: Sequence[int] = (256, 256), min_std: float = 0.1
+        self,
+        obs_dim: int,
+        act_dim: int,
+        hidden: Sequence[int] = (256, 256),
+        min_std: float = 0.1,
+        heads: int = 1,
     ) -> None:
         super().__init__()
         self.noise_dim = act_dim
-        self.body = mlp(obs_dim, hidden, 2 * act_dim, normalized=True)
+        self.body = observer(obs_dim, hidden, 2 * act_dim, heads, normalized=True)
         self.min_std = min_std
 
     def forward(self, observations: Tensor) -> DiagonalNormal:
@@ -76,15 +84,21 @@ class TanhMixtureNet(nn.Module):
         act_dim: Size of an action.
         hidden: Widths of the hidden layers.
         components: Gaussians in the mixture.
+        heads: As in :class:`TanhNormalNet`.
     """
 
     def __init__(
-        self, obs_dim: int, act_dim: int, hidden: Sequence[int], components: int = 5
+        self,
+        obs_dim: int,
+        act_dim: int,
+        hidden: Sequence[int],
+        components: int = 5,
+        heads: int = 1,
     ) -> None:
         super().__init__()
         self.components = components
         self.noise_dim = act_dim + 1
-        self.body = mlp(obs_dim, hidden, components * (2 * act_dim + 1))
+        self.body = observer(obs_dim, hidden, components * (2 * act_dim + 1), heads)
 
     def forward(self, observations: Tensor) -> TanhMixture:
         output = self.body(observations)

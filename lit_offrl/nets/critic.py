@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lit_offrl.nets.ensemble import ensemble_mlp
+from lit_offrl.nets.heads import pick_head
 
 
 class Critics(nn.Module):
@@ -20,6 +21,7 @@ class Critics(nn.Module):
         critics: How many; two for clipped double Q.
         outputs: Numbers that a value is made of.
         normalized: As in :func:`lit_offrl.nets.mlp`.
+        heads: How many tasks the last numbers of an observation pick from; 1 for no such numbers.
     """
 
     def __init__(
@@ -30,18 +32,24 @@ class Critics(nn.Module):
         critics: int = 2,
         outputs: int = 1,
         normalized: bool = False,
+        heads: int = 1,
     ) -> None:
         super().__init__()
-        self.critics = critics
-        inputs = obs_dim + act_dim
+        self.critics, self.heads = critics, heads
+        inputs = obs_dim + act_dim - (heads if heads > 1 else 0)
+        outputs = heads * outputs
         self.body = ensemble_mlp(critics, inputs, hidden, outputs, normalized=normalized)
 
     def predict(self, observations: Tensor, actions: Tensor) -> Tensor:
         """What :meth:`loss` and :meth:`values` take, ``[critics, ..., outputs]``."""
-        inputs = torch.cat([observations, actions], dim=-1)
+        features, task = observations, None
+        if self.heads > 1:
+            sizes = [observations.shape[-1] - self.heads, self.heads]
+            features, task = observations.split(sizes, dim=-1)
+        inputs = torch.cat([features, actions], dim=-1)
         flat = inputs.flatten(0, -2).expand(self.critics, -1, -1)
-        predicted: Tensor = self.body(flat)
-        return predicted.unflatten(1, inputs.shape[:-1])
+        predicted: Tensor = self.body(flat).unflatten(1, inputs.shape[:-1])
+        return predicted if task is None else pick_head(predicted, task)
 
     def values(self, predicted: Tensor) -> Tensor:
         """The values ``[critics, ...]`` that were predicted."""

@@ -19,6 +19,7 @@ class QuantileCritics(Critics):
         hidden: Widths of the hidden layers.
         critics: How many.
         quantiles: Of each.
+        heads: As in :class:`lit_offrl.nets.Critics`.
     """
 
     def __init__(
@@ -28,8 +29,9 @@ class QuantileCritics(Critics):
         hidden: Sequence[int],
         critics: int = 2,
         quantiles: int = 100,
+        heads: int = 1,
     ) -> None:
-        super().__init__(obs_dim, act_dim, hidden, critics, quantiles)
+        super().__init__(obs_dim, act_dim, hidden, critics, quantiles, heads=heads)
 
     def values(self, predicted: Tensor) -> Tensor:
         return expand(predicted).mean(dim=-1)

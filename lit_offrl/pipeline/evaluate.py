@@ -12,14 +12,17 @@ from tqdm.auto import tqdm
 from lit_offrl.blocks import BlockModule, mix_seed
 from lit_offrl.checkpoints import write_json
 from lit_offrl.data import OfflineDataModule, OfflineDataset
-from lit_offrl.errors import check
-from lit_offrl.evaluation import Evaluator
+from lit_offrl.data.tasks import one_hot
+from lit_offrl.errors import UserError, check
+from lit_offrl.evaluation import Evaluator, TasksEvaluator
 from lit_offrl.pipeline.callbacks import PerEpoch
 from lit_offrl.pipeline.settings import PolicyStage
 from lit_offrl.policy import PolicyLearner
 
 
-def make_evaluator(policy: PolicyStage, data: OfflineDataModule) -> Evaluator | None:
+def make_evaluator(
+    policy: PolicyStage, data: OfflineDataModule
+) -> Evaluator | TasksEvaluator | None:
     """Where policies are played; nothing where the user wants none or the data name none.
 
     Raises:
@@ -29,12 +32,34 @@ def make_evaluator(policy: PolicyStage, data: OfflineDataModule) -> Evaluator | 
     environment = data.environment or dataset.env_spec
     if policy.evaluate_every == 0 or environment is None:
         return None
+    if data.tasks:
+        return make_tasks_evaluator(policy, data)
     check(
         data.reward is None or data.environment is not None,
         "data.environment: the rewards are data.reward's, and the environment of the data pays "
         "others; name one that pays these, or set policy.evaluate_every 0",
     )
     return Evaluator(environment, policy.episodes, dataset.obs_dim, dataset.act_dim)
+
+
+def make_tasks_evaluator(policy: PolicyStage, data: OfflineDataModule) -> TasksEvaluator:
+    """Where each of the data's tasks is played.
+
+    Raises:
+        UserError: A task has no environment, or none that can be made.
+    """
+    found: dict[str, Evaluator] = {}
+    dataset, count = data.dataset, len(data.tasks)
+    for number, (name, reward) in enumerate(zip(data.task_names, data.tasks, strict=True)):
+        environment = dataset.env_spec if reward is None else reward.environment
+        if environment is None:
+            raise UserError(
+                f"data.tasks: {name} names no environment to play in; give its class one, or set "
+                "policy.evaluate_every 0"
+            )
+        sizes = dataset.obs_dim - count, dataset.act_dim
+        found[name] = Evaluator(environment, policy.episodes, *sizes, one_hot(number, count))
+    return TasksEvaluator(found)
 
 
 class EvaluatePolicy(PerEpoch):
@@ -50,7 +75,7 @@ class EvaluatePolicy(PerEpoch):
 
     def __init__(
         self,
-        evaluator: Evaluator,
+        evaluator: Evaluator | TasksEvaluator,
         dataset: OfflineDataset,
         every_n_epochs: int,
         seed: int,

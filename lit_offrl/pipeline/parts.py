@@ -68,6 +68,31 @@ def check_conservatism(learner: PolicyLearner, policy: PolicyStage) -> None:
     )
 
 
+def check_heads(owner: str, module: BlockModule, tasks: int) -> None:
+    """See that a network has as many heads as there are tasks, or one that all share.
+
+    Raises:
+        UserError: It has others.
+    """
+    heads = getattr(module, "heads", 1)
+    check(
+        heads in (1, tasks),
+        f"{owner}.heads: {heads}, but data.tasks has {tasks or 'none'}; make them equal, or heads 1",
+    )
+
+
+def check_tasks(data: OfflineDataModule, policy: PolicyStage) -> None:
+    """See that nothing imagines what several tasks would pay.
+
+    Raises:
+        UserError: Something does.
+    """
+    check(
+        not data.tasks or policy.imagination is None,
+        "data.tasks: the dynamics know one reward, not several tasks'; set policy.imagination null",
+    )
+
+
 def check_weighing(critic: WeighingCritic, weighting: Weighting) -> None:
     """See that the critic gives what the weighting asks for.
 

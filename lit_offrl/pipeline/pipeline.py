@@ -17,7 +17,7 @@ from lit_offrl.data import MixedPlan, OfflineDataModule, SnippetPlan
 from lit_offrl.dynamics import DynamicsEnsemble
 from lit_offrl.dynamics.terminations import Termination
 from lit_offrl.errors import attempt
-from lit_offrl.evaluation import Evaluator
+from lit_offrl.evaluation import Evaluator, TasksEvaluator
 from lit_offrl.evaluation.model_error import draw_segments, imagine_segments, step_errors
 from lit_offrl.pipeline.callbacks import PerEpoch, Refresh
 from lit_offrl.pipeline.evaluate import EvaluatePolicy, make_evaluator, read_evaluations
@@ -25,7 +25,9 @@ from lit_offrl.pipeline.keys import StageKeys
 from lit_offrl.pipeline.needs import needed_stages, needs_prior_data
 from lit_offrl.pipeline.parts import (
     check_conservatism,
+    check_heads,
     check_same_robot,
+    check_tasks,
     check_weighing,
     load_part,
     try_checkpoint,
@@ -94,7 +96,7 @@ class Pipeline:
         needs_values = prior.weighting.needs_values
         values = yaml.safe_load(config)
         self.keys = StageKeys(values, data, self.prior_data, seed, needs_values)
-        self.evaluator: Evaluator | None = None
+        self.evaluator: Evaluator | TasksEvaluator | None = None
         self.termination: Termination | None = None
         self.taken: dict[str, Any] = {}
         self.sample_size: float | None = None
@@ -189,6 +191,7 @@ class Pipeline:
             if "critic" in tried:
                 check_weighing(tried["critic"], self.prior.weighting)
             if prior is not None:
+                check_heads("prior.module", prior, len(self.data.tasks))
                 try_prior(prior, self.data.dataset)
             if "policy" not in wanted:
                 return
@@ -196,6 +199,8 @@ class Pipeline:
             if self.policy.checkpoint:
                 return
             check_prior(learner)
+            check_heads("policy.module", learner, len(self.data.tasks))
+            check_tasks(self.data, self.policy)
             self.data.dataset.segments(self.policy.snippet, "policy.snippet")
             check_conservatism(learner, self.policy)
             if self.policy.imagination is not None:

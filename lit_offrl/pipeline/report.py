@@ -12,7 +12,7 @@ import torch
 from lit_offrl.blocks import mix_seed
 from lit_offrl.checkpoints import write_json
 from lit_offrl.data import OfflineDataset
-from lit_offrl.evaluation import Evaluator, Outcome, draw_curve
+from lit_offrl.evaluation import Evaluator, Outcome, TasksEvaluator, draw_curve
 from lit_offrl.policy import PolicyLearner
 from lit_offrl.priors import BehaviorPrior
 
@@ -39,7 +39,7 @@ class Report:
     seconds: dict[str, float]
     prior: BehaviorPrior | None
     learner: PolicyLearner | None
-    evaluator: Evaluator | None
+    evaluator: Evaluator | TasksEvaluator | None
     evaluations: list[dict[str, float]]
     sample_size: float | None
 

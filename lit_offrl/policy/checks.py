@@ -23,7 +23,7 @@ def check_parts(learner: PolicyLearner, obs_dim: int) -> None:
     Raises:
         UserError: They do not.
     """
-    check_at_least(1, "policy.module", learner, "critic_steps")
+    check_at_least(1, "policy.module", learner, "critic_steps", "heads")
     if learner.target_period is not None:
         check_at_least(1, "policy.module", learner, "target_period")
     backup, constraint = learner.backup, learner.constraint

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from lit_offrl.adam import Adam
 from lit_offrl.blocks import BlockModule, Metrics, Objective
 from lit_offrl.errors import check
-from lit_offrl.nets import copy_when, mlp, polyak_update, target_of, td_target
+from lit_offrl.nets import copy_when, observer, polyak_update, target_of, td_target
 from lit_offrl.policy.backup import Backup, PolicyBackup
 from lit_offrl.policy.checks import check_parts, check_prior, start_at
 from lit_offrl.policy.conservatism import Conservatism
@@ -38,6 +38,8 @@ class PolicyLearner(BlockModule):
             drawn from as it was when the targets were last moved.
         actor: Kind of policy.
         critics: Kind of action values.
+        heads: How many tasks share the networks but for their last layers; with more than one, the
+            last ``heads`` numbers of an observation are the task's one-hot vector (data.tasks).
         improvement: What moves the actor.
         backup: What a critic's target looks ahead to.
         conservatism: What pushes the critics down away from the data, or ``None``.
@@ -85,6 +87,7 @@ class PolicyLearner(BlockModule):
         start_at_prior: bool = False,
         actor: ActorKind = TanhGaussianActor(),
         critics: CriticKind = ScalarCritics(),
+        heads: int = 1,
         target_period: int | None = None,
         actor_weight_decay: float = 0.0,
         prior_likelihood: WeightedLikelihood | None = None,
@@ -102,10 +105,10 @@ class PolicyLearner(BlockModule):
         self.critic_steps = critic_steps
         self.start_at_prior = start_at_prior
         self.actor_weight_decay = actor_weight_decay
-        self.target_period = target_period
-        self.actor = actor.build(obs_dim, act_dim, actor_hidden)
+        self.target_period, self.heads = target_period, heads
+        self.actor = actor.build(obs_dim, act_dim, actor_hidden, heads)
         check_parts(self, obs_dim)
-        self.critics = critics.build(obs_dim, act_dim, critic_hidden)
+        self.critics = critics.build(obs_dim, act_dim, critic_hidden, heads)
         self.target_critics = target_of(self.critics)
         start = 1.0 if constraint is None else constraint.coefficient
         self.log_coefficient = nn.Parameter(torch.tensor(math.log(start)))
@@ -120,7 +123,9 @@ class PolicyLearner(BlockModule):
         )
         if target_period is not None:
             self.register_buffer("age", torch.zeros((), dtype=torch.int64))
-        self.state_critic = mlp(obs_dim, critic_hidden, 1) if backup.needs_state_values else None
+        self.state_critic = None
+        if backup.needs_state_values:
+            self.state_critic = observer(obs_dim, critic_hidden, 1, heads)
 
     @torch.no_grad()
     def act(self, observations: Tensor) -> Tensor:

@@ -16,10 +16,10 @@ class ActorKind(ABC):
     """A family of policies."""
 
     @abstractmethod
-    def build(self, obs_dim: int, act_dim: int, hidden: Sequence[int]) -> nn.Module:
+    def build(self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int) -> nn.Module:
         """Observations ``[..., obs]`` to a ``lit_offrl.nets.ActionDistribution``.
 
-        Its ``noise_dim`` says how many normal numbers an action is made from.
+        Of several ``heads`` the last numbers of an observation, a one-hot vector, pick one. Its ``noise_dim`` says how many normal numbers an action is made from.
         """
 
 
@@ -27,8 +27,8 @@ class ActorKind(ABC):
 class TanhGaussianActor(ActorKind):
     """A diagonal Gaussian squashed by tanh (SAC and its kin)."""
 
-    def build(self, obs_dim: int, act_dim: int, hidden: Sequence[int]) -> TanhNormalNet:
-        return TanhNormalNet(obs_dim, act_dim, hidden)
+    def build(self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int) -> TanhNormalNet:
+        return TanhNormalNet(obs_dim, act_dim, hidden, heads=heads)
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class GaussianActor(ActorKind):
             f"policy.module.actor.min_std: {self.min_std} is not positive; give one, such as 0.1",
         )
 
-    def build(self, obs_dim: int, act_dim: int, hidden: Sequence[int]) -> NormalNet:
-        return NormalNet(obs_dim, act_dim, hidden, self.min_std)
+    def build(self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int) -> NormalNet:
+        return NormalNet(obs_dim, act_dim, hidden, self.min_std, heads)
 
 
 @dataclass(frozen=True)
@@ -64,15 +64,17 @@ class MixtureActor(ActorKind):
     def __post_init__(self) -> None:
         check_at_least(1, "policy.module.actor", self, "components")
 
-    def build(self, obs_dim: int, act_dim: int, hidden: Sequence[int]) -> TanhMixtureNet:
-        return TanhMixtureNet(obs_dim, act_dim, hidden, self.components)
+    def build(
+        self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int
+    ) -> TanhMixtureNet:
+        return TanhMixtureNet(obs_dim, act_dim, hidden, self.components, heads)
 
 
 class CriticKind(ABC):
     """A family of action values."""
 
     @abstractmethod
-    def build(self, obs_dim: int, act_dim: int, hidden: Sequence[int]) -> Critics:
+    def build(self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int) -> Critics:
         """Observations ``[..., obs]`` and actions ``[..., act]`` to values ``[critics, ...]``."""
 
 
@@ -92,8 +94,10 @@ class ScalarCritics(CriticKind):
     def __post_init__(self) -> None:
         check_at_least(1, "policy.module.critics", self, "count")
 
-    def build(self, obs_dim: int, act_dim: int, hidden: Sequence[int]) -> Critics:
-        return Critics(obs_dim, act_dim, hidden, self.count, normalized=self.normalized)
+    def build(self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int) -> Critics:
+        return Critics(
+            obs_dim, act_dim, hidden, self.count, normalized=self.normalized, heads=heads
+        )
 
 
 @dataclass(frozen=True)
@@ -109,5 +113,7 @@ class QuantilePair(CriticKind):
     def __post_init__(self) -> None:
         check_at_least(1, "policy.module.critics", self, "quantiles")
 
-    def build(self, obs_dim: int, act_dim: int, hidden: Sequence[int]) -> QuantileCritics:
-        return QuantileCritics(obs_dim, act_dim, hidden, quantiles=self.quantiles)
+    def build(
+        self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int
+    ) -> QuantileCritics:
+        return QuantileCritics(obs_dim, act_dim, hidden, quantiles=self.quantiles, heads=heads)

@@ -18,6 +18,7 @@ class GaussianPrior(BehaviorPrior):
         act_dim: Size of an action.
         hidden: Widths of the hidden layers.
         learning_rate: Adam's.
+        heads: As the learner's.
     """
 
     def __init__(
@@ -26,9 +27,11 @@ class GaussianPrior(BehaviorPrior):
         act_dim: int,
         hidden: Sequence[int] = (256, 256),
         learning_rate: float = 3e-4,
+        heads: int = 1,
     ) -> None:
         super().__init__(learning_rate)
-        self.net = TanhNormalNet(obs_dim, act_dim, hidden)
+        self.heads = heads
+        self.net = TanhNormalNet(obs_dim, act_dim, hidden, heads=heads)
 
     def distribution(self, observations: Tensor) -> TanhNormal:
         return self.net(observations)

@@ -19,6 +19,7 @@ class NormalPrior(BehaviorPrior):
         hidden: Widths of the hidden layers.
         min_std: Smallest standard deviation (D-25).
         learning_rate: Adam's.
+        heads: As the learner's.
     """
 
     def __init__(
@@ -28,9 +29,11 @@ class NormalPrior(BehaviorPrior):
         hidden: Sequence[int] = (256, 256),
         min_std: float = 0.1,
         learning_rate: float = 2e-4,
+        heads: int = 1,
     ) -> None:
         super().__init__(learning_rate)
-        self.net = NormalNet(obs_dim, act_dim, hidden, min_std)
+        self.heads = heads
+        self.net = NormalNet(obs_dim, act_dim, hidden, min_std, heads)
 
     def distribution(self, observations: Tensor) -> DiagonalNormal:
         return self.net(observations)

@@ -1,0 +1,58 @@
+"""Several tasks over one log: every row once for each, with the task at the end of its observations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from lit_offrl.data.dataset import OfflineDataset
+from lit_offrl.transitions import Transitions
+
+
+def joined(datasets: Sequence[OfflineDataset]) -> OfflineDataset:
+    """The same steps under several rewards as one dataset (ALGORITHMS section 11).
+
+    Args:
+        datasets: One for each task, alike but for their rewards.
+
+    Returns:
+        All of their rows, whose observations end with the task as a one-hot vector.
+    """
+    first = datasets[0]
+    parts = [
+        marked(dataset.transitions, one_hot(number, len(datasets)))
+        for number, dataset in enumerate(datasets)
+    ]
+    starts = [first.episode_starts + number * len(first) for number in range(len(datasets))]
+    return OfflineDataset(
+        name=first.name,
+        transitions=Transitions.cat(parts),
+        episode_starts=torch.cat(starts),
+        env_spec=first.env_spec,
+        # Those known are of one task.
+        score_min=None,
+        score_max=None,
+    )
+
+
+def one_hot(number: int, count: int) -> Tensor:
+    """A task as the networks see it, ``[count]``."""
+    return torch.eye(count)[number]
+
+
+def marked(rows: Transitions, task: Tensor) -> Transitions:
+    """``rows`` with ``task`` after their observations."""
+    return replace(
+        rows,
+        observations=with_task(rows.observations, task),
+        next_observations=with_task(rows.next_observations, task),
+    )
+
+
+def with_task(observations: Tensor, task: Tensor) -> Tensor:
+    """``observations [..., obs]`` with ``task [tasks]`` after each."""
+    task = task.to(observations.device)
+    return torch.cat([observations, task.expand(*observations.shape[:-1], -1)], dim=-1)

@@ -1,0 +1,50 @@
+"""Episodes of one policy in the environments of several tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lit_offrl.evaluation.episodes import Evaluator, Outcome
+
+
+@dataclass(frozen=True)
+class TasksOutcome(Outcome):
+    """The episodes of all tasks, and of each.
+
+    Attributes:
+        by_task: What each task's episodes came to.
+    """
+
+    by_task: dict[str, Outcome]
+
+    def summary(self) -> dict[str, float]:
+        """That of all episodes, and each task's mean return."""
+        means = {f"return_mean_{n}": float(o.returns.mean()) for n, o in self.by_task.items()}
+        return {**super().summary(), **means}
+
+
+class TasksEvaluator:
+    """Plays every task in turn.
+
+    Args:
+        evaluators: Where each task is played, by its name.
+    """
+
+    def __init__(self, evaluators: dict[str, Evaluator]) -> None:
+        self.evaluators = evaluators
+
+    def run(
+        self, act: Callable[[Tensor], Tensor], seed: int, device: torch.device | str = "cpu"
+    ) -> TasksOutcome:
+        """As :meth:`Evaluator.run`, from the same starts in every task."""
+        by_task = {name: one.run(act, seed, device) for name, one in self.evaluators.items()}
+        found = list(by_task.values())
+        returns, lengths = (
+            torch.cat([getattr(outcome, column) for outcome in found])
+            for column in ("returns", "lengths")
+        )
+        return TasksOutcome(returns, lengths, by_task)

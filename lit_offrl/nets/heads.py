@@ -1,0 +1,49 @@
+"""Networks with one head for each of several tasks (ABM's multi-task setting, ALGORITHMS section 11)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from lit_offrl.nets.mlp import mlp
+
+
+class TaskHeads(nn.Module):
+    """A trunk that does not see the task, and heads of which the task picks one.
+
+    Args:
+        obs_dim: Size of an observation, whose last ``heads`` numbers are the task as a one-hot vector.
+        hidden: Widths of the trunk's layers.
+        out_dim: Size of an output row.
+        heads: How many tasks.
+        normalized: As in :func:`lit_offrl.nets.mlp`.
+    """
+
+    def __init__(
+        self, obs_dim: int, hidden: Sequence[int], out_dim: int, heads: int, normalized: bool
+    ) -> None:
+        super().__init__()
+        self.heads = heads
+        self.body = mlp(obs_dim - heads, hidden, heads * out_dim, normalized)
+
+    def forward(self, observations: Tensor) -> Tensor:
+        features, task = observations.split(
+            [observations.shape[-1] - self.heads, self.heads], dim=-1
+        )
+        return pick_head(self.body(features), task)
+
+
+def pick_head(outputs: Tensor, task: Tensor) -> Tensor:
+    """Of ``outputs [..., heads * out]`` those of the task, ``[..., heads]`` one-hot: ``[..., out]``."""
+    by_head = outputs.unflatten(-1, (task.shape[-1], -1))
+    return (by_head * task.unsqueeze(-1)).sum(dim=-2)
+
+
+def observer(
+    obs_dim: int, hidden: Sequence[int], out_dim: int, heads: int, normalized: bool = False
+) -> nn.Module:
+    """What maps observations ``[..., obs_dim]`` to ``[..., out_dim]``, with as many heads as asked for."""
+    if heads == 1:
+        return mlp(obs_dim, hidden, out_dim, normalized)
+    return TaskHeads(obs_dim, hidden, out_dim, heads, normalized)

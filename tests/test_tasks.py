@@ -1,0 +1,169 @@
+"""Several tasks over one log."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from lit_offrl.cli import main
+from lit_offrl.data import OfflineDataModule
+from lit_offrl.data.rewards import HalfCheetahBackward, HalfCheetahStand, Reward
+from lit_offrl.data.tasks import joined
+from lit_offrl.evaluation import Evaluator, TasksEvaluator
+from lit_offrl.nets import Critics, NormalNet, TanhMixtureNet, TanhNormalNet
+from lit_offrl.nets.heads import TaskHeads
+from lit_offrl.nets.quantiles import QuantileCritics
+from tests.test_snippets import dataset
+
+
+def test_every_row_is_there_once_for_each_task() -> None:
+    first, second = dataset([3, 2]), dataset([3, 2])
+    second.transitions.rewards.fill_(7.0)
+    both = joined([first, second])
+    assert both.obs_dim == first.obs_dim + 2
+    assert both.episode_starts.tolist() == [0, 3, 5, 8]
+    rows = both.transitions
+    assert torch.equal(rows.observations[:, 0], torch.arange(5.0).repeat(2))
+    assert rows.observations[:, 1:].tolist() == [[1.0, 0.0]] * 5 + [[0.0, 1.0]] * 5
+    assert torch.equal(rows.observations[:, 1:], rows.next_observations[:, 1:])
+    assert rows.rewards.tolist() == [0.0] * 5 + [7.0] * 5
+    # No snippet holds rows of two tasks.
+    starts = both.segments(2)
+    assert starts.tolist() == [0, 1, 3, 5, 6, 8]
+
+
+def test_the_task_picks_the_head_and_no_other_one_learns() -> None:
+    torch.manual_seed(0)
+    net = TaskHeads(4, (8,), 3, heads=2, normalized=False)
+    features = torch.randn(5, 2)
+    first = torch.cat([features, torch.tensor([[1.0, 0.0]]).expand(5, 2)], dim=1)
+    second = torch.cat([features, torch.tensor([[0.0, 1.0]]).expand(5, 2)], dim=1)
+    both = net.body(features)
+    assert torch.equal(net(first), both[:, :3])
+    assert torch.equal(net(second), both[:, 3:])
+    net(second).sum().backward()
+    head = net.body[-1].weight.grad
+    assert head is not None
+    assert not head[:3].any()
+    assert head[3:].any()
+
+
+@pytest.mark.parametrize("net", [TanhNormalNet, NormalNet, TanhMixtureNet])
+def test_policies_have_heads(net: Any) -> None:
+    made = net(6, 2, (8,), heads=3)
+    assert made(torch.randn(4, 5, 6)).noise_dim >= 2
+    assert made(torch.randn(4, 5, 6)).batch_shape == (4, 5)
+
+
+@pytest.mark.parametrize("kind", [Critics, QuantileCritics])
+def test_critics_have_heads(kind: Any) -> None:
+    torch.manual_seed(0)
+    critics = kind(5, 2, (8,), heads=2)
+    features, actions = torch.randn(6, 3), torch.randn(6, 2)
+    values = []
+    for task in ([1.0, 0.0], [0.0, 1.0]):
+        observations = torch.cat([features, torch.tensor([task]).expand(6, 2)], dim=1)
+        values.append(critics(observations, actions))
+    assert values[0].shape == (2, 6)
+    assert not torch.equal(*values)
+
+
+def test_standing_still_pays_what_the_environment_pays() -> None:
+    env = gym.make("lit_offrl/HalfCheetahStand-v0").unwrapped
+    forward = gym.make("HalfCheetah-v5").unwrapped
+    rng = np.random.default_rng(0)
+    env.reset(seed=0)
+    forward.reset(seed=0)
+    rewards: list[list[float]] = [[], []]
+    actions = rng.uniform(-1, 1, (20, 6)).astype(np.float32)
+    for action in actions:
+        for found, one in zip(rewards, (forward, env), strict=True):
+            found.append(float(one.step(action)[1]))
+    rows = dataset([20]).transitions
+    changed = {"actions": torch.from_numpy(actions), "rewards": torch.tensor(rewards[0])}
+    logged = type(rows)(**{**vars(rows), **changed})
+    torch.testing.assert_close(
+        HalfCheetahStand()(logged, {}), torch.tensor(rewards[1]), atol=1e-4, rtol=1e-4
+    )
+
+
+def test_each_task_is_played_with_its_own_numbers() -> None:
+    evaluators = {
+        name: Evaluator("Pendulum-v1", 2, 3, 1, torch.tensor(task))
+        for name, task in (("one", [1.0, 0.0]), ("two", [0.0, 1.0]))
+    }
+    seen = []
+
+    def act(observations: torch.Tensor) -> torch.Tensor:
+        seen.append(observations[:, 3:])
+        return observations[:, 3:4]
+
+    outcome = TasksEvaluator(evaluators).run(act, seed=0)
+    assert torch.equal(seen[0], torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
+    assert torch.equal(seen[-1], torch.tensor([[0.0, 1.0], [0.0, 1.0]]))
+    summary = outcome.summary()
+    assert len(outcome.returns) == 4
+    by_task = [summary["return_mean_one"], summary["return_mean_two"]]
+    assert summary["return_mean"] == pytest.approx(sum(by_task) / 2)
+    assert by_task[0] != by_task[1]
+
+
+class Twice(Reward):
+    """Twice what was logged, in the same environment."""
+
+    environment = "InvertedPendulum-v5"
+
+    def __call__(self, rows: Any, infos: dict[str, torch.Tensor]) -> torch.Tensor:
+        return 2 * rows.rewards
+
+
+@pytest.fixture
+def two_tasks(tiny: Path) -> Path:
+    config = yaml.safe_load(tiny.read_text())
+    config["data"]["tasks"] = [None, "tests.test_tasks.Twice"]
+    config["policy"]["imagination"] = None
+    tiny.write_text(yaml.safe_dump(config))
+    return tiny
+
+
+def test_a_run_on_two_tasks_reports_each(two_tasks: Path, tmp_path: Path) -> None:
+    heads = ["--policy.module.heads", "2", "--prior.module.heads", "2"]
+    run = tmp_path / "run"
+    main(["fit", "--config", str(two_tasks), "--run_dir", str(run), *heads])
+    results = json.loads((run / "results.json").read_text())
+    assert {"return_mean_logged", "return_mean_Twice"} <= results["policy"].keys()
+    assert {"return_mean_logged", "return_mean_Twice"} <= results["prior"].keys()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--policy.module.heads", "3"], "policy.module.heads: 3, but data.tasks has 2"),
+        (["--prior.module.heads", "5"], "prior.module.heads: 5, but data.tasks has 2"),
+        (["--data.environment", "Pendulum-v1"], "data.tasks"),
+        (["--data.storage", "mapped"], "data.storage memory"),
+    ],
+)
+def test_what_tasks_do_not_go_with(
+    arguments: list[str], message: str, two_tasks: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["fit", "--config", str(two_tasks), *arguments])
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_tasks_are_named_after_their_rewards() -> None:
+    tasks = [None, HalfCheetahBackward(), HalfCheetahStand()]
+    data = OfflineDataModule("bundled/halfcheetah-mixed", tasks=tasks)
+    assert data.task_names == ["logged", "HalfCheetahBackward", "HalfCheetahStand"]
+    one = OfflineDataModule("bundled/halfcheetah-mixed")
+    assert len(data.dataset) == 3 * len(one.dataset)
+    assert "3 tasks: logged, HalfCheetahBackward, HalfCheetahStand" in data.summary()
