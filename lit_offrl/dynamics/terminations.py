@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lit_offrl.environments import robot_of, task_of
+from lit_offrl.environments import CONTROL_SUITE, robot_of, task_of
 from lit_offrl.errors import UserError
 
 Termination = Callable[[Tensor], Tensor]
@@ -53,6 +53,7 @@ RULES: dict[str, Termination] = {
     "Walker2d": walker2d,
     "Ant": ant,
     "HIV": never,
+    **dict.fromkeys(CONTROL_SUITE, never),
 }
 
 

@@ -1,6 +1,7 @@
 """The tasks of the papers that Gymnasium does not have, as ``lit_offrl/NAME-v0``.
 
-All but HIV are Gymnasium's robots of version 5, whose bonus for being healthy is paid while healthy.
+Those in capitals are Gymnasium's robots of version 5, whose bonus for being healthy is paid while
+healthy, and HIV; those in small letters are the DeepMind Control Suite's.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ _TASKS: dict[str, tuple[str, dict[str, Any]]] = {
     },
     "HIV": (f"{__name__}.hiv:HIVTreatment", {}),
 }
+# Those of ABM (ALGORITHMS 10.5, D-19).
+CONTROL_SUITE = ("cheetah-run", "hopper-hop", "walker-run", "quadruped-run")
 NAMES = tuple(_TASKS)
 
 for _name, (_entry_point, _kwargs) in _TASKS.items():
@@ -45,6 +48,15 @@ for _name, (_entry_point, _kwargs) in _TASKS.items():
         entry_point=_entry_point,
         kwargs=_kwargs,
         max_episode_steps=400 if _name == "HIV" else 1000,
+    )
+
+for _name in CONTROL_SUITE:
+    _domain, _task = _name.split("-")
+    # They end their episodes of 1000 steps themselves.
+    gym.register(
+        f"lit_offrl/{_name}-v0",
+        entry_point=f"{__name__}.control_suite:make",
+        kwargs={"domain": _domain, "task": _task},
     )
 
 
