@@ -6,7 +6,8 @@
 Where it departs from the configurations: bfloat16 hidden layers for policies, three hidden
 layers in all critics, 10 000 starts a refresh, dynamics of 44 000 updates rather than to patience,
 MABE's coefficient starts at 0.1, its delta on halfcheetah mixed is the quickstart's, COMBO draws 2 actions of each
-kind instead of 10. Dynamics and priors are trained once for each set and seed and taken by all systems. Each run is a
+kind instead of 10; ABM's batches are of 128 steps, AWAC's and MB2PO's of 256 rows, and half of MB2PO's updates are
+on the log alone. Dynamics and priors are trained once for each set and seed and taken by all systems. Each run is a
 process of its own with one thread, in its own folder; --processes many run side by side.
 """
 
@@ -17,7 +18,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +63,11 @@ SETS = {
 MABE_ABLATIONS = ("mabe_no_uncertainty", "mabe_flat_prior")
 WITHOUT_MODEL = ("sac", "td3_bc", "iql")
 SYSTEMS = ("bc", "mabe_no_rl", "mabe", "mopo", "mbpo", *MABE_ABLATIONS, *WITHOUT_MODEL, "combo")
-WITH_MODEL = {"mabe", "mopo", "mbpo", "combo", *MABE_ABLATIONS}
+ABM = ("bm_mpo", "abm_mpo", "abm_svg", "abm_eps0")
+# Run on the mixed sets alone.
+ON_MIXED = (*ABM, "awac", "mb2po")
+MIXED = ("halfcheetah-mixed", "hopper-mixed")
+WITH_MODEL = {"mabe", "mopo", "mbpo", "combo", "mb2po", *MABE_ABLATIONS}
 WITH_PRIOR = {"bc", "mabe_no_rl", "mabe", *MABE_ABLATIONS}
 FLAT = {"bc", "mabe_flat_prior"}
 
@@ -115,7 +120,7 @@ def arguments_of(out: Path, system: str, name: str, seed: int) -> list[str]:
     found = [a for file in files for a in ("--config", f"{CONFIGS}/{file}.yaml")]
     found += ["--data.dataset", data.dataset, "--seed_everything", str(seed)]
     found += ["--trainer.precision", "bf16-mixed"]
-    if system not in ("bc", "mabe_no_rl"):
+    if system not in ("bc", "mabe_no_rl", "awac", "mb2po"):
         found += ["--policy.module.critic_hidden", "[256, 256, 256]"]
     if system in WITH_PRIOR:
         kind = parts / ("flat" if system in FLAT else "weighted")
@@ -124,7 +129,8 @@ def arguments_of(out: Path, system: str, name: str, seed: int) -> list[str]:
     if system in WITH_MODEL:
         found += ["--dynamics.checkpoint", part(parts, "dynamics")]
         found += ["--policy.imagination.starts", "10000"]
-        found += ["--policy.imagination.penalty_coefficient", str(data.penalty)]
+        penalty = 1.0 if system == "mb2po" else data.penalty
+        found += ["--policy.imagination.penalty_coefficient", str(penalty)]
     if system in ("mabe", *MABE_ABLATIONS):
         constraint = "--policy.module.constraint"
         found += [f"{constraint}.target", str(data.delta), f"{constraint}.coefficient", "0.1"]
@@ -133,6 +139,13 @@ def arguments_of(out: Path, system: str, name: str, seed: int) -> list[str]:
         found += [f"{conservatism}.weight", str(data.conservatism), f"{conservatism}.samples", "2"]
     if system == "iql":
         found += ["--policy.module.improvement.temperature", str(data.temperature)]
+    if system in ABM:
+        found += ["--policy.batch_size", "128"]
+    if system in ("awac", "mb2po"):
+        found += ["--policy.batch_size", "256"]
+    if system == "mb2po":
+        horizon = "5" if name.startswith("halfcheetah") else "1"
+        found += ["--policy.imagination.horizon", horizon, "--policy.imagination.after", "15000"]
     if system == "td3_bc":
         # An update has two steps of its critics.
         found += ["--policy.updates", "15000", "--policy.checkpoint_every", "15000"]
@@ -147,6 +160,11 @@ def run(out: Path, system: str, name: str, seed: int) -> None:
         print(f"{folder.name}: exit code {code}", flush=True)
 
 
+def fits(system: str, name: str) -> bool:
+    """Whether the table has a cell for ``system`` on ``name``."""
+    return system not in ON_MIXED or name in MIXED
+
+
 def scores(out: Path, system: str, name: str) -> list[float]:
     """Final scores by seed."""
     found = []
@@ -156,18 +174,18 @@ def scores(out: Path, system: str, name: str) -> list[float]:
     return found
 
 
-def table(out: Path) -> Iterator[str]:
-    """Rows of Markdown: mean over seeds, and their standard deviation or the seeds themselves."""
-    yield "| config | " + " | ".join(SETS) + " | mean |"
-    yield "|---" * (len(SETS) + 2) + "|"
-    for system in SYSTEMS:
+def table(out: Path, systems: Sequence[str], sets: Sequence[str]) -> Iterator[str]:
+    """Rows of Markdown: mean over seeds, their standard deviation, and how many they are."""
+    yield "| config | " + " | ".join(sets) + " | mean |"
+    yield "|---" * (len(sets) + 2) + "|"
+    for system in systems:
         cells, means = [], []
-        for name in SETS:
+        for name in sets:
             found = scores(out, system, name)
             spread = f" ± {stdev(found):.1f}" if len(found) > 1 else ""
             cells.append(f"{mean(found):.1f}{spread} ({len(found)})" if found else "")
             means += [mean(found)] if found else []
-        whole = f"{mean(means):.1f}" if len(means) == len(SETS) else ""
+        whole = f"{mean(means):.1f}" if len(means) == len(sets) else ""
         yield f"| `{system}` | " + " | ".join(cells) + f" | {whole} |"
 
 
@@ -178,7 +196,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/results"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
-    parser.add_argument("--systems", nargs="+", default=list(SYSTEMS), choices=SYSTEMS)
+    parser.add_argument(
+        "--systems", nargs="+", default=[*SYSTEMS, *ON_MIXED], choices=(*SYSTEMS, *ON_MIXED)
+    )
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--table", action="store_true", help="print the table and do nothing else")
     given = parser.parse_args()
@@ -186,9 +206,11 @@ def main() -> None:
         for seed in given.seeds:
             with ThreadPoolExecutor(given.processes) as pool:
                 list(pool.map(lambda n: fit_parts(given.out, n, seed), given.sets))  # noqa: B023
-                jobs = [(system, name) for system in given.systems for name in given.sets]
+                jobs = [(s, n) for s in given.systems for n in given.sets if fits(s, n)]
                 list(pool.map(lambda j: run(given.out, *j, seed), jobs))  # noqa: B023
-    print("\n".join(table(given.out)))
+    print(
+        "\n".join([*table(given.out, SYSTEMS, list(SETS)), "", *table(given.out, ON_MIXED, MIXED)])
+    )
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from benchmarks.results import SYSTEMS, arguments_of
+from benchmarks.results import ON_MIXED, SYSTEMS, arguments_of
 from lit_offrl.cli import main
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -257,7 +257,7 @@ def test_algorithms_have_what_makes_them(capsys: pytest.CaptureFixture[str]) -> 
     assert flat == {"bc", "brac_p", "brac_v", "mabe_flat_prior"}
 
 
-@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("system", [*SYSTEMS, *ON_MIXED])
 def test_the_results_table_runs_what_there_is(
     system: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

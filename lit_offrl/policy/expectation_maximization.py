@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -114,7 +115,7 @@ class ExpectationMaximization(Improvement):
         )
         with torch.no_grad():
             reached = weights.clamp(min=1e-30).log() * weights
-            divergence = reached.sum(dim=-1).mean() + torch.tensor(float(self.samples)).log()
+            divergence = reached.sum(dim=-1).mean() + math.log(self.samples)
             return loss, {
                 "weights_divergence": divergence,
                 "mean_divergence": by_mean.detach(),
@@ -138,8 +139,7 @@ def temperature_loss(values: Tensor, temperature: Tensor, divergence: float) -> 
         temperature: A scalar (eta).
         divergence: The weights' divergence from uniform where the gradient is zero (epsilon).
     """
-    count = torch.tensor(float(values.shape[-1]), device=values.device)
-    normalizer = (values / temperature).logsumexp(dim=-1) - count.log()
+    normalizer = (values / temperature).logsumexp(dim=-1) - math.log(values.shape[-1])
     return temperature * (divergence + normalizer.mean())
 
 
