@@ -13,7 +13,8 @@ import torch
 
 from lit_offrl.cli import main
 from lit_offrl.collect import Recorder, recorder
-from lit_offrl.data import OfflineDataset, read_minari
+from lit_offrl.data import OfflineDataset
+from lit_offrl.data.minari_reader import MinariLog
 
 PENDULUM = "InvertedPendulum-v5"
 
@@ -30,7 +31,7 @@ def make(
     pytest.importorskip("stable_baselines3")
     required = ["--environment", environment, "--steps", str(steps), "--keep", keep]
     main(["data", "make", name, *required, *more])
-    return read_minari(name)
+    return MinariLog(name).read()
 
 
 def assert_whole(dataset: OfflineDataset) -> None:

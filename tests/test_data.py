@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lit_offrl.data import BootstrapPlan, MixedPlan, OfflineDataModule, RowsPlan, TransitionStore
-from lit_offrl.data.minari_reader import read_minari
+from lit_offrl.data.minari_reader import MinariLog
 from lit_offrl.errors import UserError
 from lit_offrl.transitions import Transitions
 
@@ -26,7 +26,7 @@ def rows(values: list[float]) -> Transitions:
 
 
 def test_bundled_data() -> None:
-    data = read_minari("bundled/halfcheetah-mixed")
+    data = MinariLog("bundled/halfcheetah-mixed").read()
     assert len(data) == 101_000
     assert (data.obs_dim, data.act_dim) == (17, 6)
     assert data.env_spec is not None
@@ -49,7 +49,7 @@ def test_rows_are_the_episodes(make_dataset: MakeDataset) -> None:
     episodes = [episode(i, steps) for i, steps in enumerate((4, 1, 7))]
     last = np.arange(4) == 3
     episodes[0] = episode(0, 4, terminations=last, truncations=np.zeros(4, bool))
-    data = read_minari(make_dataset(episodes))
+    data = MinariLog(make_dataset(episodes)).read()
     assert data.episode_starts.tolist() == [0, 4, 5]
     assert data.episode_of(torch.arange(12)).tolist() == [0] * 4 + [1] + [2] * 7
     assert data.transitions.terminations.nonzero().squeeze(1).tolist() == [3]
@@ -74,7 +74,7 @@ def test_rows_are_the_episodes(make_dataset: MakeDataset) -> None:
 
 def test_a_folder_is_a_dataset_too(make_dataset: MakeDataset, tmp_path: Path) -> None:
     make_dataset([episode(0, 5)])
-    assert len(read_minari(str(tmp_path / "minari" / "robot" / "test-v0"))) == 5
+    assert len(MinariLog(str(tmp_path / "minari" / "robot" / "test-v0")).read()) == 5
 
 
 def test_holdout_is_whole_segments_apart_from_training(make_dataset: MakeDataset) -> None:
@@ -154,7 +154,7 @@ def test_every_member_passes_over_its_own_bag() -> None:
 
 
 def test_every_column_is_in_the_fingerprint() -> None:
-    read = read_minari("bundled/halfcheetah-mixed")
+    read = MinariLog("bundled/halfcheetah-mixed").read()
     first = replace(read, transitions=read.transitions[:100], episode_starts=torch.tensor([0]))
     for name, column in vars(first.transitions).items():
         if column is not None:
@@ -187,7 +187,7 @@ def test_a_folder_that_is_no_dataset_hides_no_other(
     name = make_dataset([episode(0, 5)])
     (tmp_path / "minari" / "x" / "no-version" / "data").mkdir(parents=True)
     (tmp_path / "minari" / "x" / "no-version" / "data" / "metadata.json").write_text("{}")
-    assert len(read_minari(name)) == 5
+    assert len(MinariLog(name).read()) == 5
 
 
 @pytest.mark.parametrize(("half", "bytes_per_row"), [(False, 166), (True, 86)])

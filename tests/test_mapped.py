@@ -21,7 +21,7 @@ from lit_offrl.cli import main
 from lit_offrl.data import BootstrapPlan, MixedPlan, OfflineDataModule, RowsPlan, TransitionStore
 from lit_offrl.data import datamodule as module
 from lit_offrl.data.mapped import map_rows, read_mapped, write_rows
-from lit_offrl.data.minari_reader import MinariLog, read_minari
+from lit_offrl.data.minari_reader import MinariLog
 from lit_offrl.data.plans import Plan
 from lit_offrl.errors import UserError
 from lit_offrl.transitions import Transitions
@@ -52,7 +52,7 @@ def written(cache: Path) -> list[Path]:
 
 
 def test_mapped_rows_are_those_in_memory(log: str, cache: Path) -> None:
-    memory, mapped = read_minari(log), read_mapped(MinariLog(log))
+    memory, mapped = MinariLog(log).read(), read_mapped(MinariLog(log))
     assert_same(memory.transitions, mapped.transitions)
     assert torch.equal(memory.episode_starts, mapped.episode_starts)
     assert torch.equal(memory.returns, mapped.returns)
@@ -66,7 +66,7 @@ def test_mapped_rows_are_those_in_memory(log: str, cache: Path) -> None:
 
 def test_the_bundled_data_are_the_same_too() -> None:
     name = "bundled/halfcheetah-mixed"
-    memory, mapped = read_minari(name), read_mapped(MinariLog(name))
+    memory, mapped = MinariLog(name).read(), read_mapped(MinariLog(name))
     assert_same(memory.transitions, mapped.transitions)
     assert memory.fingerprint == mapped.fingerprint
     assert (memory.score_min, memory.score_max) == (mapped.score_min, mapped.score_max)
@@ -84,7 +84,7 @@ def plans(rows: Transitions) -> Iterator[Plan]:
 
 
 def test_every_plan_draws_the_same_blocks(log: str) -> None:
-    memory, mapped = read_minari(log).transitions, read_mapped(MinariLog(log)).transitions
+    memory, mapped = MinariLog(log).read().transitions, read_mapped(MinariLog(log)).transitions
     for first, second in zip(plans(memory), plans(mapped), strict=True):
         for epoch in (0, 3):
             device = torch.device("cpu")
@@ -110,7 +110,7 @@ def test_the_cache_is_written_once(log: str, capsys: pytest.CaptureFixture[str])
 def test_what_is_not_whole_is_written_anew(
     log: str, cache: Path, harm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = read_minari(log).transitions
+    rows = MinariLog(log).read().transitions
     if harm == "killed":
 
         def dies(self: MinariLog) -> Iterator[Transitions]:
@@ -154,7 +154,7 @@ def test_changed_files_are_noticed(make_dataset: MakeDataset, tmp_path: Path, ca
     os.replace(changed, data)
     after = read_mapped(MinariLog(log))
     assert after.fingerprint != before.fingerprint
-    assert_same(after.transitions, read_minari(log).transitions)
+    assert_same(after.transitions, MinariLog(log).read().transitions)
     # What was mapped before stays what it was.
     assert before.transitions.rewards[0] != after.transitions.rewards[0]
     assert len(written(cache)) == 1

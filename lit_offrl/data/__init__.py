@@ -2,7 +2,7 @@
 
 from lit_offrl.data.datamodule import OfflineDataModule
 from lit_offrl.data.dataset import OfflineDataset
-from lit_offrl.data.minari_reader import read_minari
+from lit_offrl.data.open_log import open_log
 from lit_offrl.data.plans import BootstrapPlan, MixedPlan, RowsPlan, SnippetPlan
 from lit_offrl.data.store import TransitionStore
 
@@ -14,5 +14,5 @@ __all__ = [
     "RowsPlan",
     "SnippetPlan",
     "TransitionStore",
-    "read_minari",
+    "open_log",
 ]

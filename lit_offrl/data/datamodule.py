@@ -13,8 +13,10 @@ from torch import Tensor
 
 from lit_offrl.blocks import Block, seeded
 from lit_offrl.data.dataset import OfflineDataset
+from lit_offrl.data.layout import Layout
+from lit_offrl.data.log import Log
 from lit_offrl.data.mapped import free_memory, read_mapped
-from lit_offrl.data.minari_reader import MinariLog, read_minari
+from lit_offrl.data.open_log import open_log
 from lit_offrl.data.plans import Plan, move
 from lit_offrl.data.rewards import Reward
 from lit_offrl.data.store import TransitionStore
@@ -84,8 +86,9 @@ class OfflineDataModule(pl.LightningDataModule):
     """Reads a log once, keeps it on the device or disk, and serves each stage blocks of batches.
 
     Args:
-        dataset: ``bundled/halfcheetah-mixed``, the id of a local Minari dataset, or the path of a
-            folder in Minari's layout.
+        dataset: ``bundled/halfcheetah-mixed``, the id of a local Minari dataset, the path of a folder
+            in Minari's layout, or that of a file: D4RL's HDF5, or .npz, .h5, .parquet or .csv.
+        layout: Which columns of a file are what.
         reward: What the steps are worth instead of what was logged, such as
             lit_offrl.data.rewards.HalfCheetahBackward or a Reward of your own.
         tasks: Rewards of several tasks that share the networks; null among them is the logged one.
@@ -105,6 +108,7 @@ class OfflineDataModule(pl.LightningDataModule):
     def __init__(
         self,
         dataset: str,
+        layout: Layout = Layout(),
         reward: Reward | None = None,
         tasks: list[Reward | None] | None = None,
         environment: str | None = None,
@@ -113,7 +117,7 @@ class OfflineDataModule(pl.LightningDataModule):
         storage: Literal["auto", "memory", "mapped"] = "auto",
     ) -> None:
         super().__init__()
-        self.source = dataset
+        self.source, self.layout = dataset, layout
         check(holdout_rows >= 1, f"data.holdout_rows: {holdout_rows} is too small; give at least 1")
         check(
             holdout_segment >= 1,
@@ -141,17 +145,19 @@ class OfflineDataModule(pl.LightningDataModule):
             UserError: The dataset is missing or holds what cannot be trained on.
         """
         if self.tasks:
-            return joined([read_minari(MinariLog(self.source, reward)) for reward in self.tasks])
-        return read_mapped(self.log) if self.mapped else read_minari(self.log)
+            return joined(
+                [open_log(self.source, reward, self.layout).read() for reward in self.tasks]
+            )
+        return read_mapped(self.log) if self.mapped else self.log.read()
 
     @cached_property
-    def log(self) -> MinariLog:
+    def log(self) -> Log:
         """The log, opened.
 
         Raises:
             UserError: It is missing or holds what cannot be trained on.
         """
-        return MinariLog(self.source, self.reward)
+        return open_log(self.source, self.reward, self.layout)
 
     @cached_property
     def mapped(self) -> bool:

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from lit_offrl.data import rewards
 from lit_offrl.data.dataset import OfflineDataset
-from lit_offrl.data.minari_reader import MinariLog
+from lit_offrl.data.log import Log
 from lit_offrl.errors import UserError
 from lit_offrl.transitions import Transitions
 
@@ -36,7 +36,7 @@ FORMAT = 1
 ABOUT = "about.json"
 
 
-def read_mapped(log: MinariLog) -> OfflineDataset:
+def read_mapped(log: Log) -> OfflineDataset:
     """Map a dataset's rows, after copying them to the cache if they have changed since, or are not there.
 
     The cache is below ``LIT_OFFRL_CACHE``, by default ``~/.cache/lit_offrl``, in a folder for each
@@ -45,7 +45,7 @@ def read_mapped(log: MinariLog) -> OfflineDataset:
     Raises:
         UserError: The dataset holds what cannot be trained on, or the cache cannot be written.
     """
-    source, stamp = str(log.folder.resolve()), _stamp(log)
+    source, stamp = " ".join(str(path.resolve()) for path in log.files), _stamp(log)
     if log.reward is not None:
         source += f" {rewards.identity(log.reward)}"
     root = Path(os.environ.get("LIT_OFFRL_CACHE", "~/.cache/lit_offrl")).expanduser()
@@ -150,10 +150,11 @@ def _holds(folder: Path, stamp: str) -> bool:
     return whole and about["stamp"] == stamp
 
 
-def _stamp(log: MinariLog) -> str:
+def _stamp(log: Log) -> str:
     """Hash of what the rows are made from: names, sizes and times of all files, the reward's source."""
-    found = [(path, path.stat()) for path in sorted(log.folder.rglob("*")) if path.is_file()]
-    files = [(str(path.relative_to(log.folder)), s.st_size, s.st_mtime_ns) for path, s in found]
+    inside = [sorted(path.rglob("*")) if path.is_dir() else [path] for path in log.files]
+    found = [(path, path.stat()) for paths in inside for path in paths if path.is_file()]
+    files = [(path.name, s.st_size, s.st_mtime_ns) for path, s in found]
     made_from: list[object] = [FORMAT, files]
     if log.reward is not None:
         made_from.append(rewards.source(log.reward))

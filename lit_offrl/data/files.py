@@ -1,0 +1,143 @@
+"""Files of arrays and tables, by their ending, as columns of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lit_offrl.errors import UserError, first_line
+
+Columns = Mapping[str, np.ndarray]
+
+
+class LazyColumns(Mapping[str, np.ndarray]):
+    """Columns that are read when they are asked for.
+
+    Args:
+        names: Of all columns.
+        read: Reads one.
+    """
+
+    def __init__(self, names: list[str], read: Callable[[str], np.ndarray]) -> None:
+        self._names, self._read = names, read
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._read(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def read_columns(path: Path) -> Columns:
+    """Open a file of arrays or a table.
+
+    Raises:
+        UserError: It is missing or broken, or what reads it is not installed.
+    """
+    if not path.is_file():
+        raise UserError(f"data.dataset: no file '{path}'; give the path of one")
+    if path.stat().st_size == 0:
+        raise UserError(f"data.dataset: '{path}' is empty; copy it anew")
+    try:
+        return FORMATS[path.suffix](path)
+    except UserError:
+        raise
+    except ImportError as error:
+        raise UserError(
+            f"data.dataset: reading '{path}' needs pyarrow; install it with pip install "
+            "'lit-offrl[tables]'"
+        ) from error
+    except Exception as error:
+        raise UserError(
+            f"data.dataset: '{path}' cannot be read as {path.suffix}, {first_line(error)}; is it whole? "
+            "Copy it anew"
+        ) from error
+
+
+def _hdf5(path: Path) -> Columns:
+    import h5py
+
+    names: list[str] = []
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and item.ndim > 0:
+            names.append(name)
+
+    with h5py.File(path) as file:
+        file.visititems(visit)
+
+    def read(name: str) -> np.ndarray:
+        with h5py.File(path) as file:
+            return np.asarray(file[name][()])
+
+    return LazyColumns(names, read)
+
+
+def _npz(path: Path) -> Columns:
+    with np.load(path, allow_pickle=False) as file:
+        names = list(file.files)
+
+    def read(name: str) -> np.ndarray:
+        with np.load(path, allow_pickle=False) as file:
+            found: np.ndarray = file[name]
+            return found
+
+    return LazyColumns(names, read)
+
+
+def _parquet(path: Path) -> Columns:
+    from pyarrow import parquet
+
+    return LazyColumns(
+        list(parquet.read_schema(path).names),
+        lambda name: _numbers(parquet.read_table(path, columns=[name])[name], name, path),
+    )
+
+
+def _csv(path: Path) -> Columns:
+    from pyarrow import csv
+
+    table = csv.read_csv(path)
+    return LazyColumns(list(table.column_names), lambda name: _numbers(table[name], name, path))
+
+
+def _numbers(column: Any, name: str, path: Path) -> np.ndarray:
+    """A table's column as an array: numbers, or lists of equally many numbers."""
+    if column.null_count:
+        row = next(i for i, value in enumerate(column) if not value.is_valid)
+        raise UserError(
+            f"'{path}', row {row}: column '{name}' is empty there; fill or drop the row"
+        )
+    values: np.ndarray = column.to_numpy()
+    if values.dtype != object:
+        return values
+    first = values[0] if len(values) else ""
+    if isinstance(first, str):
+        # Names of episodes; whatever else is text is refused where numbers are needed.
+        return np.asarray(values, str)
+    lengths = {len(value) for value in values}
+    if len(lengths) != 1:
+        row = next(i for i, value in enumerate(values) if len(value) != len(first))
+        raise UserError(
+            f"'{path}', row {row}: column '{name}' has {len(values[row])} numbers, the first row has "
+            f"{len(first)}; make them equal"
+        )
+    return np.stack(list(values))
+
+
+FORMATS: dict[str, Callable[[Path], Columns]] = {
+    ".hdf5": _hdf5,
+    ".h5": _hdf5,
+    ".npz": _npz,
+    ".parquet": _parquet,
+    ".csv": _csv,
+}

@@ -1,0 +1,29 @@
+"""One value for every kind of log: ``data.dataset``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lit_offrl.data.d4rl import d4rl_log
+from lit_offrl.data.files import FORMATS
+from lit_offrl.data.layout import Layout
+from lit_offrl.data.log import Log
+from lit_offrl.data.minari_reader import MinariLog
+from lit_offrl.data.rewards import Reward
+
+
+def open_log(name: str, reward: Reward | None = None, layout: Layout = Layout()) -> Log:
+    """Open what ``data.dataset`` names.
+
+    Args:
+        name: A file of arrays or a table by its path, or else what :class:`MinariLog` takes.
+        reward: What the steps are worth instead of what was logged.
+        layout: Which columns of a file are what.
+
+    Raises:
+        UserError: It is missing or holds what cannot be trained on.
+    """
+    path = Path(name).expanduser()
+    if path.suffix in FORMATS:
+        return d4rl_log(path, layout, reward, name)
+    return MinariLog(name, reward)
