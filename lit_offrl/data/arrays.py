@@ -134,7 +134,11 @@ class ArraysLog(Log):
                 f"as data.layout.{kind}",
             )
         if len(parts) == 1:
-            return parts[0]
+            # Some of D4RL's rewards and flags are columns of one number.
+            single = kind not in ("observations", "next_observations", "actions")
+            return (
+                parts[0].reshape(len(parts[0])) if single and parts[0][:1].size == 1 else parts[0]
+            )
         lengths = {len(part) for part in parts}
         check(
             len(lengths) == 1,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import replace
 from pathlib import Path
 
 import gymnasium as gym
 
 from lit_offrl.data.arrays import ArraysLog
+from lit_offrl.data.fetch import cache_folder, fetched
 from lit_offrl.data.layout import Layout
 from lit_offrl.data.rewards import Reward
+from lit_offrl.errors import UserError
 
 # Robot: environment that its numbers are compared in, and returns of the scores 0 and 100
 # (ALGORITHMS 0.4, 0.5).
@@ -18,8 +21,40 @@ ROBOTS: dict[str, tuple[str, tuple[float, float]]] = {
     "hopper": ("Hopper-v4", (-20.272305, 3234.3)),
     "walker2d": ("Walker2d-v4", (1.629008, 4592.3)),
 }
+DATA = ("random", "medium", "medium-replay", "medium-expert", "expert")
+ADDRESS = "http://rail.eecs.berkeley.edu/datasets/offline_rl/gym_mujoco"
+PREFIX = "d4rl:"
 # Files of version 0 do not mark the ends of episodes that were cut.
 EPISODE_STEPS = 1000
+
+
+def addresses() -> dict[str, str]:
+    """Where each dataset's file is, by its id without the prefix."""
+    found = {}
+    for robot in ROBOTS:
+        for data in DATA:
+            # Their names before version 1.
+            stem = {"medium-replay": "mixed"}.get(data, data).replace("-", "_")
+            short = "walker" if (robot, data) == ("walker2d", "medium-replay") else robot
+            found[f"{robot}-{data}-v0"] = f"{ADDRESS}/{short}_{stem}.hdf5"
+        for data in (*DATA, "full-replay"):
+            for version in ("v1", "v2"):
+                name = f"{robot}_{data.replace('-', '_')}-{version}.hdf5"
+                found[f"{robot}-{data}-{version}"] = f"{ADDRESS}_{version}/{name}"
+    return found
+
+
+def d4rl_file(name: str) -> Path:
+    """The file of ``d4rl:ROBOT-DATA-vVERSION``, fetched if it is not there yet.
+
+    Raises:
+        UserError: There is no such dataset, or it cannot be fetched.
+    """
+    id, known = name.removeprefix(PREFIX), addresses()
+    if id not in known:
+        close = difflib.get_close_matches(id, known, n=1, cutoff=0.0)[0]
+        raise UserError(f"data.dataset: D4RL has no '{id}'; did you mean '{PREFIX}{close}'?")
+    return fetched(name, known[id], cache_folder() / "d4rl" / f"{id}.hdf5")
 
 
 def d4rl_log(

@@ -87,7 +87,8 @@ class OfflineDataModule(pl.LightningDataModule):
 
     Args:
         dataset: ``bundled/halfcheetah-mixed``, the id of a local Minari dataset, the path of a folder
-            in Minari's layout, or that of a file: D4RL's HDF5, or .npz, .h5, .parquet or .csv.
+            in Minari's layout, ``d4rl:hopper-medium-v2`` and the like, or the path of a file: D4RL's
+            HDF5, or .npz, .h5, .parquet or .csv.
         layout: Which columns of a file are what.
         reward: What the steps are worth instead of what was logged, such as
             lit_offrl.data.rewards.HalfCheetahBackward or a Reward of your own.

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from lit_offrl.data import rewards
 from lit_offrl.data.dataset import OfflineDataset
+from lit_offrl.data.fetch import cache_folder
 from lit_offrl.data.log import Log
 from lit_offrl.errors import UserError
 from lit_offrl.transitions import Transitions
@@ -48,7 +49,7 @@ def read_mapped(log: Log) -> OfflineDataset:
     source, stamp = " ".join(str(path.resolve()) for path in log.files), _stamp(log)
     if log.reward is not None:
         source += f" {rewards.identity(log.reward)}"
-    root = Path(os.environ.get("LIT_OFFRL_CACHE", "~/.cache/lit_offrl")).expanduser()
+    root = cache_folder()
     folder = root / blake2b(source.encode(), digest_size=8).hexdigest()
     try:
         root.mkdir(parents=True, exist_ok=True)

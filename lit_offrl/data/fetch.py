@@ -1,0 +1,126 @@
+"""Files from the network, each fetched once: gone on with where it broke off, and known by its hash."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from lit_offrl.errors import UserError, first_line
+
+PATIENCE_SECONDS = 10
+TRIES = 3
+PIECE = 2**20
+HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+def cache_folder() -> Path:
+    """Where files are kept: below ``LIT_OFFRL_CACHE``, by default ``~/.cache/lit_offrl``."""
+    return Path(os.environ.get("LIT_OFFRL_CACHE", "~/.cache/lit_offrl")).expanduser()
+
+
+def fetched(name: str, url: str, path: Path) -> Path:
+    """``path``, fetched from ``url`` unless it is there.
+
+    Beside it ``path.sha256`` keeps the hash of what came, against which the file is checked whenever
+    its size or time is not what it was then.
+
+    Args:
+        name: What the user calls it.
+        url: Of an HDF5 file.
+        path: Where it is kept.
+
+    Raises:
+        UserError: It cannot be fetched, is no HDF5 file, or has changed since it was fetched.
+    """
+    note = path.with_suffix(".sha256")
+    if path.is_file() and note.is_file():
+        found, *about = note.read_text().split()
+        if about != stamp(path) and hashed(path) != found:
+            raise UserError(
+                f"data.dataset: '{path}' is not what was fetched for '{name}'; delete it to fetch it anew"
+            )
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    for attempt in range(1, TRIES + 1):
+        try:
+            whole = _continue(name, url, part)
+        except (OSError, http.client.HTTPException) as error:
+            _give_up_on(error, name, url, part, last=attempt == TRIES)
+            continue
+        if whole:
+            break
+        if attempt == TRIES:
+            raise UserError(
+                f"data.dataset: '{name}' broke off at {part.stat().st_size / 1e6:.0f} MB {TRIES} times; "
+                "give the command again to go on from there"
+            )
+    with part.open("rb") as file:
+        if file.read(len(HDF5)) != HDF5:
+            part.unlink()
+            raise UserError(
+                f"data.dataset: '{url}' gave no HDF5 file for '{name}'; has the network a page to log in "
+                "by? Fetch the file by hand, and give its path"
+            )
+    os.replace(part, path)
+    note.write_text(" ".join([hashed(path), *stamp(path)]))
+    return path
+
+
+def _continue(name: str, url: str, part: Path) -> bool:
+    """Append to ``part`` what is missing of it; whether it is whole then."""
+    have = part.stat().st_size if part.is_file() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
+        # A server that knows no ranges begins anew.
+        resumed = answer.status == http.client.PARTIAL_CONTENT
+        have = have if resumed else 0
+        length = answer.headers.get("Content-Length")
+        total = None if length is None else have + int(length)
+        bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=name, leave=False)
+        with part.open("ab" if resumed else "wb") as file, bar:
+            while piece := answer.read(PIECE):
+                file.write(piece)
+                bar.update(len(piece))
+    return total is None or part.stat().st_size == total
+
+
+def _give_up_on(error: Exception, name: str, url: str, part: Path, last: bool) -> None:
+    """Raise what the user has to know, unless it may go better the next time."""
+    answered = isinstance(error, urllib.error.HTTPError)
+    if isinstance(error, urllib.error.HTTPError):
+        if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+            part.unlink()
+            return
+        if error.code < http.client.INTERNAL_SERVER_ERROR:
+            raise UserError(
+                f"data.dataset: '{url}' answered {error.code} for '{name}'; fetch the file elsewhere and "
+                "give its path"
+            ) from error
+    unreachable = isinstance(error, urllib.error.URLError) and not answered and not part.is_file()
+    if last or unreachable:
+        raise UserError(
+            f"data.dataset: '{name}' cannot be fetched from '{url}', {first_line(error)}; is there a "
+            "network? Fetch the file elsewhere and give its path, or use bundled/halfcheetah-mixed"
+        ) from error
+
+
+def hashed(path: Path) -> str:
+    """SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(PIECE):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def stamp(path: Path) -> list[str]:
+    """Size and time of a file: while they stay, so does what is in it."""
+    about = path.stat()
+    return [str(about.st_size), str(about.st_mtime_ns)]
