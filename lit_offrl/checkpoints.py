@@ -96,6 +96,8 @@ def load_module(path: str | Path | io.BytesIO, expected: type[Module], **given: 
     try:
         module = cls(**{**{k: _decode(v) for k, v in content["init_args"].items()}, **given})
         module.load_state_dict(content["state_dict"])
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"{name} names a class that cannot be imported: {error}") from error
     except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(
             f"{name} does not fit today's {content['class_path']}: {first_line(error)} Train the stage anew"
@@ -156,7 +158,10 @@ def _decode(value: Any) -> Any:
     if value.keys() == {"module"}:
         described = value["module"]
         arguments = {k: _decode(v) for k, v in described["init_args"].items()}
-        return _import(described["class_path"])(**arguments)
+        cls = _import(described["class_path"])
+        if not (isinstance(cls, type) and issubclass(cls, BlockModule)):
+            raise UserError(f"checkpoint names {described['class_path']}, which is no module")
+        return cls(**arguments)
     if value.keys() == {"class_path", "args"}:
         return Path(*value["args"])
     if value.keys() == {"class_path", "init_args"}:

@@ -57,7 +57,7 @@ def share_of(tensor: Tensor, dim: int) -> Tensor:
         return tensor
     if tensor.shape[dim] % processes:
         raise UserError(
-            f"batch_size: {tensor.shape[dim]} rows cannot be shared evenly by {processes} processes; "
+            f"batch_size: {tensor.shape[dim]} rows (or runs of them) cannot be shared evenly by {processes} processes; "
             "make it a multiple of them, or change trainer.devices"
         )
     return tensor[(slice(None),) * dim + (slice(get_rank(), None, processes),)]

@@ -86,7 +86,8 @@ class SeedStack(BlockModule):
 
         def objective(batch: Transitions, noise: Tensor) -> tuple[Tensor, Metrics]:
             columns = {k: v for k, v in vars(batch).items() if v is not None}
-            losses, metrics = torch.vmap(one)(self.stacked(), columns, noise)
+            several = torch.vmap(one, randomness="different")
+            losses, metrics = several(self.stacked(), columns, noise)
             # Seeds share no parameter, so the sum's gradients are each seed's own.
             return losses.sum(), metrics
 
@@ -99,6 +100,8 @@ class SeedStack(BlockModule):
 
     def training_step(self, blocks: Sequence[Block], batch_idx: int) -> None:  # type: ignore[override]
         """Do one update per batch of each seed's block."""
+        # As a block of one seed does, for what a part of the user's own draws.
+        torch.manual_seed(blocks[0].seed)
         noises = [self.by_seed[0].noise_of(block) for block in blocks]
         rows = Transitions.stack([block.rows for block in blocks], dim=1)
         metrics = self.run(rows, torch.stack(noises, dim=1))

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Normal
+from torch.distributions import Distribution, Independent, Normal, kl_divergence
 
 from lit_offrl.checkpoints import load_module, save_module
+from lit_offrl.errors import UserError
 from lit_offrl.nets import values_of_several
-from lit_offrl.nets.target import copy_when
+from lit_offrl.nets.target import copy_when, polyak_update
 from lit_offrl.policy import (
+    Conservatism,
     ExpectationMaximization,
     GaussianActor,
     PolicyLearner,
@@ -25,9 +27,10 @@ from lit_offrl.policy import (
     ValueGradient,
     WeightedLikelihood,
 )
+from lit_offrl.policy.checks import check_prior
 from lit_offrl.policy.expectation_maximization import held, temperature_loss
 from lit_offrl.policy.improvement import Improvement
-from lit_offrl.priors import BehaviorPrior, NormalPrior
+from lit_offrl.priors import BehaviorPrior, GaussianPrior, NormalPrior
 from lit_offrl.transitions import Transitions
 from tests.test_policy import rows
 
@@ -52,7 +55,16 @@ def learner(obs_dim: int = 2, act_dim: int = 1, **changed: Any) -> PolicyLearner
         },
     )
     made.configure_optimizers()
+    move_targets(made)
     return made
+
+
+def move_targets(made: PolicyLearner) -> None:
+    """Take the targets away from what they follow, so that one cannot be mistaken for the other."""
+    prior = None if made.trained_prior is None else made.prior
+    for net in (made.target_critics, made.target_actor, prior):
+        for parameter in [] if net is None else net.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
 
 
 def snippets(count: int = 5, steps: int = 3, obs_dim: int = 2) -> Transitions:
@@ -215,8 +227,8 @@ def test_the_m_step_by_hand() -> None:
     made, batch = learner(improvement=part), snippets(2, 1)
     assert made.target_actor is not None
     with torch.no_grad():
-        for parameter in made.target_actor.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
+        made.duals["mean_multiplier"].fill_(2.0)
+        made.duals["std_multiplier"].fill_(5.0)
     policy, before = made.actor(batch.observations), made.target_actor(batch.observations)
     drawn = torch.randn(2, 1, 4, 1)
     loss, metrics = part.loss(made, batch, policy, policy.mode, drawn)
@@ -233,9 +245,40 @@ def test_the_m_step_by_hand() -> None:
     spread = ratio.square() / 2 - 0.5 - ratio.log()
     torch.testing.assert_close(metrics["mean_divergence"], shift.mean())
     torch.testing.assert_close(metrics["std_divergence"], spread.mean())
-    # Both multipliers start at 1: what they add and what they learn from cancel.
-    expected = fit.sum(-1).mean() + 5e-3 + 1e-5 + temperature_loss(q, torch.tensor(3.0), 0.1)
+    # What a multiplier adds and what it learns from cancel, but for its bound.
+    bounds = 2 * 5e-3 + 5 * 1e-5
+    expected = fit.sum(-1).mean() + bounds + temperature_loss(q, torch.tensor(3.0), 0.1)
     torch.testing.assert_close(loss, expected)
+    by_mean, by_std = torch.autograd.grad(
+        loss, [made.duals["mean_multiplier"], made.duals["std_multiplier"]], retain_graph=True
+    )
+    torch.testing.assert_close(by_mean, 5e-3 - shift.mean())
+    torch.testing.assert_close(by_std, 1e-5 - spread.mean())
+    # Each divergence is pressed by its own multiplier.
+    pressed = (weights * fit / weights).sum(-1).mean() + 2 * shift.mean() + 5 * spread.mean()
+    for parameter in (made.actor.body[0].weight, made.actor.body[-1].bias):
+        (found,) = torch.autograd.grad(loss, parameter, retain_graph=True)
+        (by_hand,) = torch.autograd.grad(pressed, parameter, retain_graph=True)
+        torch.testing.assert_close(found, by_hand)
+
+
+def test_samples_come_from_the_prior_as_it_was_when_targets_were_moved() -> None:
+    part = ExpectationMaximization(samples=4)
+    made = learner(improvement=part, prior=NormalPrior(2, 1, (8,)), prior_likelihood=ABM)
+    batch, drawn = snippets(2, 1), torch.randn(2, 1, 4, 1)
+
+    def loss() -> float:
+        policy = made.actor(batch.observations)
+        return part.loss(made, batch, policy, policy.mode, drawn)[0].item()
+
+    assert made.trained_prior is not None
+    assert made.prior is not None
+    before = loss()
+    with torch.no_grad():
+        made.trained_prior.net.body[-1].bias.add_(1.0)  # type: ignore[operator,union-attr,index]
+    assert loss() == before
+    made.prior.net.body[-1].bias.add_(1.0)  # type: ignore[operator,union-attr,index]
+    assert loss() != before
 
 
 def test_duals_stay_positive() -> None:
@@ -250,16 +293,34 @@ def test_duals_stay_positive() -> None:
 
 
 def test_targets_are_copied_every_so_many_updates() -> None:
-    made, batch = learner(target_period=3), snippets()
-    first = [p.clone() for p in made.target_critics.parameters()]
+    made = learner(target_period=3, prior=NormalPrior(2, 1, (8,)), prior_likelihood=ABM)
+    batch = snippets()
+    pairs = [
+        (made.target_critics, made.critics),
+        (made.target_actor, made.actor),
+        (made.prior, made.trained_prior),
+    ]
+    first = [parameter.clone() for target, _ in pairs for parameter in target.parameters()]  # type: ignore[union-attr]
     for update in range(1, 7):
         made.update(batch, noise(made, batch))
-        new = list(made.critics.parameters())
-        old = list(made.target_critics.parameters())
-        same = all(torch.equal(a, b) for a, b in zip(old, new, strict=True))
-        assert same == (update % 3 == 0)
+        for target, source in pairs:
+            both = zip(target.parameters(), source.parameters(), strict=True)  # type: ignore[union-attr]
+            assert all(torch.equal(a, b) for a, b in both) == (update % 3 == 0)
         if update < 3:
-            assert all(torch.equal(a, b) for a, b in zip(old, first, strict=True))
+            now = [parameter for target, _ in pairs for parameter in target.parameters()]  # type: ignore[union-attr]
+            assert all(torch.equal(a, b) for a, b in zip(now, first, strict=True))
+
+
+def test_buffers_of_targets_follow_too() -> None:
+    target, source = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
+    source(torch.randn(9, 2) + 5)
+    polyak_update(target, source, 0.1)
+    assert torch.equal(target.running_mean, source.running_mean)  # type: ignore[arg-type]
+    source(torch.randn(9, 2) + 5)
+    copy_when(torch.tensor(False), target, source)
+    assert not torch.equal(target.running_mean, source.running_mean)  # type: ignore[arg-type]
+    copy_when(torch.tensor(True), target, source)
+    assert torch.equal(target.running_mean, source.running_mean)  # type: ignore[arg-type]
 
 
 def test_a_copy_waits_until_it_is_due() -> None:
@@ -300,7 +361,8 @@ def test_em_moves_towards_better_actions_within_epsilon(prior: BehaviorPrior | N
     )
     made.target_critics = Known()
     batch = snippets(16, 1)
-    start = made.act(batch.observations).mean().item()
+    # What is improved on: the prior or, without one, the policy itself.
+    start = (prior or made).act(batch.observations).mean().item()
     reached: list[float] = []
     for _ in range(400):
         # The critics are known; only the actor learns.
@@ -408,6 +470,33 @@ class Untouched(BehaviorPrior):
         return Independent(Normal(mean, 0.3, validate_args=False), 1, validate_args=False)
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            {"constraint": PriorDivergence(in_target=False), "prior": GaussianPrior(2, 1, (8,))},
+            "beyond the box",
+        ),
+        (
+            {"start_at_prior": True, "prior": NormalPrior(2, 1, (8,)), "prior_likelihood": ABM},
+            "start_at_prior",
+        ),
+        ({"conservatism": Conservatism()}, "outside of the box"),
+    ],
+)
+def test_parts_that_do_not_go_together_are_refused(changed: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        check_prior(learner(**changed))
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: NormalPrior(2, 1, heads=0), lambda: NormalPrior(2, 1, min_std=0.0)]
+)
+def test_priors_settings_out_of_range_are_refused(make: Any) -> None:
+    with pytest.raises(UserError, match=r"prior\.module"):
+        make()
+
+
 @pytest.mark.parametrize("jointly", [False, True])
 @pytest.mark.parametrize(
     ("improvement", "constraint"),
@@ -431,6 +520,13 @@ def test_a_users_prior_works_everywhere(
     )
     metrics = made.update(batch, noise(made, batch))
     assert all(torch.isfinite(value) for value in metrics.values())
+    if constraint is not None:
+        # From samples, as no closed form is known of this pair.
+        policy, tied = made.actor(batch.observations), made.prior_at(batch.observations)
+        actions = policy.rsample_from(torch.randn(20_000, *policy.loc.shape))
+        sampled = constraint.divergence(policy, actions, tied).mean(dim=0)
+        theirs = Independent(Normal(policy.loc, policy.scale), 1)
+        torch.testing.assert_close(sampled, kl_divergence(theirs, tied), rtol=0.1, atol=0.1)
     moved = any(not torch.equal(a, b) for a, b in zip(before, prior.parameters(), strict=True))
     assert moved == jointly
 

@@ -207,6 +207,15 @@ def test_integral_of_a_constant_value_is_that_value_plus_the_volume() -> None:
     assert loss.item() / 2 == pytest.approx(3 + math.log(2), abs=0.1)
 
 
+def test_conservatism_is_a_mean_over_all_rows_of_snippets() -> None:
+    part = Conservatism(weight=2.0, samples=2)
+    made, batch = learner(conservatism=part, constraint=EntropyTemperature()), log(6)
+    drawn, values = noise(made, batch)[:, 2:], torch.randn(2, 6)
+    runs = batch.map(lambda column: column.unflatten(0, (3, 2)))
+    found = part.loss(made, runs, values.unflatten(1, (3, 2)), drawn.unflatten(0, (3, 2)))
+    torch.testing.assert_close(found, part.loss(made, batch, values, drawn))
+
+
 @pytest.mark.parametrize("states", ["all", "imagined"])
 def test_combo_pushes_up_at_real_rows_and_down_at_imagined_ones(states: Any) -> None:
     part = Conservatism(weight=1.0, samples=1, states=states)
@@ -276,7 +285,6 @@ def test_parts_that_do_not_go_together_are_refused(changed: Any, message: str) -
     "make",
     [
         lambda: ExpectileBackup(1.0),
-        lambda: WeightedLikelihood(temperature=0),
         lambda: Conservatism(samples=0),
         lambda: Conservatism(weight=-1.0),
         lambda: SmoothedBackup(std=-0.1),

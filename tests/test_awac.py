@@ -16,6 +16,7 @@ from lit_offrl.policy import (
     Advantage,
     EntropyTemperature,
     ExpectationMaximization,
+    ImitatingGradient,
     MixtureActor,
     PolicyLearner,
     QuantilePair,
@@ -47,6 +48,9 @@ def learner(**changed: Any) -> PolicyLearner:
         },
     )
     made.configure_optimizers()
+    # So that a target cannot be mistaken for what it follows.
+    for parameter in made.target_critics.parameters():
+        parameter.add_(0.3 * torch.randn_like(parameter))
     return made
 
 
@@ -143,6 +147,7 @@ def test_weight_decay_is_the_actors_alone() -> None:
         ({"improvement": ExpectationMaximization()}, "TanhGaussianActor"),
         ({"constraint": EntropyTemperature()}, "TanhGaussianActor"),
         ({"improvement": WeightedLikelihood()}, "another advantage"),
+        ({"improvement": ImitatingGradient()}, "TanhGaussianActor"),
         ({"target_period": 0}, "target_period"),
     ],
 )
@@ -158,11 +163,14 @@ def test_parts_that_do_not_go_together_are_refused(changed: Any, message: str) -
         lambda: QuantilePair(0),
         lambda: ScalarCritics(0),
         lambda: SampledAdvantage(0),
+        lambda: WeightedLikelihood(temperature=-1.0),
         lambda: ExpectationMaximization(divergence=0.0),
     ],
 )
 def test_settings_out_of_range_are_refused(make: Any) -> None:
-    with pytest.raises(UserError, match=r"policy\.module"):
+    with pytest.raises(
+        UserError, match=r"policy\.module|SampledAdvantage\.samples|WeightedLikelihood\."
+    ):
         make()
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import MakeDataset, episode
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,6 +43,14 @@ def test_returns_to_go_are_sums_within_the_episode(
     torch.testing.assert_close(found, torch.tensor(expected), atol=1e-5, rtol=1e-5)
 
 
+def test_returns_near_a_cut_are_not_known() -> None:
+    data = dataset([6, 4], torch.zeros(10))
+    data.transitions.terminations[9] = True
+    # 0.3 ** 2 > 0.05 >= 0.3 ** 3: three steps have to follow, that of the row included.
+    expected = [True] * 4 + [False] * 2 + [True] * 4
+    assert data.with_whole_returns(0.3).tolist() == expected
+
+
 def test_a_values_regression_and_its_advantages() -> None:
     torch.manual_seed(0)
     critic = ReturnCritic(1, 1, hidden=(32,), learning_rate=3e-3)
@@ -70,6 +79,17 @@ def test_weights_by_hand() -> None:
 def test_settings_out_of_range_are_refused(changed: dict[str, float]) -> None:
     with pytest.raises(UserError, match=r"prior\.weighting"):
         AdvantageWeighting(**changed)
+
+
+def test_data_whose_returns_nobody_knows_are_refused(
+    tiny: Path, make_dataset: MakeDataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut = make_dataset([episode(0, 200)])
+    critic = ["--critic.module", "lit_offrl.priors.ReturnCritic", "--critic.module.discount"]
+    weighting = ["--prior.weighting", "lit_offrl.priors.AdvantageWeighting", "--until", "prior"]
+    with pytest.raises(SystemExit):
+        main(["fit", "--config", str(tiny), "--data.dataset", cut, *critic, "1.0", *weighting])
+    assert "lower critic.module.discount" in capsys.readouterr().err
 
 
 def test_advantages_and_values_are_not_mixed_up(

@@ -162,6 +162,8 @@ def test_what_tasks_do_not_go_with(
 
 def test_tasks_are_named_after_their_rewards() -> None:
     tasks = [None, HalfCheetahBackward(), HalfCheetahStand()]
+    again = OfflineDataModule("bundled/halfcheetah-mixed", tasks=[*tasks, HalfCheetahStand(), None])
+    assert again.task_names[3:] == ["HalfCheetahStand2", "logged2"]
     data = OfflineDataModule("bundled/halfcheetah-mixed", tasks=tasks)
     assert data.task_names == ["logged", "HalfCheetahBackward", "HalfCheetahStand"]
     one = OfflineDataModule("bundled/halfcheetah-mixed")

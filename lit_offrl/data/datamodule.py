@@ -177,8 +177,13 @@ class OfflineDataModule(pl.LightningDataModule):
 
     @property
     def task_names(self) -> list[str]:
-        """What each task is called: its reward's class, or ``logged``."""
-        return ["logged" if reward is None else type(reward).__name__ for reward in self.tasks]
+        """What each task is called: its reward's class, or ``logged``, numbered if it is not the first."""
+        names: list[str] = []
+        for reward in self.tasks:
+            name = "logged" if reward is None else type(reward).__name__
+            before = sum(other.rstrip("0123456789") == name for other in names)
+            names.append(f"{name}{before + 1}" if before else name)
+        return names
 
     def summary(self) -> str:
         """One line on the log: its name and size, and what its episodes earned."""

@@ -87,6 +87,17 @@ class OfflineDataset:
             found[rows] = following[going]
         return found
 
+    def with_whole_returns(self, discount: float) -> Tensor:
+        """Whether each row's :meth:`returns_to_go` is all but 5 % of what it might be, ``[N]`` bool.
+
+        It is where the episode terminated, or was cut so much later that ``discount`` to that number
+        of steps is 0.05 at most.
+        """
+        last = self.episode_starts + self.lengths - 1
+        steps = last.repeat_interleave(self.lengths) - torch.arange(len(self))
+        ended = self.transitions.terminations[last].repeat_interleave(self.lengths)
+        return ended | (discount ** (steps + 1).double() <= 0.05)
+
     @cached_property
     def with_next_actions(self) -> Tensor:
         """Indices of the rows that SARSA can use, ``[M]`` int64 (decision D-9).

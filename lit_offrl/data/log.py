@@ -122,7 +122,7 @@ class Log(ABC):
         try:
             for episode in self.logged():
                 none = False
-                yield self._rows(episode)
+                yield self.rows_of(episode)
         except (OSError, KeyError, ValueError) as error:
             raise UserError(
                 f"dataset '{self.name}': cannot be read, {first_line(error)}; copy it anew"
@@ -167,7 +167,12 @@ class Log(ABC):
         whole = {name: column[:count] for name, column in columns.items()}
         return self.dataset(Transitions(**whole), torch.tensor(starts))
 
-    def _rows(self, episode: Logged) -> Transitions:
+    def rows_of(self, episode: Logged) -> Transitions:
+        """One episode checked, scaled and paid, ``[steps, ...]``.
+
+        Raises:
+            UserError: It holds what cannot be trained on.
+        """
         steps = len(episode.rewards)
         where = f"dataset '{self.name}', episode {episode.number}"
         columns = {

@@ -29,9 +29,13 @@ class ActionDistribution(Distribution):
         mean: Before squashing, if there is any.
         std: Before squashing, of the same shape.
         batch_shape: The leading dimensions ``[...]``.
+
+    Attributes:
+        unbounded: Whether there is a density outside of the box.
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {}
+    unbounded: ClassVar[bool] = False
 
     def __init__(self, mean: Tensor, std: Tensor, batch_shape: torch.Size) -> None:
         self.loc, self.scale = mean, std
@@ -62,9 +66,6 @@ class DiagonalNormal(ActionDistribution):
     Args:
         mean: ``[..., act]``.
         std: ``[..., act]``.
-
-    Attributes:
-        unbounded: Whether there is a density outside of the box.
     """
 
     unbounded: ClassVar[bool] = True

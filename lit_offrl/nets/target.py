@@ -18,12 +18,18 @@ def target_of(net: Net) -> Net:
 
 @torch.no_grad()
 def polyak_update(target: nn.Module, source: nn.Module, rate: float) -> None:
-    """``target <- target + rate * (source - target)``, all parameters in one call."""
+    """``target <- target + rate * (source - target)``, all parameters in one call; buffers follow at once."""
     torch._foreach_lerp_(list(target.parameters()), list(source.parameters()), rate)
+    for old, new in zip(target.buffers(), source.buffers(), strict=True):
+        old.copy_(new)
 
 
 @torch.no_grad()
 def copy_when(due: Tensor, target: nn.Module, source: nn.Module) -> None:
     """``target <- source`` where ``due``, a boolean scalar on the device that nobody has to read."""
-    for old, new in zip(target.parameters(), source.parameters(), strict=True):
+    for old, new in zip(_tensors(target), _tensors(source), strict=True):
         old.copy_(torch.where(due, new, old))
+
+
+def _tensors(net: nn.Module) -> list[Tensor]:
+    return [*net.parameters(), *net.buffers()]

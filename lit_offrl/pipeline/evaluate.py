@@ -30,10 +30,12 @@ def make_evaluator(
     """
     dataset = data.dataset
     environment = data.environment or dataset.env_spec
-    if policy.evaluate_every == 0 or environment is None:
+    if policy.evaluate_every == 0:
         return None
     if data.tasks:
         return make_tasks_evaluator(policy, data)
+    if environment is None:
+        return None
     check(
         data.reward is None or data.environment is not None,
         "data.environment: the rewards are data.reward's, and the environment of the data pays "

@@ -50,10 +50,13 @@ class StageKeys:
 
     def policy(self) -> str:
         block = self.config["policy"]
-        upstream = [self.data.environment_name]
+        upstream: list[object] = [self.data.environment_name]
         if block["imagination"] is not None:
             upstream.append(self._taken("dynamics"))
-        if self.config["prior"]["module"] or self.config["prior"]["checkpoint"]:
+        prior = self.config["prior"]
+        if prior["jointly"]:
+            upstream += [prior["module"], prior["jointly"], list(sources(prior))]
+        elif prior["module"] or prior["checkpoint"]:
             upstream.append(self._taken("prior"))
         return self._key("policy", *upstream)
 

@@ -31,6 +31,11 @@ def needed_stages(
             "policy" in on,
             "prior.jointly: policy.module is null; name a policy to train it along with",
         )
+        check(
+            policy.imagination is None,
+            "prior.jointly: imagined rows are what the policy does, not what the data's authors did; set "
+            "policy.imagination null",
+        )
         check(until != "prior", "--until prior: prior.jointly trains it along with the policy")
         on.remove("prior")
     check(

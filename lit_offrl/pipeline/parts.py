@@ -17,6 +17,7 @@ from lit_offrl.environments import robot_of
 from lit_offrl.errors import attempt, check
 from lit_offrl.pipeline.settings import PolicyStage
 from lit_offrl.policy import PolicyLearner
+from lit_offrl.policy.expectation_maximization import draw
 from lit_offrl.priors import BehaviorPrior, WeighingCritic, Weighting
 
 Module = TypeVar("Module", bound=BlockModule)
@@ -155,6 +156,26 @@ def try_prior(prior: BehaviorPrior, dataset: OfflineDataset) -> None:
         action.shape == rows.actions.shape,
         f"{owner}: act gives shape {list(action.shape)}, not {list(rows.actions.shape)}; "
         "write act() for it",
+    )
+
+
+@torch.no_grad()
+def try_draws(learner: PolicyLearner, dataset: OfflineDataset) -> None:
+    """See that a prior can be sampled where the policy is moved by its samples.
+
+    Raises:
+        UserError: It cannot.
+    """
+    prior = learner.prior
+    if prior is None or not learner.improvement.samples_prior:
+        return
+    owner, rows = f"prior.module {type(prior).__name__}", dataset.transitions[:2].map(Tensor.clone)
+    noise = torch.zeros(len(rows), 3, learner.noise_dim)
+    drawn = attempt(owner, lambda: draw(prior.distribution(rows.observations), noise))
+    check(
+        drawn.shape == (len(rows), 3, dataset.act_dim),
+        f"{owner}: three samples at two states have shape {list(drawn.shape)}, not "
+        f"{[len(rows), 3, dataset.act_dim]}; the distribution's batch must be that of the observations",
     )
 
 

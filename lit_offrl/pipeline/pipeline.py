@@ -31,6 +31,7 @@ from lit_offrl.pipeline.parts import (
     check_weighing,
     load_part,
     try_checkpoint,
+    try_draws,
     try_imagination,
     try_prior,
 )
@@ -43,6 +44,7 @@ from lit_offrl.pipeline.stages import (
     dynamics_stage,
     policy_plan,
     prior_stage,
+    say_served,
 )
 from lit_offrl.policy import PolicyLearner
 from lit_offrl.policy.checks import check_prior
@@ -199,9 +201,11 @@ class Pipeline:
             if self.policy.checkpoint:
                 return
             check_prior(learner)
+            attempt("policy.module", learner.configure_optimizers)
+            try_draws(learner, self.data.dataset)
             check_heads("policy.module", learner, len(self.data.tasks))
             check_tasks(self.data, self.policy)
-            self.data.dataset.segments(self.policy.snippet, "policy.snippet")
+            say_served(self.data.dataset, self.policy.snippet)
             check_conservatism(learner, self.policy)
             if self.policy.imagination is not None:
                 self.termination = try_imagination(
@@ -286,6 +290,9 @@ class Pipeline:
             rows, _ = critic_rows(self.prior_data, dataset.transitions, critic)
             values = critic.values(rows)
         weights = self.prior.weighting(rewards, returns, values)
+        if critic is not None and critic.gives_advantages:
+            # Nobody knows what those near a cut would have earned.
+            weights = weights * dataset.with_whole_returns(critic.discount)
         self.sample_size = share = float(effective_sample_size(weights))
         print(
             f"prior: the weights leave {share:.0%} of the rows (effective sample size)", flush=True

@@ -195,6 +195,11 @@ class PolicyStage:
         )
         if self.imagination is not None:
             after = self.imagination.after
+            check(
+                after < self.updates,
+                f"policy.imagination.after: {after} of {self.updates} policy.updates leave none with "
+                "imagined rows; lower it",
+            )
             check_multiple(
                 "policy.imagination.after", after, "policy.refresh_every", self.refresh_every
             )

@@ -13,11 +13,13 @@ from lit_offrl.data import (
     BootstrapPlan,
     MixedPlan,
     OfflineDataModule,
+    OfflineDataset,
     RowsPlan,
     SnippetPlan,
     TransitionStore,
 )
 from lit_offrl.dynamics import DynamicsEnsemble
+from lit_offrl.errors import check
 from lit_offrl.pipeline.callbacks import Patience
 from lit_offrl.pipeline.runner import Stage
 from lit_offrl.pipeline.settings import CriticStage, DynamicsStage, PolicyStage, PriorStage
@@ -74,7 +76,30 @@ def critic_rows(
     if not critic.gives_advantages:
         return rows, dataset.with_next_actions
     returns = dataset.returns_to_go(critic.discount).to(rows.rewards.device)
-    return replace(rows, rewards=returns), torch.arange(len(dataset))
+    known = dataset.with_whole_returns(critic.discount).nonzero().squeeze(1)
+    check(
+        len(known) > 0,
+        f"critic.module: no row of '{dataset.name}' is far enough from where its episode was cut for its "
+        f"return to be known at a discount of {critic.discount}; lower critic.module.discount",
+    )
+    return replace(rows, rewards=returns), known
+
+
+def say_served(dataset: OfflineDataset, steps: int) -> None:
+    """Say which share of the rows is in no run of ``steps``.
+
+    Raises:
+        UserError: All are.
+    """
+    dataset.segments(steps, "policy.snippet")
+    short = dataset.lengths[dataset.lengths < steps]
+    if len(short):
+        share = float(short.sum()) / len(dataset)
+        print(
+            f"policy: {len(short)} episodes, {share:.1%} of the rows, are shorter than policy.snippet "
+            f"({steps}) and left out",
+            flush=True,
+        )
 
 
 def critic_stage(

@@ -85,7 +85,7 @@ class SampledAdvantage(Advantage):
     space: Literal["raw", "phi"] = "raw"
 
     def __post_init__(self) -> None:
-        check_at_least(1, "policy.module.improvement.advantage", self, "samples")
+        check_at_least(1, type(self).__name__, self, "samples")
 
     @property
     def draws(self) -> int:
@@ -117,7 +117,7 @@ class SnippetAdvantage(Advantage):
     termination.
 
     Args:
-        samples: Draws of the target actor at each state (M).
+        samples: Draws of the target actor at each state (M), where the backup has not drawn already.
 
     Raises:
         UserError: There are no samples.
@@ -127,7 +127,7 @@ class SnippetAdvantage(Advantage):
     needs_target_actor: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_at_least(1, "policy.module.improvement.advantage", self, "samples")
+        check_at_least(1, type(self).__name__, self, "samples")
 
     @property
     def draws(self) -> int:

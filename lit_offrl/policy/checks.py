@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lit_offrl.errors import check, check_at_least
-from lit_offrl.nets import DiagonalNormal
+from lit_offrl.nets import ActionDistribution, DiagonalNormal
 from lit_offrl.priors import BehaviorPrior, GaussianPrior
 
 if TYPE_CHECKING:
@@ -39,6 +39,11 @@ def check_parts(learner: PolicyLearner, obs_dim: int) -> None:
         f"policy.module.constraint.in_target: {type(backup).__name__} subtracts no divergence; "
         "set it to false, or use lit_offrl.policy.PolicyBackup",
     )
+    check(
+        not (learner.start_at_prior and learner.prior_likelihood),
+        "policy.module.start_at_prior: a prior that is trained along (prior.jointly) has learned nothing "
+        "yet; set one of the two off",
+    )
     with torch.no_grad():
         policy = learner.actor(torch.zeros(1, obs_dim))
     parts: dict[str, Improvement | Constraint | None] = {
@@ -53,6 +58,12 @@ def check_parts(learner: PolicyLearner, obs_dim: int) -> None:
             "with no constraint",
         )
 
+    check(
+        learner.conservatism is None or not policy.unbounded,
+        "policy.module.conservatism asks for the values of the policy's draws, which a GaussianActor "
+        "makes outside of the box too; use lit_offrl.policy.TanhGaussianActor",
+    )
+
 
 def check_prior(learner: PolicyLearner) -> None:
     """See that a prior is there if one is needed.
@@ -60,7 +71,10 @@ def check_prior(learner: PolicyLearner) -> None:
     Raises:
         UserError: It is not.
     """
-    if learner.prior is not None or not learner.needs_prior:
+    if learner.prior is not None:
+        _check_support(learner, learner.prior)
+        return
+    if not learner.needs_prior:
         return
     why = "start_at_prior"
     if learner.constraint is not None and learner.constraint.needs_prior:
@@ -69,6 +83,20 @@ def check_prior(learner: PolicyLearner) -> None:
         False,
         f"policy.module.{why} needs a prior, and prior.module is null; switch the prior on, or "
         "use lit_offrl.policy.EntropyTemperature and no start_at_prior",
+    )
+
+
+def _check_support(learner: PolicyLearner, prior: BehaviorPrior) -> None:
+    constraint = learner.constraint
+    if constraint is None or not constraint.needs_prior:
+        return
+    with torch.no_grad():
+        observations = torch.zeros(1, learner.obs_dim, device=learner.device)
+        policy, found = learner.actor(observations), prior.distribution(observations)
+    check(
+        not policy.unbounded or not isinstance(found, ActionDistribution) or found.unbounded,
+        f"policy.module.constraint: the policy goes beyond the box, where {type(prior).__name__} has no "
+        "density; use lit_offrl.priors.NormalPrior, or lit_offrl.policy.TanhGaussianActor",
     )
 
 
@@ -88,6 +116,6 @@ def start_at(prior: BehaviorPrior, actor: nn.Module) -> None:
     check(
         shapes[0] == shapes[1],
         f"{owner}: the prior's layers are not as wide as the actor's; "
-        "set prior.module.hidden to policy.module.actor_hidden",
+        "set prior.module.hidden to policy.module.actor_hidden, and take a TanhGaussianActor",
     )
     actor.load_state_dict(prior.net.state_dict())

@@ -63,7 +63,7 @@ class Conservatism:
         drawn = values_of_several(learner.critics, batch.observations, actions) - log_density
         down = drawn.logsumexp(dim=-1) - math.log(self.draws)
         if batch.imagined is None:
-            return self.weight * (down - values).mean(dim=-1).sum()
+            return self.weight * (down - values).flatten(1).mean(dim=-1).sum()
         imagined = batch.imagined.float()
         up = mean_where(1 - imagined, values)
         low = down.mean(dim=-1) if self.states == "all" else mean_where(imagined, down)

@@ -104,7 +104,8 @@ class PriorDivergence(Constraint):
         assert prior is not None
         if isinstance(policy, DiagonalNormal) and type(prior) is type(policy):
             return policy.divergence_from(prior)
-        density: Tensor = prior.log_prob(actions.clamp(-SATURATED, SATURATED))
+        inside = actions if policy.unbounded else actions.clamp(-SATURATED, SATURATED)
+        density: Tensor = prior.log_prob(inside)
         return policy.log_prob(actions) - density
 
 

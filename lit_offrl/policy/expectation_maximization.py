@@ -126,7 +126,7 @@ class ExpectationMaximization(Improvement):
 
 def draw(proposal: Distribution, noise: Tensor) -> Tensor:
     """Several actions at each state ``[..., draws, act]``, of any distribution with batch shape ``[...]``."""
-    if isinstance(proposal, ActionDistribution):
+    if isinstance(proposal, ActionDistribution) and proposal.noise_dim <= noise.shape[-1]:
         return proposal.several().rsample_from(noise[..., : proposal.noise_dim])
     return proposal.sample((noise.shape[-2],)).movedim(0, -2)
 

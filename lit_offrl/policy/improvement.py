@@ -140,6 +140,7 @@ class ImitatingGradient(Improvement):
     """
 
     weight: float = 2.5
+    needs_gaussian: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_at_least(0, "policy.module.improvement", self, "weight")
@@ -183,7 +184,7 @@ class WeightedLikelihood(Improvement):
             value = getattr(self, name)
             check(
                 value > 0,
-                f"policy.module.improvement.{name}: {value} is not positive; give one that is",
+                f"WeightedLikelihood.{name}: {value} is not positive; give one that is",
             )
 
     @property

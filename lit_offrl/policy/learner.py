@@ -97,7 +97,7 @@ class PolicyLearner(BlockModule):
         self.constraint = constraint
         self.improvement, self.backup, self.conservatism = improvement, backup, conservatism
         self.target_divergence = 0.0 if constraint is None else constraint.target_for(act_dim)
-        self.discount = discount
+        self.obs_dim, self.discount = obs_dim, discount
         self.polyak_rate = polyak_rate
         self.actor_learning_rate = actor_learning_rate
         self.critic_learning_rate = critic_learning_rate
@@ -119,7 +119,7 @@ class PolicyLearner(BlockModule):
             follows = follows or prior_likelihood.needs_target_actor
         self.target_actor = target_of(self.actor) if follows else None
         self.duals = nn.ParameterDict(
-            {name: torch.tensor(value) for name, value in improvement.duals.items()}
+            {name: torch.tensor(float(value)) for name, value in improvement.duals.items()}
         )
         if target_period is not None:
             self.register_buffer("age", torch.zeros((), dtype=torch.int64))

@@ -92,8 +92,8 @@ class BehaviorCritic(WeighingCritic):
 class ReturnCritic(WeighingCritic):
     """How much more each action earned than is usual there: ``R - V(s)`` (AWR, ALGORITHMS section 19).
 
-    ``R`` is the discounted return to the end of the episode, and ``V`` is regressed on it. What would
-    have followed where an episode was cut counts as nothing.
+    ``R`` is the discounted return to the end of the episode, and ``V`` is regressed on it. Rows so near
+    to where an episode was cut that it is not known have no weight.
 
     Args:
         obs_dim: Size of an observation.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from lit_offrl.errors import check_at_least
 from lit_offrl.nets import TanhNormal, TanhNormalNet
 from lit_offrl.priors.base import BehaviorPrior
 
@@ -31,6 +32,7 @@ class GaussianPrior(BehaviorPrior):
     ) -> None:
         super().__init__(learning_rate)
         self.heads = heads
+        check_at_least(1, "prior.module", self, "heads")
         self.net = TanhNormalNet(obs_dim, act_dim, hidden, heads=heads)
 
     def distribution(self, observations: Tensor) -> TanhNormal:

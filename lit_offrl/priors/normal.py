@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from lit_offrl.errors import check, check_at_least
 from lit_offrl.nets import DiagonalNormal, NormalNet
 from lit_offrl.priors.base import BehaviorPrior
 
@@ -33,6 +34,10 @@ class NormalPrior(BehaviorPrior):
     ) -> None:
         super().__init__(learning_rate)
         self.heads = heads
+        check_at_least(1, "prior.module", self, "heads")
+        check(
+            min_std > 0, f"prior.module.min_std: {min_std} is not positive; give one, such as 0.1"
+        )
         self.net = NormalNet(obs_dim, act_dim, hidden, min_std, heads)
 
     def distribution(self, observations: Tensor) -> DiagonalNormal:

@@ -129,6 +129,10 @@ class AdvantageWeighting(Weighting):
         assert values is not None
         spread = values.std().clamp(min=1e-6)
         weights = (values / spread / self.temperature).exp().clamp(max=self.largest)
+        check(
+            float(weights.max()) > 0,
+            "prior.weighting: no action earned what is usual there by far; is the critic of other data?",
+        )
         return weights / weights.max()
 
 
