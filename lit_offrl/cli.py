@@ -22,7 +22,8 @@ lit-offrl {__version__}: model-based offline reinforcement learning with behavio
   lit-offrl fit --config FILE --print_config      what a run would use, all defaults filled in
   lit-offrl data make ID --environment ENV --steps N --keep replay|rollouts
                                                   a dataset of your own, by a policy trained online
-  lit-offrl data make --help                      its options
+  lit-offrl data list | info ID | check ID | import FILE --to ID | fetch ID | collect ID ...
+  lit-offrl data make --help                      options of make; so for the others
   lit-offrl --version
 """
 

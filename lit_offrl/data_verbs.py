@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
+from pathlib import Path
 from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser
 
-from lit_offrl.collect import make_dataset
-from lit_offrl.errors import UserError
+from lit_offrl.collect import collect, import_log, make_dataset
+from lit_offrl.data import open_log
+from lit_offrl.data.consistency import complaints
+from lit_offrl.data.d4rl import PREFIX, addresses, d4rl_file
+from lit_offrl.data.describe import described, draw
+from lit_offrl.data.fetch import cache_folder
+from lit_offrl.data.layout import Layout
+from lit_offrl.data.minari_reader import BUNDLED
+from lit_offrl.errors import UserError, check, first_line
 from lit_offrl.explain import explain
 
 
@@ -22,11 +31,89 @@ def run_data_verb(args: list[str]) -> None:
     verbs = parser.add_subcommands(dest="verb")
     for name, verb in VERBS.items():
         own = _Parser(prog=f"lit-offrl data {name}")
-        own.add_argument("id", type=str, help="The dataset's id, such as mine/cheetah-v0.")
-        own.add_function_arguments(verb, skip={"id"}, as_positional=False)
+        positional = [p for p in inspect.signature(verb).parameters if p in ("id", "file")]
+        for one in positional:
+            own.add_argument(one, type=str, help=POSITIONAL[one])
+        own.add_function_arguments(verb, skip=set(positional), as_positional=False)
         verbs.add_subcommand(name, own, help=(verb.__doc__ or "").partition("\n")[0])
     chosen = parser.parse_args(args)
-    VERBS[chosen.verb](**vars(chosen[chosen.verb]))
+    given = parser.instantiate_classes(chosen)[chosen.verb]
+    VERBS[chosen.verb](**vars(given))
+
+
+def list_datasets() -> None:
+    """Name the datasets that are on this machine, and D4RL's."""
+    import minari
+
+    for path in sorted(BUNDLED.iterdir()):
+        if path.is_dir():
+            print(f"bundled/{path.name}")
+    for id, metadata in sorted(minari.list_local_datasets().items()):
+        print(
+            f"{id}: {metadata['total_steps']} transitions in {metadata['total_episodes']} episodes"
+        )
+    for id in sorted(addresses()):
+        there = (cache_folder() / "d4rl" / f"{id}.hdf5").is_file()
+        print(f"{PREFIX}{id}{', fetched' if there else ''}")
+
+
+def info(id: str, figure: str | None = None, layout: Layout = Layout()) -> None:
+    """Print and draw what a dataset holds.
+
+    Args:
+        id: What data.dataset takes.
+        figure: Where the picture goes, a PNG; by default the dataset's name in this folder.
+        layout: Which columns of a file are what.
+    """
+    data = open_log(id, None, layout).read()
+    print("\n".join(described(data)))
+    path = Path(figure or f"{Path(id.replace(':', '-')).name}.png")
+    draw(data, path)
+    print(f"picture: {path}")
+
+
+def check_dataset(id: str, most: int = 20, layout: Layout = Layout()) -> None:
+    """See whether a dataset keeps the rules, and name the rows that do not.
+
+    Args:
+        id: What data.dataset takes.
+        most: Complaints to print.
+        layout: Which columns of a file are what.
+
+    Raises:
+        UserError: It does not.
+    """
+    found = list(complaints(open_log(id, None, layout)))
+    for line in found[:most]:
+        print(line)
+    check(
+        not found,
+        f"dataset '{id}': {len(found)} complaints; mend these rows, or drop their episodes",
+    )
+    print(f"{id}: no complaints")
+
+
+def fetch(id: str) -> None:
+    """Fetch a public dataset.
+
+    Args:
+        id: d4rl:halfcheetah-medium-v2 and the like, or the id of a public Minari dataset.
+
+    Raises:
+        UserError: There is none of that name, or no network.
+    """
+    if id.startswith(PREFIX):
+        print(d4rl_file(id))
+        return
+    import minari
+
+    try:
+        minari.download_dataset(id)
+    except Exception as error:
+        raise UserError(
+            f"id: '{id}' cannot be fetched, {first_line(error)}; 'lit-offrl data list' names D4RL's, "
+            "https://minari.farama.org Minari's, which need pip install 'lit-offrl[remote]'"
+        ) from error
 
 
 class _Parser(ArgumentParser):
@@ -34,4 +121,16 @@ class _Parser(ArgumentParser):
         raise UserError(explain(message, [action.dest for action in self._actions])) from ex
 
 
-VERBS: dict[str, Any] = {"make": make_dataset}
+POSITIONAL = {
+    "id": "The dataset's id, such as mine/cheetah-v0.",
+    "file": "The file's path, or d4rl:halfcheetah-medium-v2 and the like.",
+}
+VERBS: dict[str, Any] = {
+    "list": list_datasets,
+    "info": info,
+    "check": check_dataset,
+    "import": import_log,
+    "fetch": fetch,
+    "collect": collect,
+    "make": make_dataset,
+}

@@ -1,0 +1,31 @@
+"""Environments that data can be made in."""
+
+from __future__ import annotations
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.spaces import Box
+
+from lit_offrl.environments import quiet_mujoco
+from lit_offrl.errors import UserError, check, first_line
+
+
+def learnable(name: str) -> gym.Env[np.ndarray, np.ndarray]:
+    """Make an environment whose observations and actions are vectors.
+
+    Raises:
+        UserError: It cannot be made, or has others.
+    """
+    quiet_mujoco()
+    try:
+        env = gym.make(name, disable_env_checker=True)
+    except Exception as error:
+        raise UserError(f"environment '{name}' cannot be made: {first_line(error)}") from error
+    for what, space in (("observations", env.observation_space), ("actions", env.action_space)):
+        bounded = isinstance(space, Box) and (what == "observations" or space.is_bounded())
+        check(
+            bounded and len(space.shape or ()) == 1,
+            f"environment '{name}' has {what} {space}; only vectors can be learned from, "
+            "with bounds for actions",
+        )
+    return env

@@ -1,0 +1,100 @@
+"""A log of one's own as a Minari dataset."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from gymnasium.spaces import Box
+from minari.data_collector.episode_buffer import EpisodeBuffer
+
+from lit_offrl.collect.environment import learnable
+from lit_offrl.collect.write import check_free, write
+from lit_offrl.data import open_log
+from lit_offrl.data.layout import Layout
+from lit_offrl.data.log import Log
+from lit_offrl.errors import check
+from lit_offrl.transitions import Transitions
+
+
+def import_log(
+    file: str, to: str, environment: str | None = None, layout: Layout = Layout()
+) -> None:
+    """Write a file of arrays, a table or a D4RL dataset as a Minari dataset.
+
+    Minari keeps one observation more than actions, so an episode is cut where a next observation is
+    not that of the row after.
+
+    Args:
+        file: Its path, or d4rl:halfcheetah-medium-v2 and the like.
+        to: The new dataset's id, such as mine/robot-v0; written below MINARI_DATASETS_PATH.
+        environment: Gymnasium id of what made it; by default what D4RL's names say.
+        layout: Which columns are what.
+
+    Raises:
+        UserError: The file cannot be read or trained on, the id is taken, or the environment is
+            another robot's.
+    """
+    check_free(to)
+    log = open_log(file, None, layout)
+    spec = log.env_spec.id if environment is None and log.env_spec else environment
+    episodes = [
+        buffer(number, part, log)
+        for number, part in enumerate(p for rows in log.episodes() for p in unbroken(rows))
+    ]
+    spaces: dict[str, Any] = {
+        "observation_space": Box(-np.inf, np.inf, (log.obs_dim,), np.float32),
+        "action_space": Box(log.low, log.high, dtype=np.float32),
+    }
+    scores = {"ref_min_score": log.score_min, "ref_max_score": log.score_max}
+    more = {name: value for name, value in scores.items() if value is not None}
+    if spec is not None:
+        _check_environment(spec, log)
+    write(to, spec, episodes, "unknown", f"Imported from {file}.", **spaces, **more)
+
+
+def unbroken(rows: Transitions) -> list[Transitions]:
+    """The parts of an episode in which each next observation is that of the row after."""
+    apart = (rows.next_observations[:-1] != rows.observations[1:]).any(dim=1)
+    bounds = [0, *(apart.nonzero().squeeze(1) + 1).tolist(), len(rows)]
+    return [rows[start:end] for start, end in pairwise(bounds)]
+
+
+def buffer(number: int, rows: Transitions, log: Log) -> EpisodeBuffer:
+    """An episode as Minari takes it, actions in the units of the log."""
+    terminations = rows.terminations.numpy()
+    truncations = rows.truncations.numpy().copy()
+    truncations[-1] = not terminations[-1]
+    actions = log.low + (rows.actions.numpy() + 1) / 2 * (log.high - log.low)
+    return EpisodeBuffer(
+        id=number,
+        observations=np.concatenate([rows.observations, rows.next_observations[-1:]]),
+        actions=actions.clip(log.low, log.high).astype(np.float32),
+        rewards=rows.rewards.numpy().astype(np.float64),
+        terminations=terminations,
+        truncations=truncations,
+        infos={},
+    )
+
+
+def _check_environment(name: str, log: Log) -> None:
+    env = learnable(name)
+    obs_space, space = env.observation_space, env.action_space
+    assert isinstance(space, Box)
+    for what, shape, dim in (
+        ("observations", obs_space.shape, log.obs_dim),
+        ("actions", space.shape, log.act_dim),
+    ):
+        check(
+            shape == (dim,),
+            f"environment '{name}' has {what} of shape {shape}, the log of {dim} numbers; give the one "
+            "that made it",
+        )
+    low, high = space.low - 1e-6, space.high + 1e-6
+    check(
+        bool((log.low >= low).all() and (log.high <= high).all()),
+        f"environment '{name}' takes actions within {space}, the log says {log.low.tolist()} to "
+        f"{log.high.tolist()}; give layout.action_low and action_high in its units",
+    )
+    env.close()

@@ -1,0 +1,121 @@
+"""A dataset of what a given policy does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lit_offrl.blocks import BlockModule
+from lit_offrl.checkpoints import load_module
+from lit_offrl.collect.environment import learnable
+from lit_offrl.collect.recorder import Recorder
+from lit_offrl.collect.write import check_free, write
+from lit_offrl.errors import UserError, check, first_line
+
+Policy = Callable[[np.ndarray], np.ndarray]
+
+
+def collect(
+    id: str,
+    environment: str,
+    steps: int,
+    policy: str = "random",
+    deterministic: bool = False,
+    seed: int = 0,
+) -> None:
+    """Play a policy, and write what it did.
+
+    Args:
+        id: The new Minari dataset's, such as mine/cheetah-v0; written below MINARI_DATASETS_PATH.
+        environment: Gymnasium id, such as HalfCheetah-v5.
+        steps: How many; the last episode is cut there.
+        policy: random; a policy's or prior's checkpoint of ours, best.ckpt or last.ckpt; or a .zip of
+            stable-baselines3's SAC.
+        deterministic: Play the policy's best actions rather than draw from it.
+        seed: Seeds starts and draws.
+
+    Raises:
+        UserError: The dataset exists, the environment cannot be made, or there is no such policy.
+    """
+    check_free(id)
+    check(steps > 0, f"steps: {steps} is too small; give at least 1")
+    check(0 <= seed < 2**31, f"seed: {seed} is not within 0 and 2^31; give one that is")
+    playing = Recorder(learnable(environment), "collect", steps)
+    act = chosen(policy, playing, deterministic, seed)
+    observation, _ = playing.reset(seed=seed)
+    for _ in range(steps):
+        observation, _, terminated, truncated, _ = playing.step(act(observation))
+        if terminated or truncated:
+            observation, _ = playing.reset()
+    playing.close()
+    assert playing.spec is not None
+    how = "best actions" if deterministic else "draws"
+    write(id, playing.spec.id, playing.episodes(), policy, f"{steps} steps, {how}, seed {seed}.")
+
+
+def chosen(policy: str, env: Recorder, deterministic: bool, seed: int) -> Policy:
+    """What ``policy`` names, from an observation to an action of ``env``.
+
+    Raises:
+        UserError: There is no such policy, or it is of another robot.
+    """
+    space: Any = env.action_space
+    if policy == "random":
+        space.seed(seed)
+        return lambda observation: np.asarray(space.sample())
+    if Path(policy).suffix == ".zip":
+        return _stable_baselines(policy, deterministic, seed)
+    module = load_module(policy, BlockModule)  # type: ignore[type-abstract]
+    sizes = {"obs_dim": env.observation_space, "act_dim": space}
+    for name, its in sizes.items():
+        made, needed = module.hparams.get(name), int(np.prod(its.shape or ()))
+        check(
+            made == needed and hasattr(module, "act"),
+            f"policy: '{policy}' is not a policy for {needed} numbers ({name}); give one of this robot",
+        )
+    return _ours(module, space, deterministic, seed)
+
+
+@torch.no_grad()
+def _ours(module: Any, space: Any, deterministic: bool, seed: int) -> Policy:
+    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+
+    def act(observation: np.ndarray) -> np.ndarray:
+        inputs = torch.as_tensor(observation, dtype=torch.float32).unsqueeze(0)
+        with torch.no_grad():
+            if deterministic:
+                scaled = module.act(inputs)
+            elif hasattr(module, "sample"):
+                scaled = module.sample(inputs, generator)
+            else:
+                scaled = module.distribution(inputs).sample()
+        clipped = scaled.clamp(-1, 1).squeeze(0).numpy()
+        action = space.low + (clipped + 1) / 2 * (space.high - space.low)
+        found: np.ndarray = action.astype(space.dtype)
+        return found
+
+    return act
+
+
+def _stable_baselines(path: str, deterministic: bool, seed: int) -> Policy:
+    try:
+        from stable_baselines3 import SAC
+    except ImportError as error:
+        raise UserError(
+            "a .zip policy needs stable-baselines3; install it with pip install 'lit-offrl[collect]'"
+        ) from error
+    try:
+        model = SAC.load(path, device="cpu")
+    except Exception as error:
+        raise UserError(
+            f"policy: '{path}' is no SAC of stable-baselines3, {first_line(error)}"
+        ) from error
+    model.set_random_seed(seed)
+    return lambda observation: np.asarray(
+        model.predict(observation, deterministic=deterministic)[0]
+    )

@@ -1,0 +1,75 @@
+"""Episodes as a new Minari dataset."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from typing import Any
+
+import minari
+import numpy as np
+from minari.data_collector.episode_buffer import EpisodeBuffer
+from minari.dataset.minari_dataset import parse_dataset_id
+from minari.storage import get_dataset_path
+
+from lit_offrl.errors import UserError, check
+
+
+def check_free(id: str) -> None:
+    """See that a dataset can be written.
+
+    Raises:
+        UserError: The id is none, is taken, or its folder cannot be made.
+    """
+    try:
+        parse_dataset_id(id)
+        path = get_dataset_path(id)
+    # Minari fails with a TypeError where the version is missing.
+    except (ValueError, TypeError) as error:
+        raise UserError(f"id: '{id}' is no dataset's id; give one like mine/cheetah-v0") from error
+    except OSError as error:
+        raise UserError(f"MINARI_DATASETS_PATH: {error}; give a folder that can be made") from error
+    check(not path.exists(), f"dataset '{id}' exists, in {path}; give another id, or delete it")
+
+
+def write(
+    id: str,
+    environment: str | None,
+    episodes: list[EpisodeBuffer],
+    algorithm: str,
+    description: str,
+    **more: Any,
+) -> None:
+    """Write ``episodes``, and print what they are.
+
+    Args:
+        id: The new dataset's.
+        environment: Gymnasium id of what made them, if that is known.
+        episodes: In order.
+        algorithm: What acted.
+        description: In one sentence.
+        more: What else Minari takes, such as spaces where there is no environment.
+
+    Raises:
+        UserError: They cannot be written.
+    """
+    with warnings.catch_warnings():
+        # Of an author, his address and his code, which a dataset of one's own can do without.
+        warnings.filterwarnings("ignore", message="`(author|author_email|code_permalink|eval_env)`")
+        try:
+            dataset = minari.create_dataset_from_buffers(
+                id,
+                episodes,
+                env=environment,
+                algorithm_name=algorithm,
+                description=description,
+                **more,
+            )
+        except OSError as error:
+            shutil.rmtree(get_dataset_path(id), ignore_errors=True)
+            raise UserError(f"dataset '{id}': cannot be written, {error}") from error
+    returns = [float(np.sum(episode.rewards)) for episode in episodes]
+    print(
+        f"{id}: {sum(map(len, episodes))} steps in {len(episodes)} episodes, mean return "
+        f"{np.mean(returns):.1f}, best {max(returns):.1f}; in {dataset.storage.data_path}"
+    )
