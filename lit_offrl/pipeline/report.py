@@ -58,6 +58,7 @@ class Report:
             },
             "prior": self._play(self.prior),
             "policy": self._play(self.learner),
+            "estimate": self._estimate(),
             "updates": 0 if self.learner is None else self.learner.updates,
             "seed": self.seed,
             "seconds": {**self.seconds, "total": sum(self.seconds.values())},
@@ -83,6 +84,21 @@ class Report:
         score = self.dataset.score(outcome.returns)
         return {**outcome.summary(), "score": None if score is None else float(score.mean())}
 
+    def _estimate(self) -> dict[str, float] | None:
+        """What the policy's critics say it earns from where the log's episodes begin, discounted.
+
+        Offline it is all there is to go by. Critics flatter the policy they were trained with, so it
+        is a bound from above rather than a promise.
+        """
+        if self.learner is None:
+            return None
+        data, learner = self.dataset, self.learner.cpu()
+        starts = data.transitions.observations[data.episode_starts].clone()
+        with torch.no_grad():
+            values = learner.target_critics(starts, learner.act(starts)).amin(dim=0)
+        earned = data.returns_to_go(learner.discount)[data.episode_starts]
+        return {"policy": float(values.mean()), "data": float(earned.mean())}
+
     def _print(self, results: dict[str, Any]) -> None:
         rows: list[tuple[str, float, float | None]] = [
             ("data, mean episode", results["dataset"]["return_mean"], None),
@@ -97,4 +113,10 @@ class Report:
             spread = "" if std is None else f"{std:.0f}"
             shown = "" if score is None else f"{float(score):.1f}"
             print(f"{name:<20}{mean:>10.0f}{spread:>8}{shown:>8}")
+        if results["estimate"] is not None:
+            policy, data = results["estimate"]["policy"], results["estimate"]["data"]
+            print(
+                f"\nby the policy's critics, discounted: {policy:.4g} from where episodes begin; the data "
+                f"earned {data:.4g}"
+            )
         print(f"\n{self.run_dir}", flush=True)
