@@ -18,7 +18,8 @@ from lit_offrl.priors import BehaviorPrior
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-COMMANDS = re.findall(r"^(?:\.venv/bin/)?lit-offrl (fit .*?)(?: +#.*)?$", README, re.MULTILINE)
+WHOLE_LINES = README.replace("\\\n", " ")
+COMMANDS = re.findall(r"^(?:\.venv/bin/)?lit-offrl (fit .*?)(?: +#.*)?$", WHOLE_LINES, re.MULTILINE)
 
 
 def python_block(containing: str) -> str:
