@@ -148,7 +148,7 @@ def test_a_run_on_two_tasks_reports_each(two_tasks: Path, tmp_path: Path) -> Non
         (["--policy.module.heads", "3"], "policy.module.heads: 3, but data.tasks has 2"),
         (["--prior.module.heads", "5"], "prior.module.heads: 5, but data.tasks has 2"),
         (["--data.environment", "Pendulum-v1"], "data.tasks"),
-        (["--data.storage", "mapped"], "data.storage memory"),
+        (["--data.storage", "mapped"], "set it to memory"),
     ],
 )
 def test_what_tasks_do_not_go_with(

@@ -20,6 +20,7 @@ from lit_offrl.data.open_log import open_log
 from lit_offrl.data.plans import Plan, move
 from lit_offrl.data.rewards import Reward
 from lit_offrl.data.store import TransitionStore
+from lit_offrl.data.subset import Part, Subset, together
 from lit_offrl.data.tasks import joined
 from lit_offrl.errors import UserError, check
 from lit_offrl.transitions import Transitions
@@ -90,6 +91,8 @@ class OfflineDataModule(pl.LightningDataModule):
             in Minari's layout, ``d4rl:hopper-medium-v2`` and the like, or the path of a file: D4RL's
             HDF5, or .npz, .h5, .parquet or .csv.
         layout: Which columns of a file are what.
+        subset: Which of its episodes to learn from; all by default.
+        more: Other logs of the same robot to learn from, too.
         reward: What the steps are worth instead of what was logged, such as
             lit_offrl.data.rewards.HalfCheetahBackward or a Reward of your own.
         tasks: Rewards of several tasks that share the networks; null among them is the logged one.
@@ -110,6 +113,8 @@ class OfflineDataModule(pl.LightningDataModule):
         self,
         dataset: str,
         layout: Layout = Layout(),
+        subset: Subset | None = None,
+        more: list[Part] | None = None,
         reward: Reward | None = None,
         tasks: list[Reward | None] | None = None,
         environment: str | None = None,
@@ -119,17 +124,25 @@ class OfflineDataModule(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         self.source, self.layout = dataset, layout
+        self.subset, self.more = subset, more or []
         check(holdout_rows >= 1, f"data.holdout_rows: {holdout_rows} is too small; give at least 1")
         check(
             holdout_segment >= 1,
             f"data.holdout_segment: {holdout_segment} is too small; give at least 1",
         )
         check(
-            not tasks or (reward is None and environment is None and storage != "mapped"),
-            "data.tasks: each task has a reward and an environment of its own, and rows in memory; leave "
-            "data.reward and data.environment out, and set data.storage memory",
+            not tasks or (reward is None and environment is None),
+            "data.tasks: each task has a reward and an environment of its own; leave data.reward and "
+            "data.environment out",
         )
         self.reward, self.tasks = reward, tasks or []
+        # Made of rows that are copied.
+        self.made = bool(tasks or subset or more)
+        check(
+            not self.made or storage != "mapped",
+            "data.storage: data.subset, more and tasks make rows of their own, which are in memory; set "
+            "it to memory, or write the dataset they make",
+        )
         self.environment = environment or (None if reward is None else reward.environment)
         self.holdout_rows = holdout_rows
         self.holdout_segment = holdout_segment
@@ -146,10 +159,15 @@ class OfflineDataModule(pl.LightningDataModule):
             UserError: The dataset is missing or holds what cannot be trained on.
         """
         if self.tasks:
-            return joined(
-                [open_log(self.source, reward, self.layout).read() for reward in self.tasks]
-            )
-        return read_mapped(self.log) if self.mapped else self.log.read()
+            return joined([self._read(reward) for reward in self.tasks])
+        return read_mapped(self.log) if self.mapped else self._read(self.reward)
+
+    def _read(self, reward: Reward | None) -> OfflineDataset:
+        data = open_log(self.source, reward, self.layout).read()
+        if self.subset is not None:
+            data = self.subset(data)
+        others = [part(open_log(part.dataset, reward, part.layout).read()) for part in self.more]
+        return together([data, *others]) if others else data
 
     @cached_property
     def log(self) -> Log:
@@ -163,7 +181,7 @@ class OfflineDataModule(pl.LightningDataModule):
     @cached_property
     def mapped(self) -> bool:
         """Whether the rows stay on disk."""
-        if self.tasks:
+        if self.made:
             return False
         if self.storage == "auto":
             return self.log.nbytes > free_memory() / 2
