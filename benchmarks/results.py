@@ -8,7 +8,8 @@ layers in all critics, 10 000 starts a refresh, dynamics of 44 000 updates rathe
 MABE's coefficient starts at 0.1, its delta on halfcheetah mixed is the quickstart's, COMBO draws 2 actions of each
 kind instead of 10; ABM's batches are of 128 steps, AWAC's and MB2PO's of 256 rows, and half of MB2PO's updates are
 on the log alone. Dynamics and priors are trained once for each set and seed and taken by all systems. Each run is a
-process of its own with one thread, in its own folder; --processes many run side by side.
+process of its own with one thread, in its own folder; --processes many run side by side. The last policy is then
+played for 50 episodes.
 """
 
 from __future__ import annotations
@@ -21,10 +22,19 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from lit_offrl.checkpoints import load_module, write_json
+from lit_offrl.data import OfflineDataset, open_log
+from lit_offrl.evaluation import Evaluator
+from lit_offrl.policy import PolicyLearner
+from lit_offrl.priors import BehaviorPrior
+
+EPISODES = 50
+PLAYED = "played.json"
 CONFIGS = Path(__file__).parent.parent / "configs"
 
 
@@ -165,13 +175,42 @@ def fits(system: str, name: str) -> bool:
     return system not in ON_MIXED or name in MIXED
 
 
+def play(out: Path, system: str, name: str, seed: int) -> None:
+    """Play what a run ended with over many episodes, unless that was done.
+
+    The ten of its own report leave several points of doubt where some episodes fail.
+    """
+    folder = out / f"{system}-{name}-{seed}"
+    if (folder / PLAYED).is_file() or not (folder / "results.json").is_file():
+        return
+    data = dataset_of(name)
+    assert data.env_spec is not None
+    policy = sorted(folder.glob("policy-*/last.ckpt"))
+    kind = "flat" if system in FLAT else "weighted"
+    prior = part(out / f"parts-{name}-{seed}" / kind, "prior") if not policy else ""
+    module: Any = load_module(policy[0], PolicyLearner) if policy else load_prior(prior)
+    evaluator = Evaluator(data.env_spec, EPISODES, data.obs_dim, data.act_dim)
+    outcome = evaluator.run(module.act, seed=12345)
+    score = data.score(outcome.returns)
+    assert score is not None
+    write_json({"scores": score.tolist(), "lengths": outcome.lengths.tolist()}, folder / PLAYED)
+
+
+def load_prior(path: str) -> BehaviorPrior:
+    """A prior from its checkpoint."""
+    return load_module(path, BehaviorPrior)  # type: ignore[type-abstract]
+
+
+@cache
+def dataset_of(name: str) -> OfflineDataset:
+    """The set's rows, of which the environment and the reference scores are wanted."""
+    return open_log(SETS[name].dataset).read()
+
+
 def scores(out: Path, system: str, name: str) -> list[float]:
-    """Final scores by seed."""
-    found = []
-    for path in sorted(out.glob(f"{system}-{name}-[0-9]*/results.json")):
-        results: dict[str, Any] = json.loads(path.read_text())
-        found.append((results["policy"] or results["prior"])["score"])
-    return found
+    """Mean score of the last policy, by seed."""
+    paths = sorted(out.glob(f"{system}-{name}-[0-9]*/{PLAYED}"))
+    return [mean(json.loads(path.read_text())["scores"]) for path in paths]
 
 
 def table(out: Path, systems: Sequence[str], sets: Sequence[str]) -> Iterator[str]:
@@ -208,6 +247,8 @@ def main() -> None:
                 list(pool.map(lambda n: fit_parts(given.out, n, seed), given.sets))  # noqa: B023
                 jobs = [(s, n) for s in given.systems for n in given.sets if fits(s, n)]
                 list(pool.map(lambda j: run(given.out, *j, seed), jobs))  # noqa: B023
+            for job in jobs:
+                play(given.out, *job, seed)
     print(
         "\n".join([*table(given.out, SYSTEMS, list(SETS)), "", *table(given.out, ON_MIXED, MIXED)])
     )
