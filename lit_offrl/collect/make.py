@@ -8,43 +8,60 @@ from minari.data_collector.episode_buffer import EpisodeBuffer
 
 from lit_offrl.acceleration import onednn_products
 from lit_offrl.collect.environment import learnable
+from lit_offrl.collect.recipe import RECIPES, cook, scores
 from lit_offrl.collect.recorder import Recorder
+from lit_offrl.collect.stable_baselines import sac
 from lit_offrl.collect.write import check_free, write
 from lit_offrl.errors import UserError, check
 
 if TYPE_CHECKING:
     from stable_baselines3 import SAC
 
+SAC_NAME = "stable-baselines3's SAC"
+
 
 def make_dataset(
     id: str,
-    environment: str,
-    steps: int,
-    keep: Literal["replay", "rollouts"],
+    environment: str | None = None,
+    steps: int = 1_000_000,
+    keep: Literal["replay", "rollouts"] | None = None,
     rollout_steps: int | None = None,
     seed: int = 0,
 ) -> None:
     """Train a behaviour policy online, by stable-baselines3's SAC, and write what it did.
 
+    halfcheetah-medium-replay and the like, of halfcheetah, hopper and walker2d with random, medium,
+    medium-replay, medium-expert and expert, are made as D4RL's were, and need nothing but their name:
+    one training is behind all five, and is kept. They are written as made/halfcheetah-medium-replay-v0.
+
     The first tenth of the steps, and 10 000 at most, are uniformly random; then there is one update
     a step. All else is stable-baselines3's default.
 
     Args:
-        id: The new Minari dataset's, such as mine/cheetah-v0; written below MINARI_DATASETS_PATH.
+        id: The new Minari dataset's, such as mine/cheetah-v0, written below MINARI_DATASETS_PATH; or
+            one of those names.
         environment: Gymnasium id, such as HalfCheetah-v5 or lit_offrl/HalfCheetahBackward-v0.
         steps: Steps in the environment to train for.
         keep: replay keeps every step of the training, in order; rollouts keeps sampled actions of the
             final policy instead.
-        rollout_steps: How many of those.
+        rollout_steps: How many of those; 1000000 of each policy for D4RL's.
         seed: Seeds training and rollouts.
 
     Raises:
         UserError: The dataset exists, the environment cannot be made or learned in, the numbers do
             not fit together, or stable-baselines3 is not installed.
     """
-    check_free(id)
     check(steps > 0, f"steps: {steps} is too small; give at least 1")
     check(0 <= seed < 2**32, f"seed: {seed} is not within 0 and 2^32; give one that is")
+    if id in RECIPES:
+        _make_recipe(id, steps, rollout_steps or 1_000_000, seed)
+        return
+    check_free(id)
+    if environment is None or keep is None:
+        raise UserError(
+            f"id: '{id}' is none of D4RL's, such as {RECIPES[2]}; say what to make with --environment and "
+            "--keep"
+        )
     if keep == "rollouts":
         check(
             rollout_steps is not None and rollout_steps > 0,
@@ -55,15 +72,9 @@ def make_dataset(
             rollout_steps is None,
             "rollout_steps: the replay has as many as --steps; leave it out, or --keep rollouts",
         )
-    try:
-        from stable_baselines3 import SAC
-        from stable_baselines3 import __version__ as version
-    except ImportError as error:
-        raise UserError(
-            "data make needs stable-baselines3; install it with pip install 'lit-offrl[collect]'"
-        ) from error
+    kind = sac()
     training = Recorder(learnable(environment), "training", steps)
-    learner = SAC(
+    learner = kind(
         "MlpPolicy",
         training,
         learning_starts=min(10_000, steps // 10),
@@ -80,7 +91,14 @@ def make_dataset(
     training.close()
     assert training.spec is not None
     # By its full id: the user may have left out the version.
-    write(id, training.spec.id, episodes, f"SAC (stable-baselines3 {version})", f"{how}.")
+    write(id, training.spec.id, episodes, SAC_NAME, f"{how}.")
+
+
+def _make_recipe(name: str, steps: int, rows: int, seed: int) -> None:
+    id = f"made/{name}-v0"
+    check_free(id)
+    episodes, environment, how = cook(name, steps, rows, seed)
+    write(id, environment, episodes, SAC_NAME, how, **scores(name))
 
 
 def _roll_out(learner: SAC, environment: str, steps: int, seed: int) -> list[EpisodeBuffer]:

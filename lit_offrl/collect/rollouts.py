@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from minari.data_collector.episode_buffer import EpisodeBuffer
 
 from lit_offrl.blocks import BlockModule
 from lit_offrl.checkpoints import load_module
 from lit_offrl.collect.environment import learnable
 from lit_offrl.collect.recorder import Recorder
+from lit_offrl.collect.stable_baselines import sac
 from lit_offrl.collect.write import check_free, write
 from lit_offrl.errors import UserError, check, first_line
 
@@ -44,6 +46,22 @@ def collect(
     check_free(id)
     check(steps > 0, f"steps: {steps} is too small; give at least 1")
     check(0 <= seed < 2**31, f"seed: {seed} is not within 0 and 2^31; give one that is")
+    made_in, episodes = rolled(environment, steps, policy, seed, deterministic)
+    how = "best actions" if deterministic else "draws"
+    write(id, made_in, episodes, policy, f"{steps} steps, {how}, seed {seed}.")
+
+
+def rolled(
+    environment: str, steps: int, policy: str, seed: int, deterministic: bool = False
+) -> tuple[str, list[EpisodeBuffer]]:
+    """Play ``policy`` for so many steps.
+
+    Returns:
+        The environment's full id, and the episodes.
+
+    Raises:
+        UserError: The environment cannot be made, or there is no such policy.
+    """
     playing = Recorder(learnable(environment), "collect", steps)
     act = chosen(policy, playing, deterministic, seed)
     observation, _ = playing.reset(seed=seed)
@@ -53,8 +71,7 @@ def collect(
             observation, _ = playing.reset()
     playing.close()
     assert playing.spec is not None
-    how = "best actions" if deterministic else "draws"
-    write(id, playing.spec.id, playing.episodes(), policy, f"{steps} steps, {how}, seed {seed}.")
+    return playing.spec.id, playing.episodes()
 
 
 def chosen(policy: str, env: Recorder, deterministic: bool, seed: int) -> Policy:
@@ -103,14 +120,9 @@ def _ours(module: Any, space: Any, deterministic: bool, seed: int) -> Policy:
 
 
 def _stable_baselines(path: str, deterministic: bool, seed: int) -> Policy:
+    kind = sac()
     try:
-        from stable_baselines3 import SAC
-    except ImportError as error:
-        raise UserError(
-            "a .zip policy needs stable-baselines3; install it with pip install 'lit-offrl[collect]'"
-        ) from error
-    try:
-        model = SAC.load(path, device="cpu")
+        model = kind.load(path, device="cpu")
     except Exception as error:
         raise UserError(
             f"policy: '{path}' is no SAC of stable-baselines3, {first_line(error)}"
