@@ -91,6 +91,8 @@ class OfflineDataModule(pl.LightningDataModule):
             in Minari's layout, ``d4rl:hopper-medium-v2`` and the like, or the path of a file: D4RL's
             HDF5, or .npz, .h5, .parquet or .csv.
         layout: Which columns of a file are what.
+        observation_keys: Of observations that are dictionaries, which to put side by side, in the
+            environment too; all by default.
         subset: Which of its episodes to learn from; all by default.
         more: Other logs of the same robot to learn from, too.
         reward: What the steps are worth instead of what was logged, such as
@@ -113,6 +115,7 @@ class OfflineDataModule(pl.LightningDataModule):
         self,
         dataset: str,
         layout: Layout = Layout(),
+        observation_keys: list[str] | None = None,
         subset: Subset | None = None,
         more: list[Part] | None = None,
         reward: Reward | None = None,
@@ -125,6 +128,7 @@ class OfflineDataModule(pl.LightningDataModule):
         super().__init__()
         self.source, self.layout = dataset, layout
         self.subset, self.more = subset, more or []
+        self.observation_keys = observation_keys
         check(holdout_rows >= 1, f"data.holdout_rows: {holdout_rows} is too small; give at least 1")
         check(
             holdout_segment >= 1,
@@ -163,10 +167,13 @@ class OfflineDataModule(pl.LightningDataModule):
         return read_mapped(self.log) if self.mapped else self._read(self.reward)
 
     def _read(self, reward: Reward | None) -> OfflineDataset:
-        data = open_log(self.source, reward, self.layout).read()
+        data = open_log(self.source, reward, self.layout, self.observation_keys).read()
         if self.subset is not None:
             data = self.subset(data)
-        others = [part(open_log(part.dataset, reward, part.layout).read()) for part in self.more]
+        others = [
+            part(open_log(part.dataset, reward, part.layout, self.observation_keys).read())
+            for part in self.more
+        ]
         return together([data, *others]) if others else data
 
     @cached_property
@@ -176,7 +183,7 @@ class OfflineDataModule(pl.LightningDataModule):
         Raises:
             UserError: It is missing or holds what cannot be trained on.
         """
-        return open_log(self.source, self.reward, self.layout)
+        return open_log(self.source, self.reward, self.layout, self.observation_keys)
 
     @cached_property
     def mapped(self) -> bool:

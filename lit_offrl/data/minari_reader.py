@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from gymnasium.spaces import Box, Space
+from gymnasium.spaces import Box, Dict, Space
 
 from lit_offrl.data.log import Log, Logged
 from lit_offrl.data.rewards import Reward
@@ -29,12 +29,15 @@ class MinariLog(Log):
         name: ``bundled/NAME``, a folder in Minari's layout, or the id of a local Minari dataset
             (looked up under ``MINARI_DATASETS_PATH``, by default ``~/.minari/datasets``).
         reward: What the steps are worth instead of what was logged.
+        keys: Of dictionaries of observations, which to put side by side; all by default.
 
     Raises:
         UserError: The dataset is missing or holds what cannot be trained on.
     """
 
-    def __init__(self, name: str, reward: Reward | None = None) -> None:
+    def __init__(
+        self, name: str, reward: Reward | None = None, keys: Collection[str] | None = None
+    ) -> None:
         super().__init__(name, reward)
         self.source = _open(name)
         self.files = [Path(self.source.storage.data_path)]
@@ -43,7 +46,11 @@ class MinariLog(Log):
         self.score_min = metadata.get("ref_min_score")
         self.score_max = metadata.get("ref_max_score")
         self.steps = int(self.source.total_steps)
-        self.obs_dim = _flat_dim(name, "observation", spec.observation_space)
+        self.keys = _chosen(name, spec.observation_space, keys)
+        self.obs_dim = sum(
+            _flat_dim(name, "observation", space)
+            for space in _parts(spec.observation_space, self.keys)
+        )
         self.act_dim = _flat_dim(name, "action", spec.action_space)
         assert isinstance(spec.action_space, Box)
         box = spec.action_space
@@ -59,7 +66,7 @@ class MinariLog(Log):
             steps = len(episode.rewards)
             if steps == 0:
                 continue
-            observations = np.asarray(episode.observations)
+            observations = self._observations(episode.observations)
             where = f"dataset '{self.name}', episode {int(episode.id)}"
             expected = (steps + 1, *observations.shape[1:])
             check(
@@ -77,6 +84,37 @@ class MinariLog(Log):
                 truncations=np.asarray(episode.truncations),
                 infos=episode.infos or {},
             )
+
+    def _observations(self, logged: Any) -> np.ndarray:
+        """``[steps + 1, ...]``, of a dictionary its chosen parts side by side."""
+        if not self.keys:
+            return np.asarray(logged)
+        parts = [np.asarray(logged[key]) for key in self.keys]
+        return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
+
+
+def _chosen(name: str, space: Space[Any], keys: Collection[str] | None) -> list[str]:
+    """Those of a dictionary's keys, in its own order; none where it is no dictionary."""
+    if not isinstance(space, Dict):
+        check(
+            keys is None,
+            f"data.observation_keys: observations of '{name}' are no dictionary; leave it out",
+        )
+        return []
+    for key in keys or ():
+        near = difflib.get_close_matches(key, space.spaces, n=1)
+        check(
+            key in space.spaces,
+            f"data.observation_keys: '{name}' has no '{key}' among {', '.join(space.spaces)}"
+            + (f"; did you mean '{near[0]}'?" if near else "; take some of these"),
+        )
+    return [key for key in space.spaces if keys is None or key in keys]
+
+
+def _parts(space: Space[Any], keys: list[str]) -> list[Space[Any]]:
+    if not isinstance(space, Dict):
+        return [space]
+    return [space.spaces[key] for key in keys]
 
 
 def _open(name: str) -> MinariDataset:
@@ -124,6 +162,6 @@ def _open(name: str) -> MinariDataset:
 def _flat_dim(name: str, what: str, space: Space[Any]) -> int:
     if not isinstance(space, Box) or space.shape is None:
         raise UserError(
-            f"dataset '{name}': the {what} space is {space}; only Box spaces can be trained on"
+            f"dataset '{name}': the {what} space is {space}; only Box spaces, or dictionaries of them, can be trained on"
         )
     return int(np.prod(space.shape))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from lit_offrl.data.d4rl import PREFIX, d4rl_file, d4rl_log
@@ -12,7 +13,12 @@ from lit_offrl.data.minari_reader import MinariLog
 from lit_offrl.data.rewards import Reward
 
 
-def open_log(name: str, reward: Reward | None = None, layout: Layout = Layout()) -> Log:
+def open_log(
+    name: str,
+    reward: Reward | None = None,
+    layout: Layout = Layout(),
+    keys: Collection[str] | None = None,
+) -> Log:
     """Open what ``data.dataset`` names.
 
     Args:
@@ -20,6 +26,7 @@ def open_log(name: str, reward: Reward | None = None, layout: Layout = Layout())
             else what :class:`MinariLog` takes.
         reward: What the steps are worth instead of what was logged.
         layout: Which columns of a file are what.
+        keys: Of dictionaries of observations, which to put side by side; all by default.
 
     Raises:
         UserError: It is missing or holds what cannot be trained on.
@@ -29,4 +36,4 @@ def open_log(name: str, reward: Reward | None = None, layout: Layout = Layout())
     path = Path(name).expanduser()
     if path.suffix in FORMATS:
         return d4rl_log(path, layout, reward, name)
-    return MinariLog(name, reward)
+    return MinariLog(name, reward, keys)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.spaces import Box
-from gymnasium.wrappers import FlattenObservation, RescaleAction
+from gymnasium.spaces import Box, Dict
+from gymnasium.wrappers import FilterObservation, FlattenObservation, RescaleAction
 from torch import Tensor
 from torchmetrics import MaxMetric, MeanMetric, MetricCollection, MinMetric
 
@@ -51,6 +52,7 @@ class Evaluator:
         episodes: How many episodes, hence environments.
         obs_dim: Size of an observation in the data, which the environment must share.
         act_dim: Size of an action in the data.
+        keys: Of observations that are dictionaries, which to put side by side; all by default.
         task: Numbers ``[tasks]`` that follow every observation, and are no part of ``obs_dim``.
 
     Raises:
@@ -64,6 +66,7 @@ class Evaluator:
         obs_dim: int,
         act_dim: int,
         task: Tensor | None = None,
+        keys: Sequence[str] | None = None,
     ) -> None:
         name = environment if isinstance(environment, str) else environment.id
         quiet_mujoco()
@@ -73,7 +76,7 @@ class Evaluator:
                 environment,
                 num_envs=episodes,
                 vectorization_mode="sync",
-                wrappers=[FlattenObservation, rescale],
+                wrappers=[partial(flattened, keys=keys), rescale],
             )
         except Exception as error:
             raise UserError(
@@ -118,3 +121,12 @@ class Evaluator:
             lengths += running
             running &= ~(terminated | truncated)
         return Outcome(torch.from_numpy(returns), torch.from_numpy(lengths))
+
+
+def flattened(
+    env: gym.Env[Any, Any], keys: Sequence[str] | None
+) -> gym.Wrapper[Any, Any, Any, Any]:
+    """``env`` whose observations are one vector, of a dictionary the parts with these ``keys``."""
+    if keys is not None and isinstance(env.observation_space, Dict):
+        env = FilterObservation(env, list(keys))
+    return FlattenObservation(env)

@@ -41,7 +41,8 @@ def make_evaluator(
         "data.environment: the rewards are data.reward's, and the environment of the data pays "
         "others; name one that pays these, or set policy.evaluate_every 0",
     )
-    return Evaluator(environment, policy.episodes, dataset.obs_dim, dataset.act_dim)
+    sizes = policy.episodes, dataset.obs_dim, dataset.act_dim
+    return Evaluator(environment, *sizes, keys=data.observation_keys)
 
 
 def make_tasks_evaluator(policy: PolicyStage, data: OfflineDataModule) -> TasksEvaluator:
@@ -60,7 +61,8 @@ def make_tasks_evaluator(policy: PolicyStage, data: OfflineDataModule) -> TasksE
                 "policy.evaluate_every 0"
             )
         sizes = dataset.obs_dim - count, dataset.act_dim
-        found[name] = Evaluator(environment, policy.episodes, *sizes, one_hot(number, count))
+        task, keys = one_hot(number, count), data.observation_keys
+        found[name] = Evaluator(environment, policy.episodes, *sizes, task, keys)
     return TasksEvaluator(found)
 
 
