@@ -72,7 +72,10 @@ def test_two_processes_train_what_one_would(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--policy.batch_size", "41"], "batch_size: 41 rows (or runs of them) cannot be shared evenly by 2"),
+        (
+            ["--policy.batch_size", "41"],
+            "batch_size: 41 rows (or runs of them) cannot be shared evenly by 2",
+        ),
         (["--trainer.strategy", "ddp_spawn"], "trainer.strategy: ddp_spawn cannot train in blocks"),
     ],
 )

@@ -11,7 +11,7 @@ from torch import Tensor
 from lit_offrl.blocks import BlockModule
 from lit_offrl.checkpoints import load_module, save_module
 from lit_offrl.data import OfflineDataModule, OfflineDataset
-from lit_offrl.dynamics import DynamicsEnsemble, Imagination, Step
+from lit_offrl.dynamics import DynamicsEnsemble, EnsembleWithEnds, Imagination, Step
 from lit_offrl.dynamics.terminations import Termination, termination_for
 from lit_offrl.environments import robot_of
 from lit_offrl.errors import attempt, check
@@ -185,16 +185,13 @@ def try_imagination(
     dynamics: DynamicsEnsemble,
     learner: PolicyLearner,
     data: OfflineDataModule,
-) -> Termination:
+) -> None:
     """Imagine a handful of rows, on the CPU, and see that every part does its share.
-
-    Returns:
-        The rule by which imagined rows end.
 
     Raises:
         UserError: A part fails, or gives what the others cannot use.
     """
-    rule = imagination.termination or termination_for(data.environment_name)
+    rule = termination_of(imagination, dynamics, data)
     rows = data.dataset.transitions[:TRIED].map(Tensor.clone)
     generator = torch.Generator()
     actions = attempt("policy.module", learner.sample, rows.observations, generator)
@@ -223,7 +220,21 @@ def try_imagination(
             f"{owner}: gives {described(penalty)} for {len(rows)} rows; it must give a floating-point "
             "tensor [rows], one number for each",
         )
-    return rule
+
+
+def termination_of(
+    imagination: Imagination, dynamics: DynamicsEnsemble, data: OfflineDataModule
+) -> Termination:
+    """The rule by which imagined rows end: the one named, else a learned one, else the environment's.
+
+    Raises:
+        UserError: There is none.
+    """
+    if imagination.termination is not None:
+        return imagination.termination
+    if isinstance(dynamics, EnsembleWithEnds):
+        return dynamics.ended
+    return termination_for(data.environment_name)
 
 
 def described(value: object) -> str:

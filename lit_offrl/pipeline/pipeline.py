@@ -15,7 +15,6 @@ from lit_offrl.blocks import BlockModule
 from lit_offrl.checkpoints import write_whole
 from lit_offrl.data import MixedPlan, OfflineDataModule, SnippetPlan
 from lit_offrl.dynamics import DynamicsEnsemble
-from lit_offrl.dynamics.terminations import Termination
 from lit_offrl.errors import attempt
 from lit_offrl.evaluation import Evaluator, TasksEvaluator
 from lit_offrl.evaluation.model_error import draw_segments, imagine_segments, step_errors
@@ -30,6 +29,7 @@ from lit_offrl.pipeline.parts import (
     check_tasks,
     check_weighing,
     load_part,
+    termination_of,
     try_checkpoint,
     try_draws,
     try_imagination,
@@ -99,7 +99,6 @@ class Pipeline:
         values = yaml.safe_load(config)
         self.keys = StageKeys(values, data, self.prior_data, seed, needs_values)
         self.evaluator: Evaluator | TasksEvaluator | None = None
-        self.termination: Termination | None = None
         self.taken: dict[str, Any] = {}
         self.sample_size: float | None = None
         self.fitted_prior: BehaviorPrior | None = None
@@ -208,9 +207,7 @@ class Pipeline:
             say_served(self.data.dataset, self.policy.snippet)
             check_conservatism(learner, self.policy)
             if self.policy.imagination is not None:
-                self.termination = try_imagination(
-                    self.policy.imagination, tried["dynamics"], learner, self.data
-                )
+                try_imagination(self.policy.imagination, tried["dynamics"], learner, self.data)
 
     def _try(self, name: str, **given: Any) -> Any:
         """The part that a checkpoint holds, or an untrained one that can be saved and loaded."""
@@ -307,8 +304,8 @@ class Pipeline:
         per_epoch, callbacks = settings.refresh_every, list[PerEpoch]()
         if settings.imagination is not None:
             assert dynamics is not None
-            assert self.termination is not None
-            imagined = settings.imagination, self.termination, seed
+            rule = termination_of(settings.imagination, dynamics, self.data)
+            imagined = settings.imagination, rule, seed
             callbacks.append(Refresh(self.data, dynamics, *imagined))
         if self.evaluator is not None:
             every = settings.evaluate_every // per_epoch
