@@ -42,6 +42,13 @@ def check_at_least(minimum: int, owner: str, settings: object, *names: str) -> N
         check(value >= minimum, f"{owner}.{name}: {value} is too small; give at least {minimum}")
 
 
+def check_positive(owner: str, settings: object, *names: str) -> None:
+    """Check numbers of ``settings``, which the user knows as ``owner.name``."""
+    for name in names:
+        value = getattr(settings, name)
+        check(value > 0, f"{owner}.{name}: {value} is not positive; give one that is")
+
+
 def first_line(error: BaseException) -> str:
     """What ``error`` says, without what follows; its name if it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

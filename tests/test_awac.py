@@ -27,6 +27,7 @@ from lit_offrl.policy import (
     WeightedLikelihood,
 )
 from lit_offrl.transitions import Transitions
+from tests.test_algorithms import log, noise
 from tests.test_policy import rows
 
 AWAC = WeightedLikelihood(1.0, 20.0, SampledAdvantage(4))
@@ -52,21 +53,6 @@ def learner(**changed: Any) -> PolicyLearner:
     for parameter in made.target_critics.parameters():
         parameter.add_(0.3 * torch.randn_like(parameter))
     return made
-
-
-def log(count: int = 6) -> Transitions:
-    torch.manual_seed(1)
-    return rows(
-        count,
-        observations=torch.randn(count, 2),
-        next_observations=torch.randn(count, 2),
-        actions=torch.rand(count, 1) * 1.6 - 0.8,
-        rewards=torch.randn(count),
-    )
-
-
-def noise(made: PolicyLearner, batch: Transitions) -> Tensor:
-    return made.noise_for(batch, torch.Generator().manual_seed(2))
 
 
 @pytest.mark.parametrize("space", ["raw", "phi"])

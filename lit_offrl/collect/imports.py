@@ -39,6 +39,8 @@ def import_log(
     check_free(to)
     log = open_log(file, None, layout)
     spec = log.env_spec.id if environment is None and log.env_spec else environment
+    if spec is not None:
+        _check_environment(spec, log)
     episodes = [
         buffer(number, part, log)
         for number, part in enumerate(p for rows in log.episodes() for p in unbroken(rows))
@@ -49,8 +51,6 @@ def import_log(
     }
     scores = {"ref_min_score": log.score_min, "ref_max_score": log.score_max}
     more = {name: value for name, value in scores.items() if value is not None}
-    if spec is not None:
-        _check_environment(spec, log)
     write(to, spec, episodes, "unknown", f"Imported from {file}.", **spaces, **more)
 
 

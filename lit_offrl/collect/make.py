@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
-
-from minari.data_collector.episode_buffer import EpisodeBuffer
+from typing import Literal
 
 from lit_offrl.acceleration import onednn_products
 from lit_offrl.collect.environment import learnable
 from lit_offrl.collect.recipe import RECIPES, cook, scores
 from lit_offrl.collect.recorder import Recorder
-from lit_offrl.collect.stable_baselines import sac
+from lit_offrl.collect.rollouts import rolled
+from lit_offrl.collect.stable_baselines import acting, untrained
 from lit_offrl.collect.write import check_free, write
 from lit_offrl.errors import UserError, check
-
-if TYPE_CHECKING:
-    from stable_baselines3 import SAC
 
 SAC_NAME = "stable-baselines3's SAC"
 
@@ -72,21 +68,15 @@ def make_dataset(
             rollout_steps is None,
             "rollout_steps: the replay has as many as --steps; leave it out, or --keep rollouts",
         )
-    kind = sac()
     training = Recorder(learnable(environment), "training", steps)
-    learner = kind(
-        "MlpPolicy",
-        training,
-        learning_starts=min(10_000, steps // 10),
-        buffer_size=steps,
-        seed=seed,
-    )
+    learner = untrained(training, steps, seed=seed)
     with onednn_products(learner.device):
         learner.learn(steps)
     how = f"{steps} steps of training, seed {seed}"
     episodes = training.episodes()
     if rollout_steps is not None:
-        episodes = _roll_out(learner, environment, rollout_steps, seed + 1)
+        playing = Recorder(learnable(environment), "rollouts", rollout_steps)
+        episodes = rolled(playing, acting(learner, deterministic=False), rollout_steps, seed + 1)
         how = f"{rollout_steps} steps of sampled actions of the policy after {how}"
     training.close()
     assert training.spec is not None
@@ -99,15 +89,3 @@ def _make_recipe(name: str, steps: int, rows: int, seed: int) -> None:
     check_free(id)
     episodes, environment, how = cook(name, steps, rows, seed)
     write(id, environment, episodes, SAC_NAME, how, **scores(name))
-
-
-def _roll_out(learner: SAC, environment: str, steps: int, seed: int) -> list[EpisodeBuffer]:
-    playing = Recorder(learnable(environment), "rollouts", steps)
-    observation, _ = playing.reset(seed=seed)
-    for _ in range(steps):
-        action, _ = learner.predict(observation, deterministic=False)
-        observation, _, terminated, truncated, _ = playing.step(action)
-        if terminated or truncated:
-            observation, _ = playing.reset()
-    playing.close()
-    return playing.episodes()

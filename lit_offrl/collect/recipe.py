@@ -22,8 +22,8 @@ from lit_offrl.blocks import mix_seed
 from lit_offrl.checkpoints import write_json
 from lit_offrl.collect.environment import learnable
 from lit_offrl.collect.recorder import Recorder
-from lit_offrl.collect.rollouts import rolled
-from lit_offrl.collect.stable_baselines import sac
+from lit_offrl.collect.rollouts import played
+from lit_offrl.collect.stable_baselines import acting, sac, untrained
 from lit_offrl.data.d4rl import ROBOTS
 from lit_offrl.data.fetch import cache_folder
 from lit_offrl.errors import check
@@ -74,11 +74,7 @@ class Training:
             learner = sac().load(self.policy(number - 1), env=recorder, device="cpu")
             learner.load_replay_buffer(self.folder / "buffer.pkl")
         else:
-            start = min(10_000, self.steps // 10)
-            kind = sac()
-            learner = kind(
-                "MlpPolicy", recorder, learning_starts=start, buffer_size=self.steps, device="cpu"
-            )
+            learner = untrained(recorder, self.steps, device="cpu")
         # Each part is as it would be without the others before it in this process.
         learner.set_random_seed(seed)
         with onednn_products(learner.device):
@@ -96,13 +92,12 @@ class Training:
         write_json({"return": value, "steps": end}, self.about(number))
 
     def _value(self, learner: SAC) -> float:
-        env, total = learnable(self.environment), 0.0
+        env, total, act = learnable(self.environment), 0.0, acting(learner, deterministic=True)
         for episode in range(EPISODES):
             observation, _ = env.reset(seed=episode)
             ended = False
             while not ended:
-                action, _ = learner.predict(observation, deterministic=True)
-                observation, reward, terminated, truncated, _ = env.step(action)
+                observation, reward, terminated, truncated, _ = env.step(act(observation))
                 total, ended = total + float(reward), terminated or truncated
         env.close()
         return total / EPISODES
@@ -142,7 +137,7 @@ def cook(name: str, steps: int, rows: int, seed: int) -> tuple[list[EpisodeBuffe
     robot, quality = name.split("-", 1)
     training = Training(robot, steps, seed)
     if quality == "random":
-        _, episodes = rolled(training.environment, rows, "random", seed)
+        _, episodes = played(training.environment, rows, "random", seed)
         return episodes, training.environment, f"{rows} uniformly random steps, seed {seed}."
     training.run()
     middle, last = training.medium(), PARTS - 1
@@ -153,7 +148,7 @@ def cook(name: str, steps: int, rows: int, seed: int) -> tuple[list[EpisodeBuffe
     episodes = []
     for part in parts[quality]:
         start = mix_seed(seed, name, part) % 2**31
-        _, found = rolled(training.environment, rows, str(training.policy(part)), start)
+        _, found = played(training.environment, rows, str(training.policy(part)), start)
         episodes += [replace(one, id=len(episodes) + one.id) for one in found]
     return episodes, training.environment, f"{rows} steps of each policy's draws; {how}."
 

@@ -14,7 +14,7 @@ from lit_offrl.blocks import BlockModule
 from lit_offrl.checkpoints import load_module
 from lit_offrl.collect.environment import learnable
 from lit_offrl.collect.recorder import Recorder
-from lit_offrl.collect.stable_baselines import sac
+from lit_offrl.collect.stable_baselines import acting, sac
 from lit_offrl.collect.write import check_free, write
 from lit_offrl.errors import UserError, check, first_line
 
@@ -46,12 +46,12 @@ def collect(
     check_free(id)
     check(steps > 0, f"steps: {steps} is too small; give at least 1")
     check(0 <= seed < 2**31, f"seed: {seed} is not within 0 and 2^31; give one that is")
-    made_in, episodes = rolled(environment, steps, policy, seed, deterministic)
+    made_in, episodes = played(environment, steps, policy, seed, deterministic)
     how = "best actions" if deterministic else "draws"
     write(id, made_in, episodes, policy, f"{steps} steps, {how}, seed {seed}.")
 
 
-def rolled(
+def played(
     environment: str, steps: int, policy: str, seed: int, deterministic: bool = False
 ) -> tuple[str, list[EpisodeBuffer]]:
     """Play ``policy`` for so many steps.
@@ -64,14 +64,19 @@ def rolled(
     """
     playing = Recorder(learnable(environment), "collect", steps)
     act = chosen(policy, playing, deterministic, seed)
+    assert playing.spec is not None
+    return playing.spec.id, rolled(playing, act, steps, seed)
+
+
+def rolled(playing: Recorder, act: Policy, steps: int, seed: int) -> list[EpisodeBuffer]:
+    """What ``act`` does in so many steps, the last episode cut there; the environment is closed."""
     observation, _ = playing.reset(seed=seed)
     for _ in range(steps):
         observation, _, terminated, truncated, _ = playing.step(act(observation))
         if terminated or truncated:
             observation, _ = playing.reset()
     playing.close()
-    assert playing.spec is not None
-    return playing.spec.id, playing.episodes()
+    return playing.episodes()
 
 
 def chosen(policy: str, env: Recorder, deterministic: bool, seed: int) -> Policy:
@@ -128,6 +133,4 @@ def _stable_baselines(path: str, deterministic: bool, seed: int) -> Policy:
             f"policy: '{path}' is no SAC of stable-baselines3, {first_line(error)}"
         ) from error
     model.set_random_seed(seed)
-    return lambda observation: np.asarray(
-        model.predict(observation, deterministic=deterministic)[0]
-    )
+    return acting(model, deterministic)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+import numpy as np
 
 from lit_offrl.errors import UserError
 
@@ -23,3 +27,21 @@ def sac() -> type[SAC]:
             "this needs stable-baselines3; install it with pip install 'lit-offrl[collect]'"
         ) from error
     return SAC
+
+
+def untrained(env: gym.Env[Any, Any], steps: int, **more: Any) -> SAC:
+    """One to be trained in ``env`` for so many steps, of which it remembers all.
+
+    The first tenth of the steps, and 10 000 at most, are uniformly random. ``more`` is what else it
+    takes.
+    """
+    return sac()(
+        "MlpPolicy", env, learning_starts=min(10_000, steps // 10), buffer_size=steps, **more
+    )
+
+
+def acting(learner: SAC, deterministic: bool) -> Callable[[np.ndarray], np.ndarray]:
+    """What ``learner`` does at an observation."""
+    return lambda observation: np.asarray(
+        learner.predict(observation, deterministic=deterministic)[0]
+    )

@@ -136,12 +136,16 @@ class RowsPlan:
             generator = seeded(device, self.seed, "rows", epoch, number)
             shape = (size, self.batch_size)
             picks = torch.randint(len(self.train), shape, generator=generator, device=device)
-            index = self.train[picks]
+            index = self.index(picks)
             rows = self.rows[index]
             if self.next_actions:
                 following = (index + 1).clamp(max=len(self.rows) - 1)
                 rows = replace(rows, next_actions=self.rows.actions[following])
             yield Block(rows, mix_seed(self.seed, "noise", epoch, number))
+
+    def index(self, picks: Tensor) -> Tensor:
+        """The rows that ``picks [K, batch]`` of the training rows stand for."""
+        return self.train[picks]
 
 
 class MixedPlan:
@@ -203,7 +207,7 @@ class MixedPlan:
             yield Block(rows, mix_seed(self.seed, "noise", epoch, number))
 
 
-class SnippetPlan:
+class SnippetPlan(RowsPlan):
     """Runs of consecutive rows that never cross an episode's end (ABM, ALGORITHMS section 8).
 
     A run of N rows holds N actions and, with the last row's next observation, N + 1 observations
@@ -219,8 +223,6 @@ class SnippetPlan:
         seed: Seed of the stage.
     """
 
-    validation: Transitions | None = None
-
     def __init__(
         self,
         rows: Transitions,
@@ -231,23 +233,12 @@ class SnippetPlan:
         updates_per_epoch: int,
         seed: int,
     ) -> None:
-        device = rows.rewards.device
-        self.rows, self.seed = rows, seed
-        self.starts, self.steps = starts.to(device), torch.arange(steps, device=device)
-        self.snippets = math.ceil(batch_size / steps)
-        self.updates_per_epoch = updates_per_epoch
-        self.sizes = _block_sizes(updates_per_epoch, updates_per_block)
-        self.blocks_per_epoch = len(self.sizes)
+        runs = math.ceil(batch_size / steps)
+        super().__init__(rows, starts, None, runs, updates_per_block, seed, updates_per_epoch)
+        self.steps = torch.arange(steps, device=rows.rewards.device)
 
-    def blocks(self, epoch: int) -> Iterator[Block]:
-        """Blocks of ``[K, snippets, steps]`` rows."""
-        device = self.rows.rewards.device
-        for number, size in enumerate(self.sizes):
-            generator = seeded(device, self.seed, "rows", epoch, number)
-            shape = (size, self.snippets)
-            picks = torch.randint(len(self.starts), shape, generator=generator, device=device)
-            rows = self.rows[self.starts[picks].unsqueeze(-1) + self.steps]
-            yield Block(rows, mix_seed(self.seed, "noise", epoch, number))
+    def index(self, picks: Tensor) -> Tensor:
+        return super().index(picks).unsqueeze(-1) + self.steps
 
 
 def move(rows: Transitions, device: torch.device) -> Transitions:

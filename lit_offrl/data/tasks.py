@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lit_offrl.data.dataset import OfflineDataset
+from lit_offrl.data.subset import together
 from lit_offrl.transitions import Transitions
 
 
@@ -21,21 +22,12 @@ def joined(datasets: Sequence[OfflineDataset]) -> OfflineDataset:
     Returns:
         All of their rows, whose observations end with the task as a one-hot vector.
     """
-    first = datasets[0]
     parts = [
-        marked(dataset.transitions, one_hot(number, len(datasets)))
-        for number, dataset in enumerate(datasets)
+        replace(data, transitions=marked(data.transitions, one_hot(number, len(datasets))))
+        for number, data in enumerate(datasets)
     ]
-    starts = [first.episode_starts + number * len(first) for number in range(len(datasets))]
-    return OfflineDataset(
-        name=first.name,
-        transitions=Transitions.cat(parts),
-        episode_starts=torch.cat(starts),
-        env_spec=first.env_spec,
-        # Those known are of one task.
-        score_min=None,
-        score_max=None,
-    )
+    # The scores known are of one task.
+    return replace(together(parts), name=datasets[0].name, score_min=None, score_max=None)
 
 
 def one_hot(number: int, count: int) -> Tensor:

@@ -16,6 +16,7 @@ from gymnasium.wrappers import FilterObservation, FlattenObservation, RescaleAct
 from torch import Tensor
 from torchmetrics import MaxMetric, MeanMetric, MetricCollection, MinMetric
 
+from lit_offrl.data.tasks import with_task
 from lit_offrl.environments import quiet_mujoco
 from lit_offrl.errors import UserError, first_line
 
@@ -113,8 +114,7 @@ class Evaluator:
         while running.any():
             inputs = torch.as_tensor(observations, dtype=torch.float32, device=device)
             if self.task is not None:
-                after = self.task.to(device).expand(self.episodes, -1)
-                inputs = torch.cat([inputs, after], dim=-1)
+                inputs = with_task(inputs, self.task)
             actions = act(inputs).cpu().numpy()
             observations, rewards, terminated, truncated, _ = self.environments.step(actions)
             returns += rewards * running

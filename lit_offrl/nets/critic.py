@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lit_offrl.nets.ensemble import ensemble_mlp
-from lit_offrl.nets.heads import pick_head
+from lit_offrl.nets.heads import pick_head, split_task
 
 
 class Critics(nn.Module):
@@ -44,8 +44,7 @@ class Critics(nn.Module):
         """What :meth:`loss` and :meth:`values` take, ``[critics, ..., outputs]``."""
         features, task = observations, None
         if self.heads > 1:
-            sizes = [observations.shape[-1] - self.heads, self.heads]
-            features, task = observations.split(sizes, dim=-1)
+            features, task = split_task(observations, self.heads)
         inputs = torch.cat([features, actions], dim=-1)
         flat = inputs.flatten(0, -2).expand(self.critics, -1, -1)
         predicted: Tensor = self.body(flat).unflatten(1, inputs.shape[:-1])

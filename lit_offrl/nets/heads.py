@@ -28,10 +28,14 @@ class TaskHeads(nn.Module):
         self.body = mlp(obs_dim - heads, hidden, heads * out_dim, normalized)
 
     def forward(self, observations: Tensor) -> Tensor:
-        features, task = observations.split(
-            [observations.shape[-1] - self.heads, self.heads], dim=-1
-        )
+        features, task = split_task(observations, self.heads)
         return pick_head(self.body(features), task)
+
+
+def split_task(observations: Tensor, heads: int) -> tuple[Tensor, Tensor]:
+    """What a trunk sees of ``observations``, and the one-hot vector ``[..., heads]`` at their end."""
+    features, task = observations.split([observations.shape[-1] - heads, heads], dim=-1)
+    return features, task
 
 
 def pick_head(outputs: Tensor, task: Tensor) -> Tensor:

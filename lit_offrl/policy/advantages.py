@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lit_offrl.errors import check_at_least
 from lit_offrl.nets import values_of_several
+from lit_offrl.policy.backup import values_of_draws
 from lit_offrl.transitions import Transitions
 
 if TYPE_CHECKING:
@@ -147,19 +148,13 @@ class SnippetAdvantage(Advantage):
             final = runs.next_observations[:, -1:]
             states = torch.cat([runs.observations, final], dim=1)
             # The last state takes the draws of the one before: each is unbiased.
-            value = self.values(learner, states, torch.cat([drawn, drawn[:, -1:]], dim=1))
+            both = torch.cat([drawn, drawn[:, -1:]], dim=1)
+            value = values_of_draws(learner, states, both).mean(dim=-1)
         else:
-            first = self.values(learner, runs.observations[:, :1], drawn[:, :1])
-            value = torch.cat([first, following.reshape(-1, steps)], dim=1)
+            first = values_of_draws(learner, runs.observations[:, :1], drawn[:, :1])
+            value = torch.cat([first.mean(dim=-1), following.reshape(-1, steps)], dim=1)
         earned = n_step_returns(runs.rewards, runs.terminations, value[:, -1], learner.discount)
         return (earned - value[:, :-1]).reshape(batch.rewards.shape)
-
-    def values(self, learner: PolicyLearner, observations: Tensor, noise: Tensor) -> Tensor:
-        """``V(s)`` ``[...]`` of ``observations [..., obs]``."""
-        assert learner.target_actor is not None
-        actions = learner.target_actor(observations).several().rsample_from(noise).clamp(-1, 1)
-        each = values_of_several(learner.target_critics, observations, actions)
-        return each.amin(dim=0).mean(dim=-1)
 
 
 def n_step_returns(

@@ -136,12 +136,21 @@ class SampledBackup(Backup):
         return self.reduce == "mean"
 
     def __call__(self, learner: PolicyLearner, batch: Transitions, noise: Tensor) -> Tensor:
-        assert learner.target_actor is not None
-        policy = learner.target_actor(batch.next_observations).several()
-        actions = policy.rsample_from(noise).clamp(-1, 1)
-        values = values_of_several(learner.target_critics, batch.next_observations, actions)
-        smaller = values.amin(dim=0)
-        return smaller.mean(dim=-1) if self.reduce == "mean" else smaller.amax(dim=-1)
+        values = values_of_draws(learner, batch.next_observations, noise)
+        return values.mean(dim=-1) if self.reduce == "mean" else values.amax(dim=-1)
+
+
+def values_of_draws(learner: PolicyLearner, observations: Tensor, noise: Tensor) -> Tensor:
+    """``min_k Qbar_k(s, a_j)`` ``[..., draws]`` of draws ``a_j`` of the target actor.
+
+    Args:
+        learner: Whose targets to ask.
+        observations: ``[..., obs]``.
+        noise: Standard normal, ``[..., draws, noise_dim]``.
+    """
+    assert learner.target_actor is not None
+    actions = learner.target_actor(observations).several().rsample_from(noise).clamp(-1, 1)
+    return values_of_several(learner.target_critics, observations, actions).amin(dim=0)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lit_offrl.policy.learner import PolicyLearner
 
 
-def check_parts(learner: PolicyLearner, obs_dim: int) -> None:
+def check_parts(learner: PolicyLearner) -> None:
     """See that a learner's parts understand each other.
 
     Raises:
@@ -45,7 +45,7 @@ def check_parts(learner: PolicyLearner, obs_dim: int) -> None:
         "yet; set one of the two off",
     )
     with torch.no_grad():
-        policy = learner.actor(torch.zeros(1, obs_dim))
+        policy = learner.actor(torch.zeros(1, learner.obs_dim))
     parts: dict[str, Improvement | Constraint | None] = {
         "improvement": learner.improvement,
         "constraint": constraint,

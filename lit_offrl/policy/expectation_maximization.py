@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from lit_offrl.blocks import Metrics
-from lit_offrl.errors import check, check_at_least
+from lit_offrl.errors import check_at_least, check_positive
 from lit_offrl.nets import ActionDistribution, DiagonalNormal, values_of_several
 from lit_offrl.nets.distributions import ACTION_BOUND
 from lit_offrl.policy.improvement import Improvement
@@ -55,15 +55,8 @@ class ExpectationMaximization(Improvement):
     def __post_init__(self) -> None:
         owner = "policy.module.improvement"
         check_at_least(1, owner, self, "samples")
-        for name in (
-            "divergence",
-            "mean_divergence",
-            "std_divergence",
-            "temperature",
-            "multiplier",
-        ):
-            value = getattr(self, name)
-            check(value > 0, f"{owner}.{name}: {value} is not positive; give one that is")
+        bounds = ("divergence", "mean_divergence", "std_divergence")
+        check_positive(owner, self, *bounds, "temperature", "multiplier")
 
     @property
     def draws(self) -> int:

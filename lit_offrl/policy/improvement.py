@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lit_offrl.blocks import Metrics
-from lit_offrl.errors import check, check_at_least
+from lit_offrl.errors import check_at_least, check_positive
 from lit_offrl.nets import ActionDistribution, values_of_several
 from lit_offrl.nets.distributions import ACTION_BOUND
 from lit_offrl.policy.advantages import Advantage, StateValueAdvantage
@@ -180,12 +180,7 @@ class WeightedLikelihood(Improvement):
     weighting: Literal["exponential", "step", "flat"] = "exponential"
 
     def __post_init__(self) -> None:
-        for name in ("temperature", "largest"):
-            value = getattr(self, name)
-            check(
-                value > 0,
-                f"WeightedLikelihood.{name}: {value} is not positive; give one that is",
-            )
+        check_positive("WeightedLikelihood", self, "temperature", "largest")
 
     @property
     def draws(self) -> int:

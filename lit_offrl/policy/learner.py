@@ -107,7 +107,7 @@ class PolicyLearner(BlockModule):
         self.actor_weight_decay = actor_weight_decay
         self.target_period, self.heads = target_period, heads
         self.actor = actor.build(obs_dim, act_dim, actor_hidden, heads)
-        check_parts(self, obs_dim)
+        check_parts(self)
         self.critics = critics.build(obs_dim, act_dim, critic_hidden, heads)
         self.target_critics = target_of(self.critics)
         start = 1.0 if constraint is None else constraint.coefficient
