@@ -9,14 +9,14 @@ from typing import Any, NoReturn
 from jsonargparse import ArgumentParser
 
 from lit_offrl.collect import collect, import_log, make_dataset
-from lit_offrl.data import open_log
+from lit_offrl.data import open_log, remote
 from lit_offrl.data.consistency import complaints
 from lit_offrl.data.d4rl import PREFIX, addresses, d4rl_file
 from lit_offrl.data.describe import described, draw
 from lit_offrl.data.fetch import cache_folder
 from lit_offrl.data.layout import Layout
 from lit_offrl.data.minari_reader import BUNDLED
-from lit_offrl.errors import UserError, check, first_line
+from lit_offrl.errors import UserError, check
 from lit_offrl.explain import explain
 
 
@@ -97,7 +97,8 @@ def fetch(id: str) -> None:
     """Fetch a public dataset.
 
     Args:
-        id: d4rl:halfcheetah-medium-v2 and the like, or the id of a public Minari dataset.
+        id: d4rl:halfcheetah-medium-v2 and the like, or the id of a public Minari dataset, with minari:
+            before it or without.
 
     Raises:
         UserError: There is none of that name, or no network.
@@ -105,15 +106,7 @@ def fetch(id: str) -> None:
     if id.startswith(PREFIX):
         print(d4rl_file(id))
         return
-    import minari
-
-    try:
-        minari.download_dataset(id)
-    except Exception as error:
-        raise UserError(
-            f"id: '{id}' cannot be fetched, {first_line(error)}; 'lit-offrl data list' names D4RL's, "
-            "https://minari.farama.org Minari's, which need pip install 'lit-offrl[remote]'"
-        ) from error
+    remote.fetch_minari(id.removeprefix(remote.PREFIX))
 
 
 class _Parser(ArgumentParser):

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from conftest import MakeDataset, episode
-from gymnasium.spaces import Box, Discrete
 
 from lit_offrl.cli import main
 
@@ -196,84 +194,6 @@ def test_mistakes_get_one_line(
     assert not (tmp_path / "run").exists(), "found after something had been done"
     assert expected in error
     assert "Traceback" not in error
-
-
-nan = episode(1, 5).observations.copy()
-nan[3, 1] = np.nan
-far = episode(1, 5).actions.copy()
-far[2] = 7
-
-
-@pytest.mark.parametrize(
-    ("episodes", "spaces", "expected"),
-    [
-        ([episode(0, 5), episode(1, 5, observations=nan)], {}, "episode 1, row 3: observations"),
-        ([episode(0, 5, rewards=np.full(5, np.inf))], {}, "episode 0, row 0: rewards"),
-        ([episode(0, 5), episode(1, 5, actions=far)], {}, "episode 1, row 2: actions [7.0]"),
-        ([episode(0, 5, actions=np.zeros(5, np.int64))], {"action_space": Discrete(3)}, "Discrete"),
-        (
-            [episode(0, 5)],
-            {"action_space": Box(-np.inf, np.inf, (1,), np.float32)},
-            "has no bounds",
-        ),
-    ],
-)
-def test_bad_data_gets_one_line(
-    make_dataset: MakeDataset,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-    episodes: list[object],
-    spaces: dict[str, object],
-    expected: str,
-) -> None:
-    name = make_dataset(episodes, **spaces)
-    error = complaint(capsys, "--data.dataset", name, "--run_dir", str(tmp_path / "run"))
-    assert expected in error
-    assert "robot/test-v0" in error
-
-
-def edit(root: Path, change: str) -> None:
-    import h5py
-
-    path = root / "robot" / "test-v0" / "data" / "main_data.hdf5"
-    if change == "truncated":
-        path.write_bytes(path.read_bytes()[:1000])
-        return
-    with h5py.File(path, "r+") as file:
-        first = file["episode_0"]
-        if change == "short actions":
-            kept = first["actions"][:-1]
-            del first["actions"]
-            first["actions"] = kept
-        if change == "wide observations":
-            wide = np.repeat(first["observations"][:], 2, axis=1)
-            del first["observations"]
-            first["observations"] = wide
-        if change == "no rewards":
-            del first["rewards"]
-
-
-@pytest.mark.parametrize(
-    ("change", "expected"),
-    [
-        ("truncated", "truncated file"),
-        ("short actions", "actions"),
-        ("wide observations", "observations"),
-        ("no rewards", "rewards"),
-    ],
-)
-def test_broken_files_get_one_line(
-    make_dataset: MakeDataset,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-    change: str,
-    expected: str,
-) -> None:
-    name = make_dataset([episode(0, 5), episode(1, 5)])
-    edit(tmp_path / "minari", change)
-    error = complaint(capsys, "--data.dataset", name, "--run_dir", str(tmp_path / "run"))
-    assert error.startswith("lit-offrl: error: dataset 'robot/test-v0'")
-    assert expected in error
 
 
 def test_an_unknown_environment_of_the_data_gets_one_line(

@@ -157,62 +157,6 @@ def test_mapped_rows_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert torch.equal(ours, theirs)
 
 
-def broken(change: Any) -> Columns:
-    columns = made(30)
-    change(columns)
-    return columns
-
-
-def at(name: str, value: float) -> Any:
-    def change(columns: Columns) -> None:
-        columns[name][7] = value
-
-    return change
-
-
-BAD: dict[str, tuple[Any, str]] = {
-    "no rewards": (lambda c: c.pop("rewards"), "data.layout.rewards: none of rewards, reward"),
-    "other length": (
-        lambda c: c.update(rewards=c["rewards"][:-1]),
-        "observations (observations) has 30 rows",
-    ),
-    "text": (
-        lambda c: c.update(rewards=np.array(["a"] * 30, "S1")),
-        "column 'rewards' holds |S1, not numbers",
-    ),
-    "nan": (at("observations", np.nan), "row 7: observations hold NaN or Inf"),
-    "inf": (at("rewards", np.inf), "row 7: rewards hold NaN or Inf"),
-    "huge": (at("rewards", 1e30), "row 7: rewards reach 1e+30"),
-    "outside": (at("actions", 3.0), "row 7: actions [3.0, 3.0] lie outside"),
-    "both flags": (
-        lambda c: c.update(terminals=c["timeouts"]),
-        "row 29: terminations and truncations are both set",
-    ),
-    "discrete": (
-        lambda c: c.update(actions=np.zeros(30, np.int64)),
-        "only continuous ones can be learned",
-    ),
-    "no ends": (lambda c: c.pop("timeouts"), "nothing says where the episodes"),
-    "dones": (
-        lambda c: c.update(dones=c.pop("timeouts")),
-        "'dones' does not say whether the task ended or was cut",
-    ),
-    "no rows": (
-        lambda c: c.update({n: v[:0] for n, v in c.items()}),
-        "holds no episodes",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", BAD)
-def test_bad_columns_are_refused_in_one_line(
-    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    change, message = BAD[name]
-    path = write(broken(change), tmp_path / "log.h5")
-    assert message in refused(["--data.dataset", path], capsys)
-
-
 def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     with pytest.raises(SystemExit) as stopped:
         main(["fit", "--config", "configs/bc.yaml", *arguments])
@@ -220,23 +164,6 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     error = capsys.readouterr().err.strip()
     assert "\n" not in error
     return error
-
-
-@pytest.mark.parametrize("ending", [*ENDINGS, ".csv"])
-def test_files_that_are_none_are_refused_in_one_line(
-    ending: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / f"log{ending}"
-    arguments = ["--data.dataset", str(path)]
-    assert "no file" in refused(arguments, capsys)
-    path.touch()
-    assert "is empty" in refused(arguments, capsys)
-    if ending != ".csv":
-        path.write_bytes(b"nothing of that kind" * 99)
-        assert f"cannot be read as {ending}" in refused(arguments, capsys)
-        whole = Path(write(made(3000), tmp_path / f"whole{ending}")).read_bytes()
-        path.write_bytes(whole[: len(whole) // 2])
-        assert f"{path}' cannot be read" in refused(arguments, capsys)
 
 
 @pytest.mark.parametrize(

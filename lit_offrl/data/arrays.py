@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
-from lit_offrl.data.files import Columns, read_columns
+from lit_offrl.data.files import Columns
 from lit_offrl.data.layout import Layout
 from lit_offrl.data.log import Log, Logged
 from lit_offrl.data.rewards import Reward
@@ -16,37 +16,38 @@ from lit_offrl.errors import UserError, check
 
 
 class ArraysLog(Log):
-    """Columns of a file, cut into episodes.
+    """Columns of arrays, cut into episodes; a class of one's own for ``data.dataset`` builds on it.
 
     An episode ends after a row that is terminated or truncated, before a row of another episode, and
     after ``layout.episode_steps`` rows. The last episode, if nothing ends it, counts as cut.
 
     Args:
-        path: Of the file.
-        layout: Which of its columns are what.
+        columns: Arrays of as many rows each, by their names, such as ``observations [N, obs]``.
+        layout: Which of them are what.
         reward: What the steps are worth instead of what was logged.
-        name: What the user calls it; by default the path.
+        name: What the user calls it.
+        files: What the columns are read from; without any they cannot be mapped.
         env_spec: What made it, if that is known.
         scores: Returns of the scores 0 and 100, if they are known.
 
     Raises:
-        UserError: The file is missing or broken, or has columns that do not fit together.
+        UserError: The columns do not fit together.
     """
 
     def __init__(
         self,
-        path: Path,
-        layout: Layout,
+        columns: Columns,
+        layout: Layout = Layout(),
         reward: Reward | None = None,
-        name: str | None = None,
+        name: str = "arrays",
+        files: Sequence[Path] = (),
         env_spec: EnvSpec | None = None,
         scores: tuple[float, float] | None = None,
     ) -> None:
-        super().__init__(name or str(path), reward)
-        self.files, self.layout, self.env_spec = [path], layout, env_spec
+        super().__init__(name, reward)
+        self.files, self.layout, self.env_spec = files, layout, env_spec
         self.score_min, self.score_max = scores or (None, None)
-        columns = read_columns(path)
-        self.found = layout.find(columns, str(path))
+        self.found = layout.find(columns, name)
         self.infos = {n.removeprefix("infos/"): n for n in columns if n.startswith("infos/")}
         self.columns = columns
         self.arrays = {kind: self._joined(columns, kind) for kind in self.found}

@@ -10,6 +10,7 @@ import gymnasium as gym
 
 from lit_offrl.data.arrays import ArraysLog
 from lit_offrl.data.fetch import cache_folder, fetched
+from lit_offrl.data.files import read_columns
 from lit_offrl.data.layout import Layout
 from lit_offrl.data.rewards import Reward
 from lit_offrl.errors import UserError
@@ -57,17 +58,16 @@ def d4rl_file(name: str) -> Path:
     return fetched(name, known[id], cache_folder() / "d4rl" / f"{id}.hdf5")
 
 
-def d4rl_log(
-    path: Path, layout: Layout, reward: Reward | None, name: str | None = None
-) -> ArraysLog:
+def d4rl_log(path: Path, layout: Layout, reward: Reward | None, name: str) -> ArraysLog:
     """A file in D4RL's layout; whose robot its name begins with.
 
     Raises:
         UserError: The file is missing or broken, or has columns that do not fit together.
     """
     robot = next((robot for robot in ROBOTS if path.name.startswith(robot)), None)
+    columns = read_columns(path)
     if robot is None:
-        return ArraysLog(path, layout, reward, name)
+        return ArraysLog(columns, layout, reward, name, [path])
     environment, scores = ROBOTS[robot]
     layout = replace(layout, episode_steps=layout.episode_steps or EPISODE_STEPS)
-    return ArraysLog(path, layout, reward, name, gym.spec(environment), scores)
+    return ArraysLog(columns, layout, reward, name, [path], gym.spec(environment), scores)

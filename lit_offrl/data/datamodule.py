@@ -16,7 +16,7 @@ from lit_offrl.data.dataset import OfflineDataset
 from lit_offrl.data.layout import Layout
 from lit_offrl.data.log import Log
 from lit_offrl.data.mapped import free_memory, read_mapped
-from lit_offrl.data.open_log import open_log
+from lit_offrl.data.open_log import Source, open_log
 from lit_offrl.data.plans import Plan, move
 from lit_offrl.data.rewards import Reward
 from lit_offrl.data.store import TransitionStore
@@ -87,9 +87,10 @@ class OfflineDataModule(pl.LightningDataModule):
     """Reads a log once, keeps it on the device or disk, and serves each stage blocks of batches.
 
     Args:
-        dataset: ``bundled/halfcheetah-mixed``, the id of a local Minari dataset, the path of a folder
-            in Minari's layout, ``d4rl:hopper-medium-v2`` and the like, or the path of a file: D4RL's
-            HDF5, or .npz, .h5, .parquet or .csv.
+        dataset: ``bundled/halfcheetah-mixed``, the id of a local Minari dataset, or with ``minari:``
+            before it of a public one, the path of a folder in Minari's layout,
+            ``d4rl:hopper-medium-v2`` and the like, the path of a file: D4RL's HDF5, or .npz, .h5,
+            .parquet or .csv; or a Log of one's own, such as an ArraysLog.
         layout: Which columns of a file are what.
         observation_keys: Of observations that are dictionaries, which to put side by side, in the
             environment too; all by default.
@@ -113,7 +114,7 @@ class OfflineDataModule(pl.LightningDataModule):
 
     def __init__(
         self,
-        dataset: str,
+        dataset: Source,
         layout: Layout = Layout(),
         observation_keys: list[str] | None = None,
         subset: Subset | None = None,
@@ -163,17 +164,23 @@ class OfflineDataModule(pl.LightningDataModule):
             UserError: The dataset is missing or holds what cannot be trained on.
         """
         if self.tasks:
-            return joined([self._read(reward) for reward in self.tasks])
-        return read_mapped(self.log) if self.mapped else self._read(self.reward)
+            return joined([self._read(self._open(reward)) for reward in self.tasks])
+        if self.mapped:
+            return read_mapped(self.log)
+        data = self._read(self.log)
+        # It may hold all columns of a file, which the rows are now made of.
+        del self.log
+        return data
 
-    def _read(self, reward: Reward | None) -> OfflineDataset:
-        data = open_log(self.source, reward, self.layout, self.observation_keys).read()
+    def _open(self, reward: Reward | None, part: Part | None = None) -> Log:
+        source, layout = (part.dataset, part.layout) if part else (self.source, self.layout)
+        return open_log(source, reward, layout, self.observation_keys)
+
+    def _read(self, log: Log) -> OfflineDataset:
+        data = log.read()
         if self.subset is not None:
             data = self.subset(data)
-        others = [
-            part(open_log(part.dataset, reward, part.layout, self.observation_keys).read())
-            for part in self.more
-        ]
+        others = [part(self._open(log.reward, part).read()) for part in self.more]
         return together([data, *others]) if others else data
 
     @cached_property
@@ -183,7 +190,7 @@ class OfflineDataModule(pl.LightningDataModule):
         Raises:
             UserError: It is missing or holds what cannot be trained on.
         """
-        return open_log(self.source, self.reward, self.layout, self.observation_keys)
+        return self._open(self.reward)
 
     @cached_property
     def mapped(self) -> bool:
@@ -191,7 +198,7 @@ class OfflineDataModule(pl.LightningDataModule):
         if self.made:
             return False
         if self.storage == "auto":
-            return self.log.nbytes > free_memory() / 2
+            return bool(self.log.files) and self.log.nbytes > free_memory() / 2
         return self.storage == "mapped"
 
     @property

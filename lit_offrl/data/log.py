@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,8 @@ class Log(ABC):
         reward: What the steps are worth instead of what was logged.
 
     Attributes:
-        files: What it is read from; a folder stands for all that is in it.
+        files: What it is read from; a folder stands for all that is in it. Without any its rows stay
+            in memory.
         steps: How many rows there are, as far as the log says itself.
         obs_dim: Size of an observation.
         act_dim: Size of an action.
@@ -69,7 +70,7 @@ class Log(ABC):
         score_max: Return of score 100.
     """
 
-    files: list[Path]
+    files: Sequence[Path] = ()
     steps: int
     obs_dim: int
     act_dim: int

@@ -29,7 +29,7 @@ from lit_offrl.data import rewards
 from lit_offrl.data.dataset import OfflineDataset
 from lit_offrl.data.fetch import cache_folder
 from lit_offrl.data.log import Log
-from lit_offrl.errors import UserError
+from lit_offrl.errors import UserError, check
 from lit_offrl.transitions import Transitions
 
 # Part of every stamp: raise it when the same dataset gives other files.
@@ -46,6 +46,10 @@ def read_mapped(log: Log) -> OfflineDataset:
     Raises:
         UserError: The dataset holds what cannot be trained on, or the cache cannot be written.
     """
+    check(
+        bool(log.files),
+        f"data.storage: '{log.name}' is no file that could be seen to change; set it to memory",
+    )
     source, stamp = " ".join(str(path.resolve()) for path in log.files), _stamp(log)
     if log.reward is not None:
         source += f" {rewards.identity(log.reward)}"

@@ -13,6 +13,7 @@ import numpy as np
 from gymnasium.spaces import Box, Dict, Space
 
 from lit_offrl.data.log import Log, Logged
+from lit_offrl.data.remote import PREFIX
 from lit_offrl.data.rewards import Reward
 from lit_offrl.errors import UserError, check, first_line
 
@@ -155,7 +156,7 @@ def _open(name: str) -> MinariDataset:
     )
     raise UserError(
         f"data.dataset: no dataset '{name}' under {root}; {hint} "
-        f"'minari download {name}' fetches a public one, MINARI_DATASETS_PATH says where yours are"
+        f"'{PREFIX}{name}' fetches a public one, MINARI_DATASETS_PATH says where yours are"
     )
 
 

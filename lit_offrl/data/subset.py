@@ -11,7 +11,8 @@ from torch import Tensor
 from lit_offrl.blocks import seeded
 from lit_offrl.data.dataset import OfflineDataset
 from lit_offrl.data.layout import Layout
-from lit_offrl.errors import check, check_at_least
+from lit_offrl.data.open_log import Source
+from lit_offrl.errors import check, check_at_least, check_positive
 from lit_offrl.transitions import Transitions
 
 
@@ -75,12 +76,12 @@ class Part:
         UserError: The weight is not positive.
     """
 
-    dataset: str
+    dataset: Source
     layout: Layout = Layout()
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        check(self.weight > 0, f"data.more.weight: {self.weight} is not positive; give one that is")
+        check_positive("data.more", self, "weight")
 
     def __call__(self, data: OfflineDataset) -> OfflineDataset:
         """The episodes of ``data``, as often as the weight says."""

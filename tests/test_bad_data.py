@@ -1,0 +1,268 @@
+"""Data that cannot be trained on: one line that says which, where and what to do, and exit code 2."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from conftest import MakeDataset, episode
+from gymnasium.spaces import Box, Discrete, MultiBinary, Text
+
+from lit_offrl.cli import main
+from tests.test_files import ENDINGS, Columns, made, write
+
+# From a folder, and what makes Minari datasets, to what data.dataset and its neighbours are.
+Case = Callable[[Path, MakeDataset], list[str]]
+SHORT = ["--data.holdout_rows", "2", "--data.holdout_segment", "1"]
+
+
+def arrays(change: Callable[[Columns], object]) -> Case:
+    """An HDF5 file of 30 rows, one of them the 7th."""
+
+    def case(folder: Path, make: MakeDataset) -> list[str]:
+        columns = made(30)
+        change(columns)
+        return [write(columns, folder / "log.h5")]
+
+    return case
+
+
+def at(name: str, value: float) -> Case:
+    def change(columns: Columns) -> None:
+        columns[name][7] = value
+
+    return arrays(change)
+
+
+def file(ending: str, content: bytes | None) -> Case:
+    """A file that holds ``content``; none at all without."""
+
+    def case(folder: Path, make: MakeDataset) -> list[str]:
+        path = folder / f"log{ending}"
+        if content is not None:
+            path.write_bytes(content)
+        return [str(path)]
+
+    return case
+
+
+def half(ending: str) -> Case:
+    def case(folder: Path, make: MakeDataset) -> list[str]:
+        path = Path(write(made(3000), folder / f"log{ending}"))
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        return [str(path)]
+
+    return case
+
+
+def minari(*episodes: Any, **spaces: Any) -> Case:
+    return lambda folder, make: [make(list(episodes), **spaces)]
+
+
+def edited(change: Callable[[Any], object]) -> Case:
+    """A Minari dataset whose first episode was changed by hand."""
+
+    def case(folder: Path, make: MakeDataset) -> list[str]:
+        name = make([episode(0, 5), episode(1, 5)])
+        with h5py.File(folder / "minari" / name / "data" / "main_data.hdf5", "r+") as opened:
+            change(opened["episode_0"])
+        return [name]
+
+    return case
+
+
+def cut_in_two(folder: Path, make: MakeDataset) -> list[str]:
+    name = make([episode(0, 5), episode(1, 5)])
+    path = folder / "minari" / name / "data" / "main_data.hdf5"
+    path.write_bytes(path.read_bytes()[:1000])
+    return [name]
+
+
+def shorter(group: Any) -> None:
+    kept = group["actions"][:-1]
+    del group["actions"]
+    group["actions"] = kept
+
+
+def wider(group: Any) -> None:
+    wide = np.repeat(group["observations"][:], 2, axis=1)
+    del group["observations"]
+    group["observations"] = wide
+
+
+def named(name: str, *arguments: str) -> Case:
+    return lambda folder, make: [name, *arguments]
+
+
+def beside(name: str) -> Case:
+    """A name that is not there, near one that is."""
+
+    def case(folder: Path, make: MakeDataset) -> list[str]:
+        make([episode(0, 5)], "robot/walk-v0")
+        return [name]
+
+    return case
+
+
+def played_in(environment: str) -> Case:
+    def case(folder: Path, make: MakeDataset) -> list[str]:
+        name = make([episode(number, 30) for number in range(3)])
+        return [name, "--data.environment", environment]
+
+    return case
+
+
+def folder_of_nothing(folder: Path, make: MakeDataset) -> list[str]:
+    (folder / "empty").mkdir()
+    return [str(folder / "empty")]
+
+
+def changed(name: str, row: int, value: float, steps: int = 5) -> Any:
+    whole = np.array(getattr(episode(1, steps), name))
+    whole[row] = value
+    return episode(1, steps, **{name: whole})
+
+
+def flags(row: int) -> Any:
+    ends = np.arange(5) == row
+    return episode(0, 5, terminations=ends, truncations=ends)
+
+
+FLOATS = Box(-np.inf, np.inf, (1,), np.float32)
+BAD: dict[str, tuple[Case, str]] = {
+    # Files.
+    **{f"no file {e}": (file(e, None), "no file '") for e in [*ENDINGS, ".csv"]},
+    **{f"empty {e}": (file(e, b""), "is empty; copy it anew") for e in [*ENDINGS, ".csv"]},
+    **{
+        f"no {e}": (file(e, b"nothing of that kind" * 99), f"cannot be read as {e}")
+        for e in ENDINGS
+    },
+    **{f"half {e}": (half(e), "cannot be read") for e in ENDINGS},
+    "half a Minari dataset": (cut_in_two, "truncated file"),
+    "a folder of nothing": (folder_of_nothing, "no data/metadata.json in it; give the folder"),
+    # Columns.
+    "no rewards": (arrays(lambda c: c.pop("rewards")), "data.layout.rewards: none of rewards,"),
+    "no actions": (arrays(lambda c: c.pop("actions")), "data.layout.actions: none of actions,"),
+    "fewer rewards": (
+        arrays(lambda c: c.update(rewards=c["rewards"][:-1])),
+        "observations (observations) has 30 rows, the rewards have 29",
+    ),
+    "text": (
+        arrays(lambda c: c.update(rewards=np.array(["a"] * 30, "S1"))),
+        "column 'rewards' holds |S1, not numbers",
+    ),
+    "no ends": (arrays(lambda c: c.pop("timeouts")), "nothing says where the episodes"),
+    "dones": (
+        arrays(lambda c: c.update(dones=c.pop("timeouts"))),
+        "'dones' does not say whether the task ended or was cut",
+    ),
+    "no rows": (arrays(lambda c: c.update({n: v[:0] for n, v in c.items()})), "holds no episodes"),
+    "Minari, fewer actions": (edited(shorter), "episode 0: actions have shape (4, 1)"),
+    "Minari, wide observations": (edited(wider), "episode 0: observations have shape (5, 6)"),
+    "Minari, no rewards": (edited(lambda group: group.pop("rewards")), "rewards"),
+    # Numbers.
+    "nan": (at("observations", np.nan), "row 7: observations hold NaN or Inf; drop or mend"),
+    "inf": (at("rewards", np.inf), "row 7: rewards hold NaN or Inf"),
+    "huge": (at("rewards", 1e30), "row 7: rewards reach 1e+30"),
+    "outside": (at("actions", 3.0), "row 7: actions [3.0, 3.0] lie outside"),
+    "Minari, nan": (
+        minari(episode(0, 5), changed("observations", 3, np.nan)),
+        "episode 1, row 3: observations hold NaN",
+    ),
+    "Minari, inf": (
+        minari(episode(0, 5), changed("rewards", 0, np.inf)),
+        "row 0: rewards hold NaN or Inf",
+    ),
+    "Minari, huge": (
+        minari(episode(0, 5), changed("rewards", 2, -1e30)),
+        "row 2: rewards reach 1e+30",
+    ),
+    "Minari, outside": (
+        minari(episode(0, 5), changed("actions", 2, 7)),
+        "episode 1, row 2: actions [7.0] lie outside the action space",
+    ),
+    # Flags and lengths.
+    "both flags": (
+        arrays(lambda c: c.update(terminals=c["timeouts"])),
+        "row 29: terminations and truncations are both set; a step",
+    ),
+    "Minari, both flags": (minari(flags(4)), "row 4: terminations and truncations are both set"),
+    "episodes of one step": (
+        minari(*[episode(number, 1) for number in range(20)]),
+        "data.holdout_rows: 4 of 20 rows cannot hold a segment of 10; lower data.holdout_segment",
+    ),
+    "episodes of one row": (
+        arrays(lambda c: c.update(timeouts=np.ones(30, bool))),
+        "holds no episodes",
+    ),
+    # Spaces.
+    "discrete": (
+        arrays(lambda c: c.update(actions=np.zeros(30, np.int64))),
+        "only continuous ones can be learned",
+    ),
+    "Minari, discrete": (
+        minari(episode(0, 5, actions=np.zeros(5, np.int64)), action_space=Discrete(3)),
+        "the action space is Discrete(3); only Box spaces",
+    ),
+    "Minari, binary": (
+        minari(episode(0, 5, actions=np.zeros((5, 1), np.int8)), action_space=MultiBinary(1)),
+        "the action space is MultiBinary(1); only Box spaces",
+    ),
+    "Minari, text": (
+        minari(episode(0, 5, observations=["a"] * 6), observation_space=Text(1)),
+        "the observation space is Text(1",
+    ),
+    "Minari, no bounds": (minari(episode(0, 5), action_space=FLOATS), "actions need finite ones"),
+    # Names.
+    "id": (beside("robot/wlak-v0"), "did you mean 'robot/walk-v0'?"),
+    "bundled": (named("bundled/halfcheetah"), "did you mean 'bundled/halfcheetah-mixed'?"),
+    "d4rl": (named("d4rl:hoper-medium-v2"), "did you mean 'd4rl:hopper-medium-v2'?"),
+    "d4rl without network": (named("d4rl:hopper-medium-v2"), "is there a network? Fetch the file"),
+    "minari without network": (
+        named("minari:mujoco/hopper/medium-v0"),
+        "is there a network? Copy the dataset's folder",
+    ),
+    # Environments.
+    "another robot": (played_in("Hopper-v5"), "environment 'Hopper-v5' has"),
+    "no environment": (played_in("Hoper-v5"), "Did you mean: `Hopper`"),
+}
+
+
+@pytest.fixture
+def without_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere(*address: object, **settings: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", nowhere)
+    monkeypatch.delenv("MINARI_REMOTE", raising=False)
+
+
+@pytest.mark.usefixtures("without_network")
+@pytest.mark.parametrize("name", BAD)
+def test_one_line(
+    name: str,
+    make_dataset: MakeDataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("LIT_OFFRL_CACHE", str(tmp_path / "cache"))
+    case, message = BAD[name]
+    arguments = case(tmp_path, make_dataset)
+    capsys.readouterr()
+    run = ["fit", "--run_dir", str(tmp_path / "run"), "--data.dataset", *arguments]
+    with pytest.raises(SystemExit) as stopped:
+        main(run)
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("lit-offrl: error: ")
+    assert "\n" not in error
+    assert message in error
+    # Which data, and what to do.
+    assert ";" in error or "id you mean" in error
+    assert not (tmp_path / "run").exists()
