@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
 from conftest import MakeDataset, episode
-from hypothesis import given
+from gymnasium.spaces import Box
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lit_offrl.data import BootstrapPlan, MixedPlan, OfflineDataModule, RowsPlan, TransitionStore
@@ -70,6 +73,52 @@ def test_rows_are_the_episodes(make_dataset: MakeDataset) -> None:
         following = data.transitions.actions[min(number + 1, 11)]
         assert drawn.any()
         assert (block.rows.next_actions[drawn] == following).all()
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    lengths=st.lists(st.integers(1, 6), min_size=1, max_size=5),
+    ended=st.lists(st.booleans(), min_size=5, max_size=5),
+    sizes=st.sampled_from([(3, 1), (1, 1), (4, 3)]),
+    box=st.sampled_from([(-1.0, 1.0), (-3.0, 3.0), (0.0, 10.0)]),
+)
+def test_every_row_is_that_of_the_file(
+    make_dataset: MakeDataset,
+    tmp_path: Path,
+    lengths: list[int],
+    ended: list[bool],
+    sizes: tuple[int, int],
+    box: tuple[float, float],
+) -> None:
+    obs_dim, act_dim = sizes
+    low, high = box
+    episodes = []
+    for number, steps in enumerate(lengths):
+        last = np.arange(steps) == steps - 1
+        acted = np.random.default_rng(number).uniform(low, high, (steps, act_dim))
+        flags = {"terminations": last & ended[number], "truncations": last & ~ended[number]}
+        flags["actions"] = acted.astype(np.float32)
+        episodes.append(episode(number, steps, obs_dim, act_dim, **flags))
+    space = Box(low, high, (act_dim,), np.float32)
+    shutil.rmtree(tmp_path / "minari", ignore_errors=True)
+    data = MinariLog(make_dataset(episodes, obs_dim=obs_dim, action_space=space)).read()
+    rows, row = data.transitions, 0
+    with h5py.File(tmp_path / "minari" / data.name / "data" / "main_data.hdf5") as file:
+        for number in range(len(lengths)):
+            one = file[f"episode_{number}"]
+            assert data.episode_starts[number] == row
+            for step in range(len(one["rewards"])):
+                assert rows.observations[row].tolist() == one["observations"][step].tolist()
+                assert (
+                    rows.next_observations[row].tolist() == one["observations"][step + 1].tolist()
+                )
+                scaled = (one["actions"][step] - low) / (high - low) * 2 - 1
+                np.testing.assert_allclose(rows.actions[row], scaled, atol=1e-6)
+                assert rows.rewards[row] == np.float32(one["rewards"][step])
+                assert rows.terminations[row] == one["terminations"][step]
+                assert rows.truncations[row] == one["truncations"][step]
+                row += 1
+    assert len(rows) == row
 
 
 def test_a_folder_is_a_dataset_too(make_dataset: MakeDataset, tmp_path: Path) -> None:
