@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from lit_offrl.data import BootstrapPlan, MixedPlan, OfflineDataModule, RowsPlan, TransitionStore
 from lit_offrl.data.minari_reader import MinariLog
+from lit_offrl.data.references import references_of
 from lit_offrl.errors import UserError
 from lit_offrl.transitions import Transitions
 
@@ -119,6 +120,26 @@ def test_every_row_is_that_of_the_file(
                 assert rows.truncations[row] == one["truncations"][step]
                 row += 1
     assert len(rows) == row
+
+
+def test_scores_are_the_logs_or_the_tasks_or_yours(
+    make_dataset: MakeDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIT_OFFRL_CACHE", str(tmp_path / "cache"))
+    sizes = {"obs_dim": 17, "act_dim": 6}
+    name = make_dataset([episode(0, 5, **sizes)], env="HalfCheetah-v5", **sizes)
+    returns = torch.tensor([-280.178953, 12135.0])
+    known = OfflineDataModule(name).dataset.score(returns)
+    torch.testing.assert_close(known, torch.tensor([0.0, 100.0]))
+    ours = OfflineDataModule(name, references=(0, 10), storage="mapped").dataset
+    assert ours.score(torch.tensor([5.0])) == 50
+    other = make_dataset([episode(0, 5)], "robot/other-v0")
+    assert OfflineDataModule(other).dataset.score(returns) is None
+    assert references_of("lit_offrl/HalfCheetahBackward-v0") is None
+    with pytest.raises(UserError, match=r"references: \(3, 2\) are not in order"):
+        OfflineDataModule(name, references=(3, 2))
+    with pytest.raises(UserError, match=r"leave data.reward, data.environment and data.references"):
+        OfflineDataModule(name, tasks=[None], references=(0, 1))
 
 
 def test_a_folder_is_a_dataset_too(make_dataset: MakeDataset, tmp_path: Path) -> None:

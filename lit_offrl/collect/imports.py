@@ -49,9 +49,9 @@ def import_log(
         "observation_space": Box(-np.inf, np.inf, (log.obs_dim,), np.float32),
         "action_space": Box(log.low, log.high, dtype=np.float32),
     }
-    scores = {"ref_min_score": log.score_min, "ref_max_score": log.score_max}
-    more = {name: value for name, value in scores.items() if value is not None}
-    write(to, spec, episodes, "unknown", f"Imported from {file}.", **spaces, **more)
+    known = log.known_references()
+    named = {} if known is None else {"ref_min_score": known[0], "ref_max_score": known[1]}
+    write(to, spec, episodes, "unknown", f"Imported from {file}.", **spaces, **named)
 
 
 def unbroken(rows: Transitions) -> list[Transitions]:

@@ -24,8 +24,8 @@ from lit_offrl.collect.environment import learnable
 from lit_offrl.collect.recorder import Recorder
 from lit_offrl.collect.rollouts import played
 from lit_offrl.collect.stable_baselines import acting, sac, untrained
-from lit_offrl.data.d4rl import ROBOTS
 from lit_offrl.data.fetch import cache_folder
+from lit_offrl.data.references import references_of
 from lit_offrl.errors import check
 
 if TYPE_CHECKING:
@@ -155,8 +155,9 @@ def cook(name: str, steps: int, rows: int, seed: int) -> tuple[list[EpisodeBuffe
 
 def scores(name: str) -> dict[str, float]:
     """The reference returns that D4RL's scores of this robot are made with."""
-    low, high = ROBOTS[name.split("-", 1)[0]][1]
-    return {"ref_min_score": low, "ref_max_score": high}
+    found = references_of(ENVIRONMENTS[name.split("-", 1)[0]])
+    assert found is not None
+    return {"ref_min_score": found[0], "ref_max_score": found[1]}
 
 
 def packed(episodes: list[EpisodeBuffer]) -> dict[str, Any]:

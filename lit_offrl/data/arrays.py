@@ -28,7 +28,6 @@ class ArraysLog(Log):
         name: What the user calls it.
         files: What the columns are read from; without any they cannot be mapped.
         env_spec: What made it, if that is known.
-        scores: Returns of the scores 0 and 100, if they are known.
 
     Raises:
         UserError: The columns do not fit together.
@@ -42,11 +41,9 @@ class ArraysLog(Log):
         name: str = "arrays",
         files: Sequence[Path] = (),
         env_spec: EnvSpec | None = None,
-        scores: tuple[float, float] | None = None,
     ) -> None:
         super().__init__(name, reward)
         self.files, self.layout, self.env_spec = files, layout, env_spec
-        self.score_min, self.score_max = scores or (None, None)
         self.found = layout.find(columns, name)
         self.infos = {n.removeprefix("infos/"): n for n in columns if n.startswith("infos/")}
         self.columns = columns

@@ -1,4 +1,4 @@
-"""D4RL's gym-mujoco datasets: their names, files and reference scores."""
+"""D4RL's gym-mujoco datasets: their names and files."""
 
 from __future__ import annotations
 
@@ -15,13 +15,8 @@ from lit_offrl.data.layout import Layout
 from lit_offrl.data.rewards import Reward
 from lit_offrl.errors import UserError
 
-# Robot: environment that its numbers are compared in, and returns of the scores 0 and 100
-# (ALGORITHMS 0.4, 0.5).
-ROBOTS: dict[str, tuple[str, tuple[float, float]]] = {
-    "halfcheetah": ("HalfCheetah-v4", (-280.178953, 12135.0)),
-    "hopper": ("Hopper-v4", (-20.272305, 3234.3)),
-    "walker2d": ("Walker2d-v4", (1.629008, 4592.3)),
-}
+# The environments that their numbers are compared in (ALGORITHMS 0.4).
+ROBOTS = {"halfcheetah": "HalfCheetah-v4", "hopper": "Hopper-v4", "walker2d": "Walker2d-v4"}
 DATA = ("random", "medium", "medium-replay", "medium-expert", "expert")
 ADDRESS = "http://rail.eecs.berkeley.edu/datasets/offline_rl/gym_mujoco"
 PREFIX = "d4rl:"
@@ -68,6 +63,5 @@ def d4rl_log(path: Path, layout: Layout, reward: Reward | None, name: str) -> Ar
     columns = read_columns(path)
     if robot is None:
         return ArraysLog(columns, layout, reward, name, [path])
-    environment, scores = ROBOTS[robot]
     layout = replace(layout, episode_steps=layout.episode_steps or EPISODE_STEPS)
-    return ArraysLog(columns, layout, reward, name, [path], gym.spec(environment), scores)
+    return ArraysLog(columns, layout, reward, name, [path], gym.spec(ROBOTS[robot]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from lit_offrl.data.log import Log
 from lit_offrl.data.mapped import free_memory, read_mapped
 from lit_offrl.data.open_log import Source, open_log
 from lit_offrl.data.plans import Plan, move
+from lit_offrl.data.references import References
 from lit_offrl.data.rewards import Reward
 from lit_offrl.data.store import TransitionStore
 from lit_offrl.data.subset import Part, Subset, together
@@ -102,6 +104,8 @@ class OfflineDataModule(pl.LightningDataModule):
             Each row is served once for each, and observations end with the task as a one-hot vector.
         environment: Gymnasium id to evaluate in; by default the reward's, or the one that made the
             data.
+        references: Returns of the scores 0 and 100; by default those the log names, or D4RL's of its
+            task.
         holdout_rows: Rows withheld from dynamics training, at most a fifth of all.
         holdout_segment: Withhold rows in runs of this many consecutive ones, so that the error of
             several steps can be measured on them; 1 is the papers' independent rows.
@@ -122,6 +126,7 @@ class OfflineDataModule(pl.LightningDataModule):
         reward: Reward | None = None,
         tasks: list[Reward | None] | None = None,
         environment: str | None = None,
+        references: References | None = None,
         holdout_rows: int = 1000,
         holdout_segment: int = 10,
         storage: Literal["auto", "memory", "mapped"] = "auto",
@@ -136,9 +141,9 @@ class OfflineDataModule(pl.LightningDataModule):
             f"data.holdout_segment: {holdout_segment} is too small; give at least 1",
         )
         check(
-            not tasks or (reward is None and environment is None),
-            "data.tasks: each task has a reward and an environment of its own; leave data.reward and "
-            "data.environment out",
+            not tasks or (reward is None and environment is None and references is None),
+            "data.tasks: each task has a reward, an environment and returns of its own; leave data.reward, "
+            "data.environment and data.references out",
         )
         self.reward, self.tasks = reward, tasks or []
         # Made of rows that are copied.
@@ -149,6 +154,11 @@ class OfflineDataModule(pl.LightningDataModule):
             "it to memory, or write the dataset they make",
         )
         self.environment = environment or (None if reward is None else reward.environment)
+        check(
+            references is None or references[0] < references[1],
+            f"data.references: {references} are not in order; give the random policy's return first",
+        )
+        self.references = references
         self.holdout_rows = holdout_rows
         self.holdout_segment = holdout_segment
         self.storage = storage
@@ -165,12 +175,12 @@ class OfflineDataModule(pl.LightningDataModule):
         """
         if self.tasks:
             return joined([self._read(self._open(reward)) for reward in self.tasks])
-        if self.mapped:
-            return read_mapped(self.log)
-        data = self._read(self.log)
+        data = read_mapped(self.log) if self.mapped else self._read(self.log)
         # It may hold all columns of a file, which the rows are now made of.
         del self.log
-        return data
+        if self.references is None:
+            return data
+        return replace(data, score_min=self.references[0], score_max=self.references[1])
 
     def _open(self, reward: Reward | None, part: Part | None = None) -> Log:
         source, layout = (part.dataset, part.layout) if part else (self.source, self.layout)

@@ -14,6 +14,7 @@ from gymnasium.envs.registration import EnvSpec
 from torch import Tensor
 
 from lit_offrl.data.dataset import OfflineDataset
+from lit_offrl.data.references import References, references_of
 from lit_offrl.data.rewards import Reward, name_of, rewards_of
 from lit_offrl.environments import task_of
 from lit_offrl.errors import UserError, check, first_line
@@ -66,8 +67,7 @@ class Log(ABC):
         low: Smallest action, ``[act]``, in the units of the log.
         high: Largest action, ``[act]``.
         env_spec: What made it, if that is known.
-        score_min: Return of score 0, if that is known.
-        score_max: Return of score 100.
+        references: Returns of the scores 0 and 100, if it names them; else they are D4RL's of its task.
     """
 
     files: Sequence[Path] = ()
@@ -77,8 +77,7 @@ class Log(ABC):
     low: np.ndarray
     high: np.ndarray
     env_spec: EnvSpec | None = None
-    score_min: float | None = None
-    score_max: float | None = None
+    references: References | None = None
 
     def __init__(self, name: str, reward: Reward | None = None) -> None:
         self.name, self.reward = name, reward
@@ -135,15 +134,21 @@ class Log(ABC):
 
     def dataset(self, transitions: Transitions, episode_starts: Tensor) -> OfflineDataset:
         """These rows with what the log says about itself, as far as it holds for its rewards."""
-        own = self.reward is None
+        low, high = self.known_references() or (None, None)
         return OfflineDataset(
             name=self.name,
             transitions=transitions,
             episode_starts=episode_starts,
             env_spec=self.env_spec,
-            score_min=self.score_min if own else None,
-            score_max=self.score_max if own else None,
+            score_min=low,
+            score_max=high,
         )
+
+    def known_references(self) -> References | None:
+        """Returns of the scores 0 and 100: none hold for rewards that are computed anew."""
+        if self.reward is not None:
+            return None
+        return self.references or references_of(self.env_spec.id if self.env_spec else None)
 
     def read(self) -> OfflineDataset:
         """All rows in memory.

@@ -44,8 +44,8 @@ class MinariLog(Log):
         self.files = [Path(self.source.storage.data_path)]
         spec, metadata = self.source.spec, self.source.storage.metadata
         self.env_spec = spec.env_spec
-        self.score_min = metadata.get("ref_min_score")
-        self.score_max = metadata.get("ref_max_score")
+        named = metadata.get("ref_min_score"), metadata.get("ref_max_score")
+        self.references = None if None in named else named
         self.steps = int(self.source.total_steps)
         self.keys = _chosen(name, spec.observation_space, keys)
         self.obs_dim = sum(

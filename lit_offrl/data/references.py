@@ -1,0 +1,20 @@
+"""Returns that scores are made with: 0 is a random policy's, 100 an expert's (ALGORITHMS 0.5)."""
+
+from __future__ import annotations
+
+from lit_offrl.environments import task_of
+
+References = tuple[float, float]
+
+# Of D4RL, by the task; other tasks of the same robots have none.
+D4RL: dict[str, References] = {
+    "HalfCheetah": (-280.178953, 12135.0),
+    "Hopper": (-20.272305, 3234.3),
+    "Walker2d": (1.629008, 4592.3),
+    "Ant": (-325.6, 3879.7),
+}
+
+
+def references_of(environment: str | None) -> References | None:
+    """D4RL's for a Gymnasium environment's id, of any version."""
+    return D4RL.get(task_of(environment))
