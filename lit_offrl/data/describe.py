@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from lit_offrl.data.dataset import OfflineDataset
@@ -49,10 +50,16 @@ def draw(data: OfflineDataset, path: Path) -> None:
     returns.hist(data.returns.numpy(), bins=50)
     returns.set(title="returns", xlabel="return", ylabel="episodes")
     longest = float(data.lengths.max())
-    lengths.hist(data.lengths.numpy(), bins=50, range=(0, 1.02 * longest))
+    last = data.episode_starts + data.lengths - 1
+    ended = data.transitions.terminations[last]
+    parts = [data.lengths[ended].numpy(), data.lengths[~ended].numpy()]
+    bins, names = (0, 1.02 * longest), ["terminated", "truncated"]
+    lengths.hist(parts, bins=50, range=bins, stacked=True, label=names)
     lengths.set(title="lengths", xlabel="steps", ylabel="episodes")
+    lengths.legend()
     actions.violinplot(rows.actions[:: max(1, len(rows) // 5000)].numpy(), showextrema=True)
     actions.set(title="actions, scaled", xlabel="number", ylim=(-1.1, 1.1))
+    actions.xaxis.set_major_locator(MaxNLocator(integer=True))
     across = principal(rows.observations)
     shown = coverage.hexbin(across[:, 0].numpy(), across[:, 1].numpy(), bins="log", gridsize=60)
     coverage.set(title="observations along their two main directions", xticks=[], yticks=[])
