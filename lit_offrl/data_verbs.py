@@ -57,33 +57,45 @@ def list_datasets() -> None:
         print(f"{PREFIX}{id}{', fetched' if there else ''}")
 
 
-def info(id: str, figure: str | None = None, layout: Layout = Layout()) -> None:
+def info(
+    id: str,
+    figure: str | None = None,
+    layout: Layout = Layout(),
+    observation_keys: list[str] | None = None,
+) -> None:
     """Print and draw what a dataset holds.
 
     Args:
         id: What data.dataset takes.
         figure: Where the picture goes, a PNG; by default the dataset's name in this folder.
         layout: Which columns of a file are what.
+        observation_keys: Of observations that are dictionaries, which to look at; all by default.
     """
-    data = open_log(id, None, layout).read()
+    data = open_log(id, None, layout, observation_keys).read()
     print("\n".join(described(data)))
     path = Path(figure or f"{Path(id.replace(':', '-')).name}.png")
     draw(data, path)
     print(f"picture: {path}")
 
 
-def check_dataset(id: str, most: int = 20, layout: Layout = Layout()) -> None:
+def check_dataset(
+    id: str,
+    most: int = 20,
+    layout: Layout = Layout(),
+    observation_keys: list[str] | None = None,
+) -> None:
     """See whether a dataset keeps the rules, and name the rows that do not.
 
     Args:
         id: What data.dataset takes.
         most: Complaints to print.
         layout: Which columns of a file are what.
+        observation_keys: Of observations that are dictionaries, which to look at; all by default.
 
     Raises:
         UserError: It does not.
     """
-    found = list(complaints(open_log(id, None, layout)))
+    found = list(complaints(open_log(id, None, layout, observation_keys)))
     for line in found[:most]:
         print(line)
     check(

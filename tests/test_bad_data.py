@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,14 @@ def at(name: str, value: float) -> Case:
     return arrays(change)
 
 
+def flag(name: str, value: float) -> Case:
+    def change(columns: Columns) -> None:
+        columns[name] = columns[name].astype(float)
+        columns[name][7] = value
+
+    return arrays(change)
+
+
 def file(ending: str, content: bytes | None) -> Case:
     """A file that holds ``content``; none at all without."""
 
@@ -56,6 +66,35 @@ def half(ending: str) -> Case:
         path = Path(write(made(3000), folder / f"log{ending}"))
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
         return [str(path)]
+
+    return case
+
+
+def text(content: str) -> Case:
+    return file(".csv", content.encode())
+
+
+def objects(folder: Path, make: MakeDataset) -> list[str]:
+    columns = made(30)
+    columns["rewards"] = np.array([None] * 30)
+    np.savez(folder / "log.npz", allow_pickle=True, **columns)
+    return [str(folder / "log.npz")]
+
+
+def own(made: str, logged: str = "yield", above: str = "", name: str = "my_log.Mine") -> Case:
+    """A class that is ``made`` and whose episodes are ``logged`` that way."""
+
+    def case(folder: Path, make: MakeDataset) -> list[str]:
+        lines = [
+            above,
+            "import numpy as np",
+            "from lit_offrl.data import Log",
+            "class Mine(Log):",
+            f"    def __init__(self): {made}",
+            f"    def logged(self): {logged}; yield",
+        ]
+        (folder / "my_log.py").write_text("\n".join(lines))
+        return [name]
 
     return case
 
@@ -99,12 +138,12 @@ def named(name: str, *arguments: str) -> Case:
     return lambda folder, make: [name, *arguments]
 
 
-def beside(name: str) -> Case:
-    """A name that is not there, near one that is."""
+def beside(name: str, *arguments: str) -> Case:
+    """A name beside robot/walk-v0."""
 
     def case(folder: Path, make: MakeDataset) -> list[str]:
         make([episode(0, 5)], "robot/walk-v0")
-        return [name]
+        return [name, *arguments]
 
     return case
 
@@ -154,7 +193,38 @@ BAD: dict[str, tuple[Case, str]] = {
     ),
     "text": (
         arrays(lambda c: c.update(rewards=np.array(["a"] * 30, "S1"))),
-        "column 'rewards' holds |S1, not numbers",
+        "column 'rewards', row 0: holds 'b'a'', not numbers",
+    ),
+    "one reward": (arrays(lambda c: c.update(rewards=np.float32(1))), "none of rewards, reward"),
+    "wide rewards": (
+        arrays(lambda c: c.update(rewards=np.ones((30, 2)))),
+        "rewards (rewards) have shape (30, 2); give one for each row",
+    ),
+    "wide flags": (
+        arrays(lambda c: c.update(timeouts=np.zeros((30, 2)))),
+        "truncations (timeouts) have shape (30, 2); give one for each row",
+    ),
+    "objects": (objects, "column 'rewards' cannot be read, Object arrays cannot be loaded"),
+    "header twice": (
+        text("observations,actions,rewards,rewards,episode\n1,2.5,3,4,5\n"),
+        "'rewards'",
+    ),
+    "header alone": (text("observations,actions,rewards,episode\n"), "row 0: holds nothing"),
+    "a word": (
+        text("observations,actions,rewards,episode\n1,2.5,3,0\n1,2.5,oops,0\n"),
+        "column 'rewards', row 1: holds 'oops', not numbers; mend it",
+    ),
+    "a hole": (
+        text("observations,actions,rewards,episode\n1,2.5,,0\n"),
+        "row 0: column 'rewards' is",
+    ),
+    "demonstrations": (
+        arrays(lambda c: c.update({f"demo/{n}": c.pop(n) for n in [*c]})),
+        "ArraysLog",
+    ),
+    "another ending": (
+        file(".pkl", b"anything"),
+        "is no .hdf5, .h5, .npz, .parquet, .csv; write it",
     ),
     "no ends": (arrays(lambda c: c.pop("timeouts")), "nothing says where the episodes"),
     "dones": (
@@ -187,6 +257,22 @@ BAD: dict[str, tuple[Case, str]] = {
         "episode 1, row 2: actions [7.0] lie outside the action space",
     ),
     # Flags and lengths.
+    "odd flag": (
+        flag("timeouts", -1),
+        "row 7: truncations (timeouts) is -1.0, neither 0 nor 1; mend",
+    ),
+    "nan flag": (
+        flag("terminals", np.nan),
+        "row 7: terminations (terminals) is nan, neither 0 nor 1",
+    ),
+    "interleaved": (
+        arrays(lambda c: c.update(episode=np.arange(30) % 2)),
+        "row 2: episodes (episode) is 0 again; sort the rows by episode",
+    ),
+    "nan episode": (
+        arrays(lambda c: c.update(episode=np.where(np.arange(30) == 7, np.nan, 1.0))),
+        "row 7: episodes (episode) is nan; name the episode",
+    ),
     "both flags": (
         arrays(lambda c: c.update(terminals=c["timeouts"])),
         "row 29: terminations and truncations are both set; a step",
@@ -203,6 +289,14 @@ BAD: dict[str, tuple[Case, str]] = {
     # Spaces.
     "discrete": (
         arrays(lambda c: c.update(actions=np.zeros(30, np.int64))),
+        "only continuous ones can be learned",
+    ),
+    "whole numbers": (
+        arrays(lambda c: c.update(actions=np.zeros((30, 1), np.int64))),
+        "if they are on a scale, say data.layout.action_low",
+    ),
+    "yes or no": (
+        arrays(lambda c: c.update(actions=np.zeros(30, bool))),
         "only continuous ones can be learned",
     ),
     "Minari, discrete": (
@@ -227,6 +321,37 @@ BAD: dict[str, tuple[Case, str]] = {
         named("minari:mujoco/hopper/medium-v0"),
         "is there a network? Copy the dataset's folder",
     ),
+    # Options that would have no effect.
+    "layout of Minari": (
+        beside("robot/walk-v0", "--data.layout.rewards", "profit"),
+        "leave it out",
+    ),
+    "keys of arrays": (
+        lambda folder, make: [
+            write(made(30), folder / "a.npz"),
+            "--data.observation_keys",
+            "[camera]",
+        ],
+        "has no dictionaries; name its columns by data.layout",
+    ),
+    "no columns": (
+        lambda folder, make: [write(made(30), folder / "a.npz"), "--data.layout.actions", "[]"],
+        "data.layout.actions: names no column; leave it out",
+    ),
+    # Classes of one's own.
+    "class that fails": (own("raise ValueError('no robot')"), "my_log.Mine': ValueError, no robot"),
+    "class unmade": (own("pass"), "call super().__init__ in its own"),
+    "class that stops": (
+        own("super().__init__('mine')", "1 / 0"),
+        "ZeroDivisionError, division by",
+    ),
+    "module unread": (own("'"), "SyntaxError, unterminated"),
+    "module that lacks another": (
+        own("pass", above="import no_such_thing"),
+        "ModuleNotFoundError, No module named 'no_such_thing'",
+    ),
+    "misspelt class": (own("pass", name="my_log.Mien"), "did you mean 'my_log.Mine'?"),
+    "no Log": (own("pass", name="my_log.np"), "is no Log; did you mean"),
     # Environments.
     "another robot": (played_in("Hopper-v5"), "environment 'Hopper-v5' has"),
     "no environment": (played_in("Hoper-v5"), "Did you mean: `Hopper`"),
@@ -252,6 +377,8 @@ def test_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("LIT_OFFRL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_log", raising=False)
     case, message = BAD[name]
     arguments = case(tmp_path, make_dataset)
     capsys.readouterr()
@@ -264,5 +391,10 @@ def test_one_line(
     assert "\n" not in error
     assert message in error
     # Which data, and what to do.
-    assert ";" in error or "id you mean" in error
+    assert ";" in error or "id you mean" in error or "(my_log.py, line " in error
     assert not (tmp_path / "run").exists()
+    if len(arguments) == 1:
+        # What looks for faults takes those that it need not mind, and fails on none.
+        with suppress(SystemExit):
+            main(["data", "check", *arguments])
+        assert "Traceback" not in capsys.readouterr().err

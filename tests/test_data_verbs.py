@@ -18,6 +18,8 @@ from lit_offrl.cli import main
 from lit_offrl.data import open_log
 from lit_offrl.data.consistency import complaints
 from lit_offrl.data.describe import principal
+from lit_offrl.data.rewards import Reward
+from lit_offrl.transitions import Transitions
 from tests.test_files import made, write
 
 Say = Callable[..., str]
@@ -190,6 +192,29 @@ def test_what_follows_a_gap_is_an_episode_of_its_own(
     data = open_log("mine/gap-v0").read()
     assert data.lengths.tolist() == [5, 5]
     np.testing.assert_array_equal(data.transitions.next_observations, following)
+
+
+def test_infos_are_imported_too(say: Say, tmp_path: Path, make_dataset: MakeDataset) -> None:
+    columns = {**made(10), "infos/x_velocity": np.arange(10.0), "infos/kind": np.array([b"a"] * 10)}
+    say("import", write(columns, tmp_path / "log.hdf5"), "--to", "mine/told-v0")
+
+    class Fast(Reward):
+        needs = ("x_velocity",)
+
+        def __call__(self, rows: Transitions, infos: dict[str, torch.Tensor]) -> torch.Tensor:
+            return infos["x_velocity"]
+
+    for name in ("mine/told-v0", str(tmp_path / "log.hdf5")):
+        assert open_log(name, Fast()).read().transitions.rewards.tolist() == list(range(9))
+
+
+def test_much_is_observed_or_little(say: Say, tmp_path: Path) -> None:
+    images = {**made(40), "observations": np.random.default_rng(0).normal(size=(40, 64, 64, 3))}
+    one = {**made(1), "terminals": np.ones(1, bool), "timeouts": np.zeros(1, bool)}
+    for columns in (images, one):
+        path = write(columns, tmp_path / "log.npz")
+        assert "picture" in say("info", path, "--figure", str(tmp_path / "log.png"))
+    assert "give --figure a PNG's path" in say("info", path, "--figure", str(tmp_path / "log.foo"))
 
 
 @pytest.mark.parametrize("policy", ["random", "ours", "prior"])

@@ -104,6 +104,11 @@ def test_every_row_is_that_of_the_slow_reader(
     assert rows.truncations.tolist() == [e[3] for e in expected]
 
 
+def test_a_file_of_ones_own_may_be_called_like_d4rls(tmp_path: Path) -> None:
+    path = write(made(30), tmp_path / "hopper_mine-v0.hdf5")
+    assert open_log(path).read().env_spec is None
+
+
 def test_a_d4rl_file_knows_its_robot_and_scores(tmp_path: Path) -> None:
     columns = made(2500, obs_dim=11, act_dim=3)
     columns["terminals"][100] = True

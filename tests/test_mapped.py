@@ -18,7 +18,15 @@ from conftest import MakeDataset, episode
 
 from lit_offrl.blocks import Block
 from lit_offrl.cli import main
-from lit_offrl.data import BootstrapPlan, MixedPlan, OfflineDataModule, RowsPlan, TransitionStore
+from lit_offrl.data import (
+    BootstrapPlan,
+    Layout,
+    MixedPlan,
+    OfflineDataModule,
+    RowsPlan,
+    TransitionStore,
+    open_log,
+)
 from lit_offrl.data import datamodule as module
 from lit_offrl.data.mapped import map_rows, read_mapped, write_rows
 from lit_offrl.data.minari_reader import MinariLog
@@ -97,6 +105,22 @@ def test_every_plan_draws_the_same_blocks(log: str) -> None:
         if first.validation is not None:
             assert second.validation is not None
             assert_same(first.validation, second.validation)
+
+
+def test_another_layout_is_another_cache(tmp_path: Path) -> None:
+    path = tmp_path / "log.npz"
+    rng = np.random.default_rng(0)
+    columns = {name: rng.uniform(-1, 1, 30) for name in ("a", "b", "actions", "rewards", "costs")}
+    np.savez(path, episodes=np.zeros(30), **columns)
+    for layout in (
+        Layout(observations="a"),
+        Layout(observations=["a", "b"]),
+        Layout(observations="a", rewards="costs"),
+        Layout(observations="a", action_low=-2),
+    ):
+        rows = [open_log(str(path), layout=layout).read().transitions]
+        rows.append(read_mapped(open_log(str(path), layout=layout)).transitions)
+        assert_same(*rows)
 
 
 def test_the_cache_is_written_once(log: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -88,22 +88,22 @@ def test_named_on_the_command_line(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "my_log.py").write_text(MINE)
+    (tmp_path / "robot_log.py").write_text(MINE)
     run = ["fit", "--config", str(tiny), "--run_dir", "run", *NEVER, "--data.dataset"]
-    main([*run, "my_log.Walk", "--data.dataset.rows", "400"])
+    main([*run, "robot_log.Walk", "--data.dataset.rows", "400"])
     assert json.loads(Path("run/results.json").read_text())["dataset"]["name"] == "walk"
-    main(["data", "info", "my_log.Walk", "--figure", "walk.png"])
+    main(["data", "info", "robot_log.Walk", "--figure", "walk.png"])
     assert "walk: 290 transitions in 10 episodes" in capsys.readouterr().out
     assert "rows: 400" in Path("run/config.yaml").read_text()
     main(["fit", "--config", "run/config.yaml", "--run_dir", "again"])
     assert Path("again/results.json").is_file()
     for arguments, message in (
         (
-            ["my_log.Short"],
+            ["robot_log.Short"],
             "data.layout.actions: none of actions, action, acts is a column of 'short'",
         ),
-        (["my_log.Wakl"], "data.dataset: no dataset 'my_log.Wakl'"),
-        (["my_log.Walk", "--data.dataset.row", "4"], "did you mean 'rows'?"),
+        (["robot_log.Wakl"], "is no Log; did you mean 'robot_log.Walk'?"),
+        (["robot_log.Walk", "--data.dataset.row", "4"], "did you mean 'rows'?"),
     ):
         with pytest.raises(SystemExit) as stopped:
             main([*run, *arguments])

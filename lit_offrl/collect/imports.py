@@ -13,7 +13,7 @@ from lit_offrl.collect.environment import learnable
 from lit_offrl.collect.write import check_free, write
 from lit_offrl.data import open_log
 from lit_offrl.data.layout import Layout
-from lit_offrl.data.log import Log
+from lit_offrl.data.log import Log, Logged
 from lit_offrl.errors import check
 from lit_offrl.transitions import Transitions
 
@@ -41,10 +41,11 @@ def import_log(
     spec = log.env_spec.id if environment is None and log.env_spec else environment
     if spec is not None:
         _check_environment(spec, log)
-    episodes = [
-        buffer(number, part, log)
-        for number, part in enumerate(p for rows in log.episodes() for p in unbroken(rows))
-    ]
+    episodes: list[EpisodeBuffer] = []
+    for logged in log.opened():
+        rows = log.rows_of(logged)
+        for part in unbroken(rows):
+            episodes.append(buffer(len(episodes), rows[part], logged, part, log))
     spaces: dict[str, Any] = {
         "observation_space": Box(-np.inf, np.inf, (log.obs_dim,), np.float32),
         "action_space": Box(log.low, log.high, dtype=np.float32),
@@ -54,15 +55,15 @@ def import_log(
     write(to, spec, episodes, "unknown", f"Imported from {file}.", **spaces, **named)
 
 
-def unbroken(rows: Transitions) -> list[Transitions]:
+def unbroken(rows: Transitions) -> list[slice]:
     """The parts of an episode in which each next observation is that of the row after."""
     apart = (rows.next_observations[:-1] != rows.observations[1:]).any(dim=1)
     bounds = [0, *(apart.nonzero().squeeze(1) + 1).tolist(), len(rows)]
-    return [rows[start:end] for start, end in pairwise(bounds)]
+    return [slice(start, end) for start, end in pairwise(bounds)]
 
 
-def buffer(number: int, rows: Transitions, log: Log) -> EpisodeBuffer:
-    """An episode as Minari takes it, actions in the units of the log."""
+def buffer(number: int, rows: Transitions, logged: Logged, part: slice, log: Log) -> EpisodeBuffer:
+    """Those ``rows`` of an episode, its ``part``, as Minari takes it, actions in the units of the log."""
     terminations = rows.terminations.numpy()
     truncations = rows.truncations.numpy().copy()
     truncations[-1] = not terminations[-1]
@@ -74,8 +75,18 @@ def buffer(number: int, rows: Transitions, log: Log) -> EpisodeBuffer:
         rewards=rows.rewards.numpy().astype(np.float64),
         terminations=terminations,
         truncations=truncations,
-        infos={},
+        infos={
+            name: after_reset(values[part])
+            for name, values in logged.infos.items()
+            if values.dtype == bool or np.issubdtype(values.dtype, np.number)
+        },
     )
+
+
+def after_reset(values: np.ndarray) -> np.ndarray:
+    """With a row in front for the reset, which Minari counts, and which had none."""
+    unknown = np.full_like(values[:1], np.nan if np.issubdtype(values.dtype, np.floating) else 0)
+    return np.concatenate([unknown, values])
 
 
 def _check_environment(name: str, log: Log) -> None:

@@ -26,7 +26,10 @@ def check_free(id: str) -> None:
         path = get_dataset_path(id)
     # Minari fails with a TypeError where the version is missing.
     except (ValueError, TypeError) as error:
-        raise UserError(f"id: '{id}' is no dataset's id; give one like mine/cheetah-v0") from error
+        raise UserError(
+            f"id: '{id}' is no dataset's id; give one like mine/cheetah-v0, of names of two or more letters, "
+            "digits, - and _, and a version"
+        ) from error
     except OSError as error:
         raise UserError(f"MINARI_DATASETS_PATH: {error}; give a folder that can be made") from error
     check(not path.exists(), f"dataset '{id}' exists, in {path}; give another id, or delete it")

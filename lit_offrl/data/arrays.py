@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
-from lit_offrl.data.files import Columns
+from lit_offrl.data.files import Columns, LazyColumns
 from lit_offrl.data.layout import Layout
 from lit_offrl.data.log import Log, Logged
 from lit_offrl.data.rewards import Reward
 from lit_offrl.errors import UserError, check
+
+# What the names of columns begin with that were logged beside the transitions.
+INFOS = "infos/"
 
 
 class ArraysLog(Log):
@@ -44,9 +50,12 @@ class ArraysLog(Log):
     ) -> None:
         super().__init__(name, reward)
         self.files, self.layout, self.env_spec = files, layout, env_spec
+        self.settings = str(layout)
         self.found = layout.find(columns, name)
-        self.infos = {n.removeprefix("infos/"): n for n in columns if n.startswith("infos/")}
-        self.columns = columns
+        names = {n.removeprefix(INFOS): n for n in columns if n.startswith(INFOS)}
+        # Read when somebody asks, and once.
+        self._info = cache(lambda name: np.asarray(columns[names[name]]))
+        self.infos = tuple(names)
         self.arrays = {kind: self._joined(columns, kind) for kind in self.found}
         self.steps = len(self.arrays["rewards"])
         for kind, values in self.arrays.items():
@@ -55,8 +64,12 @@ class ArraysLog(Log):
                 f"dataset '{self.name}': {self._shown(kind)} has {len(values)} rows, the rewards have "
                 f"{self.steps}; they must be of the same steps",
             )
-        self.obs_dim = self._dim("observations")
-        self.act_dim = self._dim("actions")
+        for kind in {"terminations", "truncations"} & self.found.keys():
+            self._check_flags(kind)
+        self.obs_dim, self.act_dim = (
+            math.prod(self.arrays[kind].shape[1:]) for kind in ("observations", "actions")
+        )
+        self._check_continuous()
         self.low = self._bound("action_low", layout.action_low)
         self.high = self._bound("action_high", layout.action_high)
         check(
@@ -69,7 +82,6 @@ class ArraysLog(Log):
         rows, none = self.arrays, np.zeros(self.steps, bool)
         terminations = rows.get("terminations", none).astype(bool)
         truncations = rows.get("truncations", none).astype(bool)
-        infos = {name: self.columns[path] for name, path in self._needed_infos().items()}
         observations, following = rows["observations"], rows.get("next_observations")
         for number, (start, end) in enumerate(self._bounds(terminations, truncations)):
             terminated = bool(terminations[end - 1])
@@ -98,9 +110,12 @@ class ArraysLog(Log):
                 next_observations=seen_next,
                 terminations=terminations[span],
                 truncations=cut,
-                infos={name: values[span] for name, values in infos.items()},
+                infos=self._infos_at(span),
                 first_row=start,
             )
+
+    def _infos_at(self, rows: slice) -> LazyColumns:
+        return LazyColumns(self.infos, lambda name: self._info(name)[rows])
 
     def _bounds(
         self, terminations: np.ndarray, truncations: np.ndarray
@@ -110,8 +125,7 @@ class ArraysLog(Log):
         if self.steps:
             ends[-1] = True
         if "episodes" in self.arrays:
-            names = self.arrays["episodes"]
-            ends[:-1] |= names[1:] != names[:-1]
+            ends[:-1] |= self._begins()[1:]
         start = 0
         for end in (np.flatnonzero(ends) + 1).tolist():
             longest = self.layout.episode_steps or end - start
@@ -119,24 +133,51 @@ class ArraysLog(Log):
                 yield first, min(first + longest, end)
             start = end
 
-    def _needed_infos(self) -> dict[str, str]:
-        needs = () if self.reward is None else self.reward.needs
-        return {name: self.infos[name] for name in needs if name in self.infos}
+    def _begins(self) -> np.ndarray:
+        """Whether a row is the first one with its episode's name, ``[steps]``.
+
+        Raises:
+            UserError: A name comes again after another, or is none.
+        """
+        names = self.arrays["episodes"]
+        begins = np.append(True, names[1:] != names[:-1])
+        known = set()
+        for row in np.flatnonzero(begins).tolist():
+            where, name = f"dataset '{self.name}', row {row}: {self._shown('episodes')}", names[row]
+            check(name == name, f"{where} is {name}; name the episode")
+            check(
+                name not in known,
+                f"{where} is {name} again; sort the rows by episode and step, and name each episode anew",
+            )
+            known.add(name)
+        return begins
 
     def _joined(self, columns: Columns, kind: str) -> np.ndarray:
-        parts = [columns[name] for name in self.found[kind]]
+        parts = [np.asarray(columns[name]) for name in self.found[kind]]
         for name, part in zip(self.found[kind], parts, strict=True):
-            check(
-                kind == "episodes" or np.issubdtype(part.dtype, np.number) or part.dtype == bool,
-                f"dataset '{self.name}': column '{name}' holds {part.dtype}, not numbers; take another "
-                f"as data.layout.{kind}",
-            )
-        if len(parts) == 1:
+            where = f"dataset '{self.name}', column '{name}'"
+            check(part.ndim > 0, f"{where}: is one number; give one for each row")
+            if (
+                kind != "episodes"
+                and part.dtype != bool
+                and not np.issubdtype(part.dtype, np.number)
+            ):
+                row = next((row for row, value in enumerate(part) if not is_number(value)), 0)
+                held = f"'{part[row]}'" if len(part) else "nothing"
+                raise UserError(
+                    f"{where}, row {row}: holds {held}, not numbers; mend it, or take another column as "
+                    f"data.layout.{kind}"
+                )
+        if kind not in ("observations", "next_observations", "actions"):
             # Some of D4RL's rewards and flags are columns of one number.
-            single = kind not in ("observations", "next_observations", "actions")
-            return (
-                parts[0].reshape(len(parts[0])) if single and parts[0][:1].size == 1 else parts[0]
+            whole = parts[0]
+            check(
+                len(parts) == 1 and whole[:1].size == len(whole[:1]),
+                f"dataset '{self.name}': {self._shown(kind)} have shape {whole.shape}; give one for each row",
             )
+            return whole.reshape(len(whole))
+        if len(parts) == 1:
+            return parts[0]
         lengths = {len(part) for part in parts}
         check(
             len(lengths) == 1,
@@ -146,14 +187,24 @@ class ArraysLog(Log):
         wide = [part[:, None] if part.ndim == 1 else part.reshape(len(part), -1) for part in parts]
         return np.concatenate(wide, axis=1)
 
-    def _dim(self, kind: str) -> int:
+    def _check_flags(self, kind: str) -> None:
         values = self.arrays[kind]
-        if kind == "actions" and values.ndim == 1 and np.issubdtype(values.dtype, np.integer):
+        odd = np.flatnonzero((values != 0) & (values != 1))
+        if len(odd):
             raise UserError(
-                f"dataset '{self.name}': {self._shown(kind)} holds whole numbers, as discrete actions "
-                "are; only continuous ones can be learned"
+                f"dataset '{self.name}', row {odd[0]}: {self._shown(kind)} is {values[odd[0]]}, neither 0 nor 1; "
+                "mend it, or take another column"
             )
-        return int(np.prod(values.shape[1:]))
+
+    def _check_continuous(self) -> None:
+        kind, given = self.arrays["actions"].dtype, Layout()
+        bounded = self.layout.action_low, self.layout.action_high
+        check(
+            np.issubdtype(kind, np.floating) or bounded != (given.action_low, given.action_high),
+            f"dataset '{self.name}': {self._shown('actions')} holds {kind}, as discrete actions are, and only "
+            "continuous ones can be learned; if they are on a scale, say data.layout.action_low and "
+            "action_high",
+        )
 
     def _bound(self, key: str, given: float | list[float]) -> np.ndarray:
         bound = np.asarray(given, np.float32)
@@ -166,3 +217,12 @@ class ArraysLog(Log):
 
     def _shown(self, kind: str) -> str:
         return f"{kind} ({', '.join(self.found[kind])})"
+
+
+def is_number(value: Any) -> bool:
+    """Whether a cell holds one, be it as text."""
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True

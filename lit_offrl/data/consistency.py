@@ -30,7 +30,7 @@ def complaints(log: Log) -> Iterator[str]:
     """
     known: dict[bytes, int] = {}
     formula = REWARDS.get(robot_of(None if log.env_spec is None else log.env_spec.id) or "")
-    for episode in log.logged():
+    for episode in log.opened():
         where = f"episode {episode.number}"
         try:
             rows = log.rows_of(episode)

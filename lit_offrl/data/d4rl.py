@@ -15,8 +15,13 @@ from lit_offrl.data.layout import Layout
 from lit_offrl.data.rewards import Reward
 from lit_offrl.errors import UserError
 
-# The environments that their numbers are compared in (ALGORITHMS 0.4).
-ROBOTS = {"halfcheetah": "HalfCheetah-v4", "hopper": "Hopper-v4", "walker2d": "Walker2d-v4"}
+# The environments that their numbers are compared in (ALGORITHMS 0.4), and how many numbers are
+# observed and done.
+ROBOTS = {
+    "halfcheetah": ("HalfCheetah-v4", (17, 6)),
+    "hopper": ("Hopper-v4", (11, 3)),
+    "walker2d": ("Walker2d-v4", (17, 6)),
+}
 DATA = ("random", "medium", "medium-replay", "medium-expert", "expert")
 ADDRESS = "http://rail.eecs.berkeley.edu/datasets/offline_rl/gym_mujoco"
 PREFIX = "d4rl:"
@@ -54,14 +59,19 @@ def d4rl_file(name: str) -> Path:
 
 
 def d4rl_log(path: Path, layout: Layout, reward: Reward | None, name: str) -> ArraysLog:
-    """A file in D4RL's layout; whose robot its name begins with.
+    """A file of arrays; of D4RL's robot if its name begins with one, and it has that robot's sizes.
 
     Raises:
         UserError: The file is missing or broken, or has columns that do not fit together.
     """
     robot = next((robot for robot in ROBOTS if path.name.startswith(robot)), None)
     columns = read_columns(path)
-    if robot is None:
-        return ArraysLog(columns, layout, reward, name, [path])
-    layout = replace(layout, episode_steps=layout.episode_steps or EPISODE_STEPS)
-    return ArraysLog(columns, layout, reward, name, [path], gym.spec(ROBOTS[robot]))
+    if robot is not None:
+        environment, sizes = ROBOTS[robot]
+        cut = replace(layout, episode_steps=layout.episode_steps or EPISODE_STEPS)
+        log = ArraysLog(columns, cut, None, name, [path], gym.spec(environment))
+        if (log.obs_dim, log.act_dim) == sizes:
+            log.reward = reward
+            log.check_reward()
+            return log
+    return ArraysLog(columns, layout, reward, name, [path])

@@ -17,7 +17,7 @@ from lit_offrl.data.dataset import OfflineDataset
 from lit_offrl.data.layout import Layout
 from lit_offrl.data.log import Log
 from lit_offrl.data.mapped import free_memory, read_mapped
-from lit_offrl.data.open_log import Source, open_log
+from lit_offrl.data.open_log import Source
 from lit_offrl.data.plans import Plan, move
 from lit_offrl.data.references import References
 from lit_offrl.data.rewards import Reward
@@ -132,7 +132,7 @@ class OfflineDataModule(pl.LightningDataModule):
         storage: Literal["auto", "memory", "mapped"] = "auto",
     ) -> None:
         super().__init__()
-        self.source, self.layout = dataset, layout
+        self.first = Part(dataset, layout, observation_keys)
         self.subset, self.more = subset, more or []
         self.observation_keys = observation_keys
         check(holdout_rows >= 1, f"data.holdout_rows: {holdout_rows} is too small; give at least 1")
@@ -174,7 +174,7 @@ class OfflineDataModule(pl.LightningDataModule):
             UserError: The dataset is missing or holds what cannot be trained on.
         """
         if self.tasks:
-            return joined([self._read(self._open(reward)) for reward in self.tasks])
+            return joined([self._read(self.first.open(reward)) for reward in self.tasks])
         data = read_mapped(self.log) if self.mapped else self._read(self.log)
         # It may hold all columns of a file, which the rows are now made of.
         del self.log
@@ -182,15 +182,11 @@ class OfflineDataModule(pl.LightningDataModule):
             return data
         return replace(data, score_min=self.references[0], score_max=self.references[1])
 
-    def _open(self, reward: Reward | None, part: Part | None = None) -> Log:
-        source, layout = (part.dataset, part.layout) if part else (self.source, self.layout)
-        return open_log(source, reward, layout, self.observation_keys)
-
     def _read(self, log: Log) -> OfflineDataset:
         data = log.read()
         if self.subset is not None:
             data = self.subset(data)
-        others = [part(self._open(log.reward, part).read()) for part in self.more]
+        others = [part(part.open(log.reward).read()) for part in self.more]
         return together([data, *others]) if others else data
 
     @cached_property
@@ -200,7 +196,7 @@ class OfflineDataModule(pl.LightningDataModule):
         Raises:
             UserError: It is missing or holds what cannot be trained on.
         """
-        return self._open(self.reward)
+        return self.first.open(self.reward)
 
     @cached_property
     def mapped(self) -> bool:

@@ -11,10 +11,13 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from lit_offrl.data.dataset import OfflineDataset
+from lit_offrl.errors import UserError
 from lit_offrl.transitions import Transitions
 
 # Rows that statistics and pictures are made of, evenly spread over all.
 LOOKED_AT = 100_000
+# Numbers that directions are found from.
+LARGEST = 20_000_000
 
 
 def described(data: OfflineDataset) -> Iterator[str]:
@@ -35,7 +38,7 @@ def described(data: OfflineDataset) -> Iterator[str]:
     yield f"actions, scaled to -1 and 1: lowest {numbers(low)}, highest {numbers(high)}"
     at_bound = (rows.actions.abs() > 0.999).float().mean()
     yield f"actions at their bounds: {float(at_bound):.1%}"
-    std = rows.observations.std(dim=0)
+    std = rows.observations.std(dim=0, correction=0)
     still = (std < 1e-6).nonzero().flatten().tolist()
     if still:
         yield f"observations that never change: numbers {still}; they are of no use, and do no harm"
@@ -65,16 +68,22 @@ def draw(data: OfflineDataset, path: Path) -> None:
     coverage.set(title="observations along their two main directions", xticks=[], yticks=[])
     figure.colorbar(shown, ax=coverage, label="rows")
     figure.suptitle(data.name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=110)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"figure: '{path}' cannot be written, {error}; give --figure a PNG's path"
+        ) from error
 
 
 def principal(observations: Tensor) -> Tensor:
     """Standardised ``observations [n, obs]`` along the two directions in which they vary most, ``[n, 2]``."""
-    std = observations.std(dim=0)
+    std = observations.std(dim=0, correction=0)
     whitened = (observations - observations.mean(dim=0)) / torch.where(std < 1e-6, 1.0, std)
-    _, vectors = torch.linalg.eigh(whitened.T @ whitened)
-    main = vectors.flip(1)[:, :2]
+    # A few rows do where many numbers are observed, as of images.
+    few = whitened[:: max(1, whitened.numel() // LARGEST)]
+    *_, main = torch.pca_lowrank(few, q=min(2, *few.shape), center=False)
     found = whitened @ main
     return found if found.shape[1] == 2 else torch.cat([found, torch.zeros_like(found)], dim=1)
 

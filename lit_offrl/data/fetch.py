@@ -46,7 +46,12 @@ def fetched(name: str, url: str, path: Path) -> Path:
                 f"data.dataset: '{path}' is not what was fetched for '{name}'; delete it to fetch it anew"
             )
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"LIT_OFFRL_CACHE: '{path.parent}' cannot be made, {error.strerror}; give a folder that can"
+        ) from error
     part = path.with_suffix(".part")
     for attempt in range(1, TRIES + 1):
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,24 @@ class LazyColumns(Mapping[str, np.ndarray]):
     Args:
         names: Of all columns.
         read: Reads one.
+        path: Of the file.
     """
 
-    def __init__(self, names: list[str], read: Callable[[str], np.ndarray]) -> None:
-        self._names, self._read = names, read
+    def __init__(
+        self, names: Sequence[str], read: Callable[[str], np.ndarray], path: Path | None = None
+    ) -> None:
+        self._names, self._read, self._path = names, read, path
 
     def __getitem__(self, name: str) -> np.ndarray:
-        return self._read(name)
+        try:
+            return self._read(name)
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(
+                f"'{self._path}': column '{name}' cannot be read, {first_line(error)}; write it as plain "
+                "numbers"
+            ) from error
 
     def __contains__(self, name: object) -> bool:
         return name in self._names
@@ -43,12 +54,16 @@ def read_columns(path: Path) -> Columns:
     Raises:
         UserError: It is missing or broken, or what reads it is not installed.
     """
-    if not path.is_file():
-        raise UserError(f"data.dataset: no file '{path}'; give the path of one")
-    if path.stat().st_size == 0:
-        raise UserError(f"data.dataset: '{path}' is empty; copy it anew")
     try:
-        return FORMATS[path.suffix](path)
+        if not path.is_file():
+            raise UserError(f"data.dataset: no file '{path}'; give the path of one")
+        if path.stat().st_size == 0:
+            raise UserError(f"data.dataset: '{path}' is empty; copy it anew")
+        return FORMATS[path.suffix.lower()](path)
+    except PermissionError as error:
+        raise UserError(
+            f"data.dataset: '{path}' may not be read; change its permissions"
+        ) from error
     except UserError:
         raise
     except ImportError as error:
@@ -79,7 +94,7 @@ def _hdf5(path: Path) -> Columns:
         with h5py.File(path) as file:
             return np.asarray(file[name][()])
 
-    return LazyColumns(names, read)
+    return LazyColumns(names, read, path)
 
 
 def _npz(path: Path) -> Columns:
@@ -91,7 +106,7 @@ def _npz(path: Path) -> Columns:
             found: np.ndarray = file[name]
             return found
 
-    return LazyColumns(names, read)
+    return LazyColumns(names, read, path)
 
 
 def _parquet(path: Path) -> Columns:
@@ -100,6 +115,7 @@ def _parquet(path: Path) -> Columns:
     return LazyColumns(
         list(parquet.read_schema(path).names),
         lambda name: _numbers(parquet.read_table(path, columns=[name])[name], name, path),
+        path,
     )
 
 
@@ -107,7 +123,8 @@ def _csv(path: Path) -> Columns:
     from pyarrow import csv
 
     table = csv.read_csv(path)
-    return LazyColumns(list(table.column_names), lambda name: _numbers(table[name], name, path))
+    names = list(table.column_names)
+    return LazyColumns(names, lambda name: _numbers(table[name], name, path), path)
 
 
 def _numbers(column: Any, name: str, path: Path) -> np.ndarray:

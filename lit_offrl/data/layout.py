@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from lit_offrl.errors import UserError, check_at_least
+from lit_offrl.errors import UserError, check, check_at_least
 
 Name = str | list[str]
 
@@ -36,7 +36,7 @@ class Layout:
             last row of an episode is left out unless it terminated.
         terminations: The task ended there.
         truncations: The episode was cut there.
-        episodes: Numbers or names that change from one episode to the next.
+        episodes: Numbers or names, another for each episode.
         episode_steps: Cut episodes here, where nothing else says where they end.
         action_low: Smallest action, one number or one for each; -1 by default.
         action_high: Largest action; 1 by default.
@@ -75,6 +75,9 @@ class Layout:
                     found[kind] = present[:1]
                 continue
             found[kind] = [given] if isinstance(given, str) else list(given)
+            check(
+                bool(found[kind]), f"data.layout.{kind}: names no column; leave it out, or name one"
+            )
             for name in found[kind]:
                 if name not in columns:
                     raise UserError(f"data.layout.{kind}: {missing(name, columns, file)}")
@@ -82,7 +85,8 @@ class Layout:
             if kind not in found:
                 raise UserError(
                     f"data.layout.{kind}: none of {', '.join(SYNONYMS[kind])} is a column of '{file}', "
-                    f"which has {shown(columns)}; say which one it is"
+                    f"which has {shown(columns)}; say which one it is, or read a file that has no column of "
+                    "all its rows by a class of your own, an ArraysLog"
                 )
         if not self.episode_steps and not {"truncations", "episodes"} & found.keys():
             done = [name for name in ("dones", "done") if name in columns]

@@ -61,6 +61,7 @@ class Log(ABC):
     Attributes:
         files: What it is read from; a folder stands for all that is in it. Without any its rows stay
             in memory.
+        settings: What else its rows depend on, but for the reward.
         steps: How many rows there are, as far as the log says itself.
         obs_dim: Size of an observation.
         act_dim: Size of an action.
@@ -71,6 +72,7 @@ class Log(ABC):
     """
 
     files: Sequence[Path] = ()
+    settings: str = ""
     steps: int
     obs_dim: int
     act_dim: int
@@ -112,25 +114,36 @@ class Log(ABC):
             "the reward of its robot",
         )
 
+    def opened(self) -> Iterator[Logged]:
+        """What :meth:`logged` gives, at least one.
+
+        Raises:
+            UserError: The files are broken, or hold none.
+        """
+        none = True
+        try:
+            for episode in self.logged():
+                none = False
+                yield episode
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(
+                f"dataset '{self.name}': cannot be read, {type(error).__name__}, {first_line(error)}; copy "
+                "it anew"
+            ) from error
+        check(
+            not none,
+            f"dataset '{self.name}': holds no episodes; record some, or choose another dataset",
+        )
+
     def episodes(self) -> Iterator[Transitions]:
         """The rows of each episode that has any, ``[steps, ...]``, actions scaled to ``[-1, 1]``.
 
         Raises:
             UserError: The files are broken, or an episode holds what cannot be trained on.
         """
-        none = True
-        try:
-            for episode in self.logged():
-                none = False
-                yield self.rows_of(episode)
-        except (OSError, KeyError, ValueError) as error:
-            raise UserError(
-                f"dataset '{self.name}': cannot be read, {first_line(error)}; copy it anew"
-            ) from error
-        if none:
-            raise UserError(
-                f"dataset '{self.name}': holds no episodes; record some, or choose another dataset"
-            )
+        yield from map(self.rows_of, self.opened())
 
     def dataset(self, transitions: Transitions, episode_starts: Tensor) -> OfflineDataset:
         """These rows with what the log says about itself, as far as it holds for its rewards."""

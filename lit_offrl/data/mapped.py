@@ -50,7 +50,8 @@ def read_mapped(log: Log) -> OfflineDataset:
         bool(log.files),
         f"data.storage: '{log.name}' is no file that could be seen to change; set it to memory",
     )
-    source, stamp = " ".join(str(path.resolve()) for path in log.files), _stamp(log)
+    named = [*(str(path.resolve()) for path in log.files), log.settings]
+    source, stamp = " ".join(named).strip(), _stamp(log)
     if log.reward is not None:
         source += f" {rewards.identity(log.reward)}"
     root = cache_folder()

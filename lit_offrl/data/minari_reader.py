@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from gymnasium.spaces import Box, Dict, Space
 
+from lit_offrl.data.files import FORMATS
 from lit_offrl.data.log import Log, Logged
 from lit_offrl.data.remote import PREFIX
 from lit_offrl.data.rewards import Reward
@@ -48,6 +49,7 @@ class MinariLog(Log):
         self.references = None if None in named else named
         self.steps = int(self.source.total_steps)
         self.keys = _chosen(name, spec.observation_space, keys)
+        self.settings = " ".join(self.keys)
         self.obs_dim = sum(
             _flat_dim(name, "observation", space)
             for space in _parts(spec.observation_space, self.keys)
@@ -125,13 +127,18 @@ def _open(name: str) -> MinariDataset:
         folder = BUNDLED / name.removeprefix("bundled/")
         known = sorted(f"bundled/{path.name}" for path in BUNDLED.iterdir() if path.is_dir())
     else:
-        folder = Path(name).expanduser()
+        folder = Path(os.path.expanduser(name))
         known = []
-    if (folder / "data" / "metadata.json").is_file():
-        folder = folder / "data"
     try:
+        if (folder / "data" / "metadata.json").is_file():
+            folder = folder / "data"
         if (folder / "metadata.json").is_file():
             return minari.MinariDataset(folder)
+        if folder.is_file():
+            raise UserError(
+                f"data.dataset: '{name}' is no {', '.join(FORMATS)}; write it as one of these, or read it "
+                "by a class of your own, an ArraysLog"
+            )
         if folder.is_dir() or Path(name).is_absolute() or name.startswith("."):
             raise UserError(
                 f"data.dataset: '{name}' is not a Minari dataset, no data/metadata.json in it; "

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
+import os
 from collections.abc import Collection
 from copy import copy
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 from lit_offrl.data import remote
@@ -39,35 +42,69 @@ def open_log(
     Raises:
         UserError: It is missing or holds what cannot be trained on.
     """
-    source = source if isinstance(source, Log) else _made(str(source)) or str(source)
-    if isinstance(source, Log):
+    if not isinstance(source, Log):
+        name, path = str(source), Path(os.path.expanduser(source))
+        arrays = name.startswith(PREFIX) or path.suffix.lower() in FORMATS
         check(
-            keys is None and layout == Layout(),
-            f"data.layout, observation_keys: '{source.name}' is an object that knows its columns; leave "
-            "them out",
+            keys is None or not arrays,
+            f"data.observation_keys: '{name}' has no dictionaries; name its columns by data.layout",
         )
-        log = copy(source)
-        log.reward = reward
-        log.check_reward()
-        return log
-    if source.startswith(PREFIX):
-        return d4rl_log(d4rl_file(source), layout, reward, source)
-    if source.startswith(remote.PREFIX):
-        source = source.removeprefix(remote.PREFIX)
-        remote.fetch_minari(source)
-    path = Path(source).expanduser()
-    if path.suffix in FORMATS:
-        return d4rl_log(path, layout, reward, source)
-    return MinariLog(source, reward, keys)
+        if arrays:
+            path = d4rl_file(name) if name.startswith(PREFIX) else path
+            return d4rl_log(path, layout, reward, name)
+        if os.path.exists(path) or not is_class(name):
+            check(
+                layout == Layout(),
+                f"data.layout: '{name}' is in Minari's layout, and knows its columns; leave it out",
+            )
+            if name.startswith(remote.PREFIX):
+                name = name.removeprefix(remote.PREFIX)
+                remote.fetch_minari(name)
+            return MinariLog(name, reward, keys)
+        source = made(name)
+    check(
+        hasattr(source, "name"),
+        f"data.dataset: '{type(source).__name__}' was not made whole; call super().__init__ in its own",
+    )
+    check(
+        keys is None and layout == Layout(),
+        f"data.layout, observation_keys: '{source.name}' is an object that knows its columns; leave "
+        "them out",
+    )
+    log = copy(source)
+    # Its arguments may be what its rows depend on, which a cache of them would not notice.
+    log.files = ()
+    log.reward = reward
+    log.check_reward()
+    return log
 
 
-def _made(source: str) -> Log | None:
-    """The log of a class that ``source`` is the path of, if it is one."""
-    if not all(part.isidentifier() for part in source.split(".")):
-        return None
-    module, _, name = source.rpartition(".")
+def is_class(name: str) -> bool:
+    """Whether ``name`` is a path in Python, ``module.Class``, whose module is there."""
+    module, _, last = name.rpartition(".")
+    if not module or not all(part.isidentifier() for part in (*module.split("."), last)):
+        return False
     try:
-        found = getattr(import_module(module), name, None) if module else None
-    except ModuleNotFoundError:
-        return None
-    return attempt(source, found) if isinstance(found, type) and issubclass(found, Log) else None
+        return find_spec(module) is not None
+    # Of a parent that is not there, or is no package.
+    except (ImportError, ValueError):
+        return False
+
+
+def made(name: str) -> Log:
+    """The log of the class whose path is ``name``.
+
+    Raises:
+        UserError: There is none, or it failed.
+    """
+    owner = f"data.dataset: '{name}'"
+    module, _, last = name.rpartition(".")
+    there = vars(attempt(owner, import_module, module))
+    logs = [
+        key for key, value in there.items() if isinstance(value, type) and issubclass(value, Log)
+    ]
+    near = difflib.get_close_matches(last, logs, n=1, cutoff=0.0)
+    hint = f"; did you mean '{module}.{near[0]}'?" if near else "; derive one from ArraysLog"
+    check(last in logs, f"{owner}: is no Log{hint}")
+    found: Log = attempt(owner, there[last])
+    return found

@@ -11,7 +11,9 @@ from torch import Tensor
 from lit_offrl.blocks import seeded
 from lit_offrl.data.dataset import OfflineDataset
 from lit_offrl.data.layout import Layout
-from lit_offrl.data.open_log import Source
+from lit_offrl.data.log import Log
+from lit_offrl.data.open_log import Source, open_log
+from lit_offrl.data.rewards import Reward
 from lit_offrl.errors import check, check_at_least, check_positive
 from lit_offrl.transitions import Transitions
 
@@ -69,6 +71,7 @@ class Part:
     Args:
         dataset: As data.dataset.
         layout: As data.layout.
+        observation_keys: As data.observation_keys.
         weight: How often its rows are seen beside the first log's: 2 takes each episode twice, 0.5 a
             random half of them.
 
@@ -78,10 +81,19 @@ class Part:
 
     dataset: Source
     layout: Layout = Layout()
+    observation_keys: list[str] | None = None
     weight: float = 1.0
 
     def __post_init__(self) -> None:
         check_positive("data.more", self, "weight")
+
+    def open(self, reward: Reward | None) -> Log:
+        """The log, whose steps are worth ``reward`` if one is given.
+
+        Raises:
+            UserError: It is missing or holds what cannot be trained on.
+        """
+        return open_log(self.dataset, reward, self.layout, self.observation_keys)
 
     def __call__(self, data: OfflineDataset) -> OfflineDataset:
         """The episodes of ``data``, as often as the weight says."""
