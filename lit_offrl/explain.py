@@ -18,7 +18,14 @@ def reason_of(error: BaseException) -> str:
         if isinstance(found, UserError):
             return str(found)
         found = found.__cause__ or found.__context__
-    return " ".join(str(error).split())
+    account = " ".join(str(error).split())
+    owner = _found(r"Given value: Namespace\(class_path='([\w.]+)'", account)
+    if not owner:
+        return account
+    # One line for each type that the value could have had; the part's own is the one of another kind.
+    tried = account.partition("Errors: - ")[2].partition(" Given value type")[0].split(" - ")
+    said = [line for line in tried if not line.startswith(("Expected a", "Not of type"))]
+    return f"'{owner}' cannot be made, {'; '.join(said)}"
 
 
 def explain(message: str, options: Iterable[str]) -> str:

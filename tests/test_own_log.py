@@ -31,6 +31,10 @@ class Walk(ArraysLog):
         }
         super().__init__(columns, name="walk")
 
+class Failing(ArraysLog):
+    def __init__(self, folder: str):
+        raise ValueError("no folder")
+
 class Short(ArraysLog):
     def __init__(self):
         super().__init__({"observations": np.zeros((5, 2))}, name="short")
@@ -104,6 +108,10 @@ def test_named_on_the_command_line(
         ),
         (["robot_log.Wakl"], "is no Log; did you mean 'robot_log.Walk'?"),
         (["robot_log.Walk", "--data.dataset.row", "4"], "did you mean 'rows'?"),
+        (
+            ["robot_log.Failing", "--data.dataset.folder", "day3"],
+            "'robot_log.Failing' cannot be made, no folder",
+        ),
     ):
         with pytest.raises(SystemExit) as stopped:
             main([*run, *arguments])
