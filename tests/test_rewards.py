@@ -149,7 +149,9 @@ def test_scores_of_another_reward_are_none() -> None:
     cost = 0.1 * logged.dataset.transitions.actions.square().sum(1)
     both = data.dataset.transitions.rewards + logged.dataset.transitions.rewards
     torch.testing.assert_close(both, -2 * cost, atol=1e-4, rtol=1e-4)
-    elsewhere = OfflineDataModule(logged.source, reward=Constant(), environment="Ant-v5")
+    elsewhere = OfflineDataModule(
+        "bundled/halfcheetah-mixed", reward=Constant(), environment="Ant-v5"
+    )
     assert elsewhere.environment == "Ant-v5"
 
 
