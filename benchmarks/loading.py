@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -46,7 +47,7 @@ def main() -> None:
         for storage, again in (("memory", False), ("mapped", False), ("mapped", True)):
             for _ in range(TIMES):
                 if not again:
-                    subprocess.run(["rm", "-rf", given.folder / "cache"], check=True)
+                    shutil.rmtree(given.folder / "cache", ignore_errors=True)
                 command = [sys.executable, "-m", "benchmarks.loading", "--folder", given.folder]
                 told = f"{Path(dataset).suffix or 'minari'}, {storage}{', again' if again else ''}:"
                 print(told, end=" ", flush=True)

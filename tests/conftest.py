@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,17 @@ def episode(
         "truncations": np.arange(steps) == steps - 1,
     }
     return EpisodeBuffer(id=number, **{**columns, **changed}, infos={})
+
+
+@pytest.fixture
+def without_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No name is known."""
+
+    def nowhere(*address: object, **settings: object) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", nowhere)
+    monkeypatch.delenv("MINARI_REMOTE", raising=False)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -356,15 +355,6 @@ BAD: dict[str, tuple[Case, str]] = {
     "another robot": (played_in("Hopper-v5"), "environment 'Hopper-v5' has"),
     "no environment": (played_in("Hoper-v5"), "Did you mean: `Hopper`"),
 }
-
-
-@pytest.fixture
-def without_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    def nowhere(*address: object, **settings: object) -> None:
-        raise socket.gaierror(-2, "Name or service not known")
-
-    monkeypatch.setattr(socket, "getaddrinfo", nowhere)
-    monkeypatch.delenv("MINARI_REMOTE", raising=False)
 
 
 @pytest.mark.usefixtures("without_network")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -96,17 +95,12 @@ def test_an_id_needs_a_version(shelf: type[Shelf]) -> None:
         open_log("minari:far")
 
 
+@pytest.mark.usefixtures("without_network")
 def test_without_a_network_it_is_said_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def nowhere(*address: object, **settings: object) -> None:
-        raise socket.gaierror(-2, "Name or service not known")
-
-    monkeypatch.setattr(socket, "create_connection", nowhere)
-    monkeypatch.setattr(socket, "getaddrinfo", nowhere)
     monkeypatch.setenv("LIT_OFFRL_CACHE", str(tmp_path))
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
-    monkeypatch.delenv("MINARI_REMOTE", raising=False)
     with pytest.raises(UserError, match="not known>; is there a network"):
         open_log("minari:mujoco/hopper/medium-v0")
 

@@ -50,9 +50,8 @@ def import_log(
         "observation_space": Box(-np.inf, np.inf, (log.obs_dim,), np.float32),
         "action_space": Box(log.low, log.high, dtype=np.float32),
     }
-    known = log.known_references()
-    named = {} if known is None else {"ref_min_score": known[0], "ref_max_score": known[1]}
-    write(to, spec, episodes, "unknown", f"Imported from {file}.", **spaces, **named)
+    how = f"Imported from {file}."
+    write(to, spec, episodes, "unknown", how, log.known_references(), **spaces)
 
 
 def unbroken(rows: Transitions) -> list[slice]:

@@ -6,11 +6,12 @@ from typing import Literal
 
 from lit_offrl.acceleration import onednn_products
 from lit_offrl.collect.environment import learnable
-from lit_offrl.collect.recipe import RECIPES, cook, scores
+from lit_offrl.collect.recipe import RECIPES, cook
 from lit_offrl.collect.recorder import Recorder
 from lit_offrl.collect.rollouts import rolled
 from lit_offrl.collect.stable_baselines import acting, untrained
 from lit_offrl.collect.write import check_free, write
+from lit_offrl.data.references import references_of
 from lit_offrl.errors import UserError, check
 
 SAC_NAME = "stable-baselines3's SAC"
@@ -88,4 +89,4 @@ def _make_recipe(name: str, steps: int, rows: int, seed: int) -> None:
     id = f"made/{name}-v0"
     check_free(id)
     episodes, environment, how = cook(name, steps, rows, seed)
-    write(id, environment, episodes, SAC_NAME, how, **scores(name))
+    write(id, environment, episodes, SAC_NAME, how, references_of(environment))

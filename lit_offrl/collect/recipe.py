@@ -25,7 +25,6 @@ from lit_offrl.collect.recorder import Recorder
 from lit_offrl.collect.rollouts import played
 from lit_offrl.collect.stable_baselines import acting, sac, untrained
 from lit_offrl.data.fetch import cache_folder
-from lit_offrl.data.references import references_of
 from lit_offrl.errors import check
 
 if TYPE_CHECKING:
@@ -151,13 +150,6 @@ def cook(name: str, steps: int, rows: int, seed: int) -> tuple[list[EpisodeBuffe
         _, found = played(training.environment, rows, str(training.policy(part)), start)
         episodes += [replace(one, id=len(episodes) + one.id) for one in found]
     return episodes, training.environment, f"{rows} steps of each policy's draws; {how}."
-
-
-def scores(name: str) -> dict[str, float]:
-    """The reference returns that D4RL's scores of this robot are made with."""
-    found = references_of(ENVIRONMENTS[name.split("-", 1)[0]])
-    assert found is not None
-    return {"ref_min_score": found[0], "ref_max_score": found[1]}
 
 
 def packed(episodes: list[EpisodeBuffer]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from minari.data_collector.episode_buffer import EpisodeBuffer
 from minari.dataset.minari_dataset import parse_dataset_id
 from minari.storage import get_dataset_path
 
+from lit_offrl.data.references import References
 from lit_offrl.errors import UserError, check
 
 
@@ -41,6 +42,7 @@ def write(
     episodes: list[EpisodeBuffer],
     algorithm: str,
     description: str,
+    references: References | None = None,
     **more: Any,
 ) -> None:
     """Write ``episodes``, and print what they are.
@@ -51,11 +53,14 @@ def write(
         episodes: In order.
         algorithm: What acted.
         description: In one sentence.
+        references: Returns of the scores 0 and 100, if they are known.
         more: What else Minari takes, such as spaces where there is no environment.
 
     Raises:
         UserError: They cannot be written.
     """
+    if references is not None:
+        more |= {"ref_min_score": references[0], "ref_max_score": references[1]}
     with warnings.catch_warnings():
         # Of an author, his address and his code, which a dataset of one's own can do without.
         warnings.filterwarnings("ignore", message="`(author|author_email|code_permalink|eval_env)`")

@@ -42,36 +42,44 @@ def open_log(
     Raises:
         UserError: It is missing or holds what cannot be trained on.
     """
-    if not isinstance(source, Log):
-        name, path = str(source), Path(os.path.expanduser(source))
-        arrays = name.startswith(PREFIX) or path.suffix.lower() in FORMATS
+    if isinstance(source, Log):
+        return own(source, reward, layout, keys)
+    name, path = str(source), Path(os.path.expanduser(source))
+    if name.startswith(PREFIX) or path.suffix.lower() in FORMATS:
         check(
-            keys is None or not arrays,
+            keys is None,
             f"data.observation_keys: '{name}' has no dictionaries; name its columns by data.layout",
         )
-        if arrays:
-            path = d4rl_file(name) if name.startswith(PREFIX) else path
-            return d4rl_log(path, layout, reward, name)
-        if os.path.exists(path) or not is_class(name):
-            check(
-                layout == Layout(),
-                f"data.layout: '{name}' is in Minari's layout, and knows its columns; leave it out",
-            )
-            if name.startswith(remote.PREFIX):
-                name = name.removeprefix(remote.PREFIX)
-                remote.fetch_minari(name)
-            return MinariLog(name, reward, keys)
-        source = made(name)
+        path = d4rl_file(name) if name.startswith(PREFIX) else path
+        return d4rl_log(path, layout, reward, name)
+    if is_class(name) and not os.path.exists(path):
+        return own(made(name), reward, layout, keys)
     check(
-        hasattr(source, "name"),
-        f"data.dataset: '{type(source).__name__}' was not made whole; call super().__init__ in its own",
+        layout == Layout(),
+        f"data.layout: '{name}' is in Minari's layout, and knows its columns; leave it out",
+    )
+    if name.startswith(remote.PREFIX):
+        name = name.removeprefix(remote.PREFIX)
+        remote.fetch_minari(name)
+    return MinariLog(name, reward, keys)
+
+
+def own(log: Log, reward: Reward | None, layout: Layout, keys: Collection[str] | None) -> Log:
+    """A copy of a log of one's own whose steps are worth ``reward``, if one is given.
+
+    Raises:
+        UserError: It is half made, or is told what it knows itself.
+    """
+    check(
+        hasattr(log, "name"),
+        f"data.dataset: '{type(log).__name__}' was not made whole; call super().__init__ in its own",
     )
     check(
         keys is None and layout == Layout(),
-        f"data.layout, observation_keys: '{source.name}' is an object that knows its columns; leave "
+        f"data.layout, observation_keys: '{log.name}' is an object that knows its columns; leave "
         "them out",
     )
-    log = copy(source)
+    log = copy(log)
     # Its arguments may be what its rows depend on, which a cache of them would not notice.
     log.files = ()
     log.reward = reward
