@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 
 import gymnasium as gym
@@ -46,9 +47,12 @@ def assert_whole(dataset: OfflineDataset) -> None:
 
 
 def test_a_replay_is_the_whole_training_in_order(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setattr(recorder, "REPORT_EVERY", 100)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     dataset = make("mine/pendulum-v0")
     assert len(dataset) == 300
     assert_whole(dataset)
@@ -72,6 +76,7 @@ def test_a_replay_is_the_whole_training_in_order(
     assert "mean return of the last 10 episodes" in out[-2]
     mean, best = dataset.returns.mean(), dataset.returns.max()
     assert f"mean return {mean:.1f}, best {best:.1f}" in out[-1]
+    assert not list(temporary.iterdir())
 
 
 def test_rollouts_are_of_the_final_policy_with_the_velocities() -> None:

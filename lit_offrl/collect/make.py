@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from lit_offrl.acceleration import onednn_products
 from lit_offrl.collect.environment import learnable
 from lit_offrl.collect.recipe import RECIPES, cook
 from lit_offrl.collect.recorder import Recorder
 from lit_offrl.collect.rollouts import rolled
-from lit_offrl.collect.stable_baselines import acting, untrained
+from lit_offrl.collect.stable_baselines import acting, train, untrained
 from lit_offrl.collect.write import check_free, write
 from lit_offrl.data.references import references_of
 from lit_offrl.errors import UserError, check
@@ -71,8 +70,7 @@ def make_dataset(
         )
     training = Recorder(learnable(environment), "training", steps)
     learner = untrained(training, steps, seed=seed)
-    with onednn_products(learner.device):
-        learner.learn(steps)
+    train(learner, steps)
     how = f"{steps} steps of training, seed {seed}"
     episodes = training.episodes()
     if rollout_steps is not None:

@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from minari.data_collector.episode_buffer import EpisodeBuffer
 
-from lit_offrl.acceleration import onednn_products
 from lit_offrl.blocks import mix_seed
 from lit_offrl.checkpoints import write_json
 from lit_offrl.collect.environment import learnable
 from lit_offrl.collect.recorder import Recorder
 from lit_offrl.collect.rollouts import played
-from lit_offrl.collect.stable_baselines import acting, sac, untrained
+from lit_offrl.collect.stable_baselines import acting, sac, train, untrained
 from lit_offrl.data.fetch import cache_folder
 from lit_offrl.errors import check
 
@@ -76,8 +75,7 @@ class Training:
             learner = untrained(recorder, self.steps, device="cpu")
         # Each part is as it would be without the others before it in this process.
         learner.set_random_seed(seed)
-        with onednn_products(learner.device):
-            learner.learn(end - done, reset_num_timesteps=number == 0)
+        train(learner, end - done, reset_num_timesteps=number == 0)
         episodes = recorder.episodes()
         recorder.close()
         with whole(self.policy(number)) as path:

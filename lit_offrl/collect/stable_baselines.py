@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 import numpy as np
 
+from lit_offrl.acceleration import onednn_products
 from lit_offrl.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,6 +39,16 @@ def untrained(env: gym.Env[Any, Any], steps: int, **more: Any) -> SAC:
     return sac()(
         "MlpPolicy", env, learning_starts=min(10_000, steps // 10), buffer_size=steps, **more
     )
+
+
+def train(learner: SAC, steps: int, **more: Any) -> None:
+    """Let ``learner`` learn for so many steps. ``more`` is what else its ``learn`` takes."""
+    from stable_baselines3.common.logger import Logger
+
+    # Its own logger, which has nothing to say, leaves a folder behind with the temporary files.
+    learner.set_logger(Logger(folder=None, output_formats=[]))
+    with onednn_products(learner.device):
+        learner.learn(steps, **more)
 
 
 def acting(learner: SAC, deterministic: bool) -> Callable[[np.ndarray], np.ndarray]:
