@@ -21,6 +21,7 @@ from lit_offrl.cli import main
 from lit_offrl.data import OfflineDataModule
 from lit_offrl.data.mapped import read_mapped
 from lit_offrl.data.minari_reader import MinariLog
+from lit_offrl.data.open_log import open_log
 from lit_offrl.data.rewards import (
     AntAngle,
     HalfCheetahBackward,
@@ -130,7 +131,7 @@ def test_infos_of_the_reset_are_left_out(make_dataset: MakeDataset) -> None:
     infos: list[dict[str, Any]] = [{"speed": s, "name": ["a"] * len(s)} for s in speeds]
     episodes = [replace(episode(i, 3 - i), infos=infos[i]) for i in range(2)]
     name = make_dataset(episodes)
-    data = MinariLog(name, Speeds()).read()
+    data = open_log(name, Speeds()).read()
     assert data.transitions.rewards.tolist() == [2, 4, 6, 8, 10]
     logged = MinariLog(name).read()
     assert torch.equal(data.transitions.observations, logged.transitions.observations)
@@ -162,7 +163,7 @@ def test_rewards_share_a_cache_without_mixing(
     monkeypatch.setenv("LIT_OFFRL_CACHE", str(cache))
     name = make_dataset([episode(number, 20) for number in range(3)])
     for reward in (None, Constant(1), Constant(2), None, Constant(1)):
-        mapped, read = read_mapped(MinariLog(name, reward)), MinariLog(name, reward).read()
+        mapped, read = read_mapped(open_log(name, reward)), open_log(name, reward).read()
         assert torch.equal(mapped.transitions.rewards, read.transitions.rewards)
         assert mapped.fingerprint == read.fingerprint
     assert len([path for path in cache.iterdir() if path.is_dir()]) == 3
@@ -183,7 +184,7 @@ def test_a_changed_source_is_mapped_anew(
             "        return 0 * rows.rewards + VALUE\n"
         )
         edited = importlib.reload(importlib.import_module("edited"))
-        log = MinariLog(name, edited.Mine())
+        log = open_log(name, edited.Mine())
         found.append(read_mapped(log).transitions.rewards[0].item())
     assert found == [5, 5, 125]
     assert len([path for path in (tmp_path / "cache").iterdir() if path.is_dir()]) == 1
@@ -194,7 +195,7 @@ def test_a_reward_without_a_source_is_not_mapped(
 ) -> None:
     monkeypatch.setenv("LIT_OFFRL_CACHE", str(tmp_path / "cache"))
     typed = type("Typed", (Constant,), {"__module__": "sys"})
-    log = MinariLog(make_dataset([episode(0, 20)]), typed())
+    log = open_log(make_dataset([episode(0, 20)]), typed())
     assert log.read().transitions.rewards[0] == 1
     with pytest.raises(UserError, match=r"data\.reward Typed: its source .* data\.storage memory"):
         read_mapped(log)
@@ -294,7 +295,7 @@ def test_infos_of_another_length_get_one_line(make_dataset: MakeDataset) -> None
         name = f"robot/{len(logged)}-v0"
         make_dataset([replace(episode(0, 4), infos={"speed": logged})], name)
         with pytest.raises(UserError, match=f"episode 0, info 'speed'.*{expected}"):
-            MinariLog(name, Speeds()).read()
+            open_log(name, Speeds()).read()
 
 
 def test_without_evaluation_no_environment_is_needed(

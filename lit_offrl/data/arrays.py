@@ -14,7 +14,6 @@ from gymnasium.envs.registration import EnvSpec
 from lit_offrl.data.files import Columns, LazyColumns
 from lit_offrl.data.layout import Layout
 from lit_offrl.data.log import Log, Logged
-from lit_offrl.data.rewards import Reward
 from lit_offrl.errors import UserError, check
 
 # What the names of columns begin with that were logged beside the transitions.
@@ -30,7 +29,6 @@ class ArraysLog(Log):
     Args:
         columns: Arrays of as many rows each, by their names, such as ``observations [N, obs]``.
         layout: Which of them are what.
-        reward: What the steps are worth instead of what was logged.
         name: What the user calls it.
         files: What the columns are read from; without any they cannot be mapped.
         env_spec: What made it, if that is known.
@@ -43,12 +41,11 @@ class ArraysLog(Log):
         self,
         columns: Columns,
         layout: Layout = Layout(),
-        reward: Reward | None = None,
         name: str = "arrays",
         files: Sequence[Path] = (),
         env_spec: EnvSpec | None = None,
     ) -> None:
-        super().__init__(name, reward)
+        super().__init__(name)
         self.files, self.layout, self.env_spec = files, layout, env_spec
         self.settings = str(layout)
         self.found = layout.find(columns, name)
@@ -76,7 +73,6 @@ class ArraysLog(Log):
             bool((self.low < self.high).all()),
             f"data.layout.action_low: {layout.action_low} is not below action_high {layout.action_high}",
         )
-        self.check_reward()
 
     def logged(self) -> Iterator[Logged]:
         rows, none = self.arrays, np.zeros(self.steps, bool)

@@ -12,7 +12,6 @@ from lit_offrl.data.arrays import ArraysLog
 from lit_offrl.data.fetch import cache_folder, fetched
 from lit_offrl.data.files import read_columns
 from lit_offrl.data.layout import Layout
-from lit_offrl.data.rewards import Reward
 from lit_offrl.errors import UserError
 
 # The environments that their numbers are compared in (ALGORITHMS 0.4), and how many numbers are
@@ -58,7 +57,7 @@ def d4rl_file(name: str) -> Path:
     return fetched(name, known[id], cache_folder() / "d4rl" / f"{id}.hdf5")
 
 
-def d4rl_log(path: Path, layout: Layout, reward: Reward | None, name: str) -> ArraysLog:
+def d4rl_log(path: Path, layout: Layout, name: str) -> ArraysLog:
     """A file of arrays; of D4RL's robot if its name begins with one, and it has that robot's sizes.
 
     Raises:
@@ -69,9 +68,7 @@ def d4rl_log(path: Path, layout: Layout, reward: Reward | None, name: str) -> Ar
     if robot is not None:
         environment, sizes = ROBOTS[robot]
         cut = replace(layout, episode_steps=layout.episode_steps or EPISODE_STEPS)
-        log = ArraysLog(columns, cut, None, name, [path], gym.spec(environment))
+        log = ArraysLog(columns, cut, name, [path], gym.spec(environment))
         if (log.obs_dim, log.act_dim) == sizes:
-            log.reward = reward
-            log.check_reward()
             return log
-    return ArraysLog(columns, layout, reward, name, [path])
+    return ArraysLog(columns, layout, name, [path])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,6 +20,9 @@ from lit_offrl.data.rewards import Reward, name_of, rewards_of
 from lit_offrl.environments import task_of
 from lit_offrl.errors import UserError, check, first_line
 from lit_offrl.transitions import Transitions
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 # Of a number that is squared in float32.
 LARGEST = 1e15
@@ -56,9 +60,9 @@ class Log(ABC):
 
     Args:
         name: What the user calls it.
-        reward: What the steps are worth instead of what was logged.
 
     Attributes:
+        reward: What the steps are worth instead of what was logged; :meth:`paid` sets it.
         files: What it is read from; a folder stands for all that is in it. Without any its rows stay
             in memory.
         settings: What else its rows depend on, but for the reward.
@@ -71,6 +75,7 @@ class Log(ABC):
         references: Returns of the scores 0 and 100, if it names them; else they are D4RL's of its task.
     """
 
+    reward: Reward | None = None
     files: Sequence[Path] = ()
     settings: str = ""
     steps: int
@@ -81,8 +86,8 @@ class Log(ABC):
     env_spec: EnvSpec | None = None
     references: References | None = None
 
-    def __init__(self, name: str, reward: Reward | None = None) -> None:
-        self.name, self.reward = name, reward
+    def __init__(self, name: str) -> None:
+        self.name = name
 
     @abstractmethod
     def logged(self) -> Iterator[Logged]:
@@ -93,15 +98,12 @@ class Log(ABC):
         """Bytes of all rows, as far as the log says itself."""
         return (4 * (2 * self.obs_dim + self.act_dim + 1) + 2) * self.steps
 
-    def check_reward(self) -> None:
-        """See that the reward is of this robot.
+    def paid(self, reward: Reward) -> Self:
+        """The same log, whose steps are worth ``reward``.
 
         Raises:
-            UserError: It is not.
+            UserError: It is another robot's.
         """
-        reward = self.reward
-        if reward is None:
-            return
         check(
             reward.obs_dim in (None, self.obs_dim),
             f"{name_of(reward)}: made for observations of {reward.obs_dim} numbers, dataset "
@@ -113,6 +115,9 @@ class Log(ABC):
             f"{name_of(reward)}: made for {reward.robot}, dataset '{self.name}' is of {made_in}; take "
             "the reward of its robot",
         )
+        other = copy(self)
+        other.reward = reward
+        return other
 
     def opened(self) -> Iterator[Logged]:
         """What :meth:`logged` gives, at least one.

@@ -15,7 +15,6 @@ from gymnasium.spaces import Box, Dict, Space
 from lit_offrl.data.files import FORMATS
 from lit_offrl.data.log import Log, Logged
 from lit_offrl.data.remote import PREFIX
-from lit_offrl.data.rewards import Reward
 from lit_offrl.errors import UserError, check, first_line
 
 if TYPE_CHECKING:
@@ -30,17 +29,14 @@ class MinariLog(Log):
     Args:
         name: ``bundled/NAME``, a folder in Minari's layout, or the id of a local Minari dataset
             (looked up under ``MINARI_DATASETS_PATH``, by default ``~/.minari/datasets``).
-        reward: What the steps are worth instead of what was logged.
         keys: Of dictionaries of observations, which to put side by side; all by default.
 
     Raises:
         UserError: The dataset is missing or holds what cannot be trained on.
     """
 
-    def __init__(
-        self, name: str, reward: Reward | None = None, keys: Collection[str] | None = None
-    ) -> None:
-        super().__init__(name, reward)
+    def __init__(self, name: str, keys: Collection[str] | None = None) -> None:
+        super().__init__(name)
         self.source = _open(name)
         self.files = [Path(self.source.storage.data_path)]
         spec, metadata = self.source.spec, self.source.storage.metadata
@@ -62,7 +58,6 @@ class MinariLog(Log):
             bool(np.isfinite(box.low).all() and np.isfinite(box.high).all()),
             f"dataset '{name}': the action space {box} has no bounds; actions need finite ones",
         )
-        self.check_reward()
 
     def logged(self) -> Iterator[Logged]:
         for episode in self.source.iterate_episodes():

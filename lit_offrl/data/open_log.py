@@ -42,8 +42,18 @@ def open_log(
     Raises:
         UserError: It is missing or holds what cannot be trained on.
     """
+    log = opened(source, layout, keys)
+    return log if reward is None else log.paid(reward)
+
+
+def opened(source: Source, layout: Layout, keys: Collection[str] | None) -> Log:
+    """The log whose steps are worth what was logged.
+
+    Raises:
+        UserError: It is missing or holds what cannot be trained on.
+    """
     if isinstance(source, Log):
-        return own(source, reward, layout, keys)
+        return own(source, layout, keys)
     name, path = str(source), Path(os.path.expanduser(source))
     if name.startswith(PREFIX) or path.suffix.lower() in FORMATS:
         check(
@@ -51,9 +61,9 @@ def open_log(
             f"data.observation_keys: '{name}' has no dictionaries; name its columns by data.layout",
         )
         path = d4rl_file(name) if name.startswith(PREFIX) else path
-        return d4rl_log(path, layout, reward, name)
+        return d4rl_log(path, layout, name)
     if is_class(name) and not os.path.exists(path):
-        return own(made(name), reward, layout, keys)
+        return own(made(name), layout, keys)
     check(
         layout == Layout(),
         f"data.layout: '{name}' is in Minari's layout, and knows its columns; leave it out",
@@ -61,11 +71,11 @@ def open_log(
     if name.startswith(remote.PREFIX):
         name = name.removeprefix(remote.PREFIX)
         remote.fetch_minari(name)
-    return MinariLog(name, reward, keys)
+    return MinariLog(name, keys)
 
 
-def own(log: Log, reward: Reward | None, layout: Layout, keys: Collection[str] | None) -> Log:
-    """A copy of a log of one's own whose steps are worth ``reward``, if one is given.
+def own(log: Log, layout: Layout, keys: Collection[str] | None) -> Log:
+    """A copy of a log of one's own, whose rows stay in memory.
 
     Raises:
         UserError: It is half made, or is told what it knows itself.
@@ -82,8 +92,6 @@ def own(log: Log, reward: Reward | None, layout: Layout, keys: Collection[str] |
     log = copy(log)
     # Its arguments may be what its rows depend on, which a cache of them would not notice.
     log.files = ()
-    log.reward = reward
-    log.check_reward()
     return log
 
 
