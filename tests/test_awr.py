@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -13,7 +15,10 @@ from hypothesis import strategies as st
 from lit_offrl.cli import main
 from lit_offrl.data.dataset import OfflineDataset
 from lit_offrl.errors import UserError
-from lit_offrl.priors import AdvantageWeighting, ReturnCritic
+from lit_offrl.pipeline import pipeline
+from lit_offrl.pipeline.runner import Stage
+from lit_offrl.pipeline.stages import prior_stage
+from lit_offrl.priors import AdvantageWeighting, BehaviorPrior, ReturnCritic, Weighting
 from tests.test_policy import rows
 
 
@@ -90,6 +95,59 @@ def test_data_whose_returns_nobody_knows_are_refused(
     with pytest.raises(SystemExit):
         main(["fit", "--config", str(tiny), "--data.dataset", cut, *critic, "1.0", *weighting])
     assert "lower critic.module.discount" in capsys.readouterr().err
+
+
+def test_rows_whose_return_nobody_knows_count_nothing(
+    tiny: Path, make_dataset: MakeDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = make_dataset([episode(number, 20) for number in range(4)])
+    given = torch.randn(80, generator=torch.Generator().manual_seed(0))
+    known = (torch.arange(80) % 20) < 18
+    # What is said of the others would widen the spread.
+    given[~known] = -100.0
+    monkeypatch.setattr(ReturnCritic, "values", lambda self, rows: given)
+    made: list[tuple[torch.Tensor, Stage[BehaviorPrior]]] = []
+
+    def spy(*arguments: Any) -> Stage[BehaviorPrior]:
+        made.append((arguments[-1], prior_stage(*arguments)))
+        return made[0][1]
+
+    monkeypatch.setattr(pipeline, "prior_stage", spy)
+    awr = ["--critic.module", "lit_offrl.priors.ReturnCritic", "--critic.module.discount", "0.3"]
+    awr += ["--prior.weighting", "lit_offrl.priors.AdvantageWeighting", "--until", "prior"]
+    awr += ["--prior.weighting.temperature", "1"]
+    run = ["--run_dir", str(tmp_path / "run"), "--data.dataset", data]
+    main(["fit", "--config", str(tiny), *run, *awr])
+    ((weights, stage),) = made
+    assert not weights[~known].any()
+    raw = (given[known] / given[known].std()).exp().clamp(max=20)
+    torch.testing.assert_close(weights[known], raw / raw.max())
+    # Nor are they served: a batch of none but them would have no mean.
+    plan: Any = stage.plan(torch.device("cpu"), None)  # type: ignore[arg-type]
+    assert plan.validation.weights.all()
+    assert len(plan.train) + len(plan.validation) == known.sum()
+    assert known[plan.train].all()
+
+
+def test_a_weighting_that_leaves_nothing_is_refused(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--prior.weighting", "tests.test_awr.Nothing", "--run_dir", str(tmp_path / "run")]
+    with pytest.raises(SystemExit):
+        main(["fit", "--config", str(tiny), *arguments])
+    assert "have a weight; use another weighting" in capsys.readouterr().err
+
+
+@dataclass(frozen=True)
+class Nothing(Weighting):
+    """Of all rows the first counts."""
+
+    needs_values: ClassVar[bool] = False
+
+    def __call__(
+        self, rewards: torch.Tensor, returns: torch.Tensor, values: torch.Tensor | None
+    ) -> torch.Tensor:
+        return (torch.arange(len(rewards)) == 0).float()
 
 
 def test_advantages_and_values_are_not_mixed_up(

@@ -283,13 +283,15 @@ class Pipeline:
         returns = dataset.returns.float().repeat_interleave(dataset.lengths)
         # A copy: mapped rows are read-only, and the weighting may be the user's own.
         rewards, values = dataset.transitions.rewards.clone(), None
+        known = torch.ones(len(dataset), dtype=torch.bool)
         if critic is not None:
             rows, _ = critic_rows(self.prior_data, dataset.transitions, critic)
-            values = critic.values(rows)
-        weights = self.prior.weighting(rewards, returns, values)
-        if critic is not None and critic.gives_advantages:
-            # Nobody knows what those near a cut would have earned.
-            weights = weights * dataset.with_whole_returns(critic.discount)
+            if critic.gives_advantages:
+                # Nobody knows what those near a cut would have earned.
+                known = dataset.with_whole_returns(critic.discount)
+            values = critic.values(rows)[known]
+        weights = torch.zeros(len(dataset))
+        weights[known] = self.prior.weighting(rewards[known], returns[known], values)
         self.sample_size = share = float(effective_sample_size(weights))
         print(
             f"prior: the weights leave {share:.0%} of the rows (effective sample size)", flush=True

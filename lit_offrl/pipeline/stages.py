@@ -151,8 +151,14 @@ def prior_stage(
 
     def plan(device: torch.device, _: BehaviorPrior) -> RowsPlan:
         rows = data.rows_on(device)
-        order = torch.randperm(len(rows), generator=seeded("cpu", seed, "split"))
-        withheld = max(1, int(len(rows) * settings.validation_fraction))
+        # A batch of rows that count nothing would have no mean.
+        counted = weights.cpu().nonzero().squeeze(1)
+        check(
+            len(counted) > 1,
+            f"prior.weighting: of {len(rows)} rows {len(counted)} have a weight; use another weighting",
+        )
+        order = counted[torch.randperm(len(counted), generator=seeded("cpu", seed, "split"))]
+        withheld = max(1, int(len(counted) * settings.validation_fraction))
         withheld = min(withheld, MOST_VALIDATED)
         return RowsPlan(
             replace(rows, weights=weights.to(rows.rewards.device)),
