@@ -9,12 +9,14 @@ from typing import Any
 
 import nbformat
 import pytest
+import torch
 from nbclient import NotebookClient
 
 from lit_offrl.checkpoints import load_module
 from lit_offrl.cli import main
 from lit_offrl.data import OfflineDataModule
 from lit_offrl.priors import BehaviorPrior
+from tests.test_jointly import fit, learned
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -45,6 +47,20 @@ def test_the_prior_of_the_readme_trains(
     assert type(prior).__name__ == "LaplacePrior"
     assert prior.net[0].out_features == 8
     assert prior.learning_rate == 0.01
+
+
+def test_the_prior_of_the_readme_is_sampled_and_trained_along(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_priors.py").write_text(python_block("class LaplacePrior"))
+    monkeypatch.chdir(tmp_path)
+    prior = ["--prior.module", "my_priors.LaplacePrior", "--prior.module.width", "8"]
+    fit(tiny, tmp_path / "many", "abm_mpo", *prior, "--seeds", "2")
+    fit(tiny, tmp_path / "alone", "abm_mpo", *prior, "--seed_everything", "1")
+    many, alone = learned(tmp_path / "many" / "seed1"), learned(tmp_path / "alone")
+    assert "trained_prior.net.2.weight" in alone
+    # Its draws are no part of the noise that a stack of seeds is given: one seed after the other.
+    assert all(torch.equal(many[key], value) for key, value in alone.items())
 
 
 @pytest.mark.parametrize("command", COMMANDS)

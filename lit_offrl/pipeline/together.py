@@ -41,8 +41,10 @@ def fit_together(pipelines: Sequence[Pipeline], until: str | None) -> None:
         if run.runner.is_begun(run.stage):
             run.runner.run(run.stage)
     waiting = [run for run in runs if not run.runner.is_done(run.stage)]
-    if len(waiting) == 1:
-        waiting[0].runner.run(waiting[0].stage)
+    # What draws by itself draws once for a whole stack.
+    if len(waiting) == 1 or any(run.runner.build(run.stage).draws_by_itself for run in waiting):
+        for run in waiting:
+            run.runner.run(run.stage)
     elif waiting:
         _fit(waiting)
     learners: list[PolicyLearner | None] = [None] * len(pipelines)
@@ -80,6 +82,7 @@ def _fit(runs: list[Run]) -> None:
         run.runner.folder("policy", run.stage.key).mkdir(parents=True, exist_ok=True)
         learner = run.runner.build(run.stage).to(device)
         learner.on_fit_start()
+        learner.on_train_start()
         run.stage.data.plan = run.stage.plan(device, learner)
         learners.append(learner)
     print(f"policy: seeds {seeds} together", flush=True)

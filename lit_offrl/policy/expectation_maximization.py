@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeGuard
 
 import torch
 from torch import Tensor
@@ -119,9 +119,14 @@ class ExpectationMaximization(Improvement):
 
 def draw(proposal: Distribution, noise: Tensor) -> Tensor:
     """Several actions at each state ``[..., draws, act]``, of any distribution with batch shape ``[...]``."""
-    if isinstance(proposal, ActionDistribution) and proposal.noise_dim <= noise.shape[-1]:
+    if takes(proposal, noise.shape[-1]):
         return proposal.several().rsample_from(noise[..., : proposal.noise_dim])
     return proposal.sample((noise.shape[-2],)).movedim(0, -2)
+
+
+def takes(proposal: Distribution, noise_dim: int) -> TypeGuard[ActionDistribution]:
+    """Whether actions of ``proposal`` are made from as many normal numbers, and no others."""
+    return isinstance(proposal, ActionDistribution) and proposal.noise_dim <= noise_dim
 
 
 def temperature_loss(values: Tensor, temperature: Tensor, divergence: float) -> Tensor:

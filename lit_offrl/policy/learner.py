@@ -1,4 +1,4 @@
-"""The actor-critic whose parts make the algorithms (ALGORITHMS sections 2, 3, 6, 14, 15 and 18)."""
+"""The actor-critic whose parts make the algorithms (ALGORITHMS sections 2, 3, 6 and 8 to 18)."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from lit_offrl.policy.backup import Backup, PolicyBackup
 from lit_offrl.policy.checks import check_parts, check_prior, start_at
 from lit_offrl.policy.conservatism import Conservatism
 from lit_offrl.policy.constraint import Constraint
+from lit_offrl.policy.expectation_maximization import takes
 from lit_offrl.policy.improvement import Improvement, ValueGradient, WeightedLikelihood
 from lit_offrl.policy.networks import ActorKind, CriticKind, ScalarCritics, TanhGaussianActor
 from lit_offrl.priors import BehaviorPrior
@@ -107,8 +108,8 @@ class PolicyLearner(BlockModule):
         self.actor_weight_decay = actor_weight_decay
         self.target_period, self.heads = target_period, heads
         self.actor = actor.build(obs_dim, act_dim, actor_hidden, heads)
-        check_parts(self)
         self.critics = critics.build(obs_dim, act_dim, critic_hidden, heads)
+        check_parts(self)
         self.target_critics = target_of(self.critics)
         start = 1.0 if constraint is None else constraint.coefficient
         self.log_coefficient = nn.Parameter(torch.tensor(math.log(start)))
@@ -298,6 +299,15 @@ class PolicyLearner(BlockModule):
         tied = self.constraint is not None and self.constraint.needs_prior
         trains = self.prior_likelihood is not None
         return tied or trains or self.start_at_prior
+
+    @property
+    def draws_by_itself(self) -> bool:
+        """Whether the prior is sampled by a distribution that takes no noise from outside."""
+        if self.prior is None or not self.improvement.samples_prior:
+            return False
+        with torch.no_grad():
+            found = self.prior.distribution(torch.zeros(1, self.obs_dim, device=self.device))
+        return not takes(found, self.noise_dim)
 
     @torch.no_grad()
     def prior_at(self, observations: Tensor) -> Distribution | None:
