@@ -15,11 +15,14 @@ import yaml
 from lit_offrl.cli import main
 from lit_offrl.data import OfflineDataModule
 from lit_offrl.data.rewards import HalfCheetahBackward, HalfCheetahStand, Reward
+from lit_offrl.data.subset import Subset
 from lit_offrl.data.tasks import joined
 from lit_offrl.evaluation import Evaluator, TasksEvaluator
 from lit_offrl.nets import Critics, NormalNet, TanhMixtureNet, TanhNormalNet
 from lit_offrl.nets.heads import TaskHeads
 from lit_offrl.nets.quantiles import QuantileCritics
+from lit_offrl.policy import EntropyTemperature, PolicyLearner
+from tests.test_policy import rows
 from tests.test_snippets import dataset
 
 
@@ -124,6 +127,59 @@ class Twice(Reward):
         return 2 * rows.rewards
 
 
+class Speed2(Twice):
+    """Its name ends in a number."""
+
+
+class Backwards(Twice):
+    """The worst episodes are the best."""
+
+    def __call__(self, rows: Any, infos: dict[str, torch.Tensor]) -> torch.Tensor:
+        return -rows.rewards
+
+
+def test_all_tasks_have_the_same_episodes(pendulum: str) -> None:
+    best = Subset(lowest=0.7)
+    data = OfflineDataModule(pendulum, tasks=[Backwards(), Twice()], subset=best).dataset
+    logged = OfflineDataModule(pendulum, subset=best).dataset
+    half = len(data) // 2
+    for task in (data.transitions[:half], data.transitions[half:]):
+        assert torch.equal(task.observations[:, :-2], logged.transitions.observations)
+
+
+def test_opposite_rewards_make_heads_that_differ() -> None:
+    torch.manual_seed(0)
+    made = PolicyLearner(
+        3,
+        1,
+        EntropyTemperature(),
+        heads=2,
+        actor_hidden=(32,),
+        critic_hidden=(32,),
+        actor_learning_rate=3e-3,
+        critic_learning_rate=3e-3,
+    )
+    made.configure_optimizers()
+    generator = torch.Generator().manual_seed(0)
+    tasks, actions = torch.eye(2).repeat_interleave(500, dim=0), 2 * torch.rand(1000, 1) - 1
+    # The first task pays for what the second one charges for.
+    observations = torch.cat([torch.zeros(1000, 1), tasks], dim=1)
+    data = rows(
+        1000,
+        observations=observations,
+        next_observations=observations,
+        actions=actions,
+        rewards=(actions * (tasks[:, :1] - tasks[:, 1:])).squeeze(1),
+        terminations=torch.ones(1000, dtype=torch.bool),
+    )
+    for _ in range(300):
+        batch = data[torch.randint(1000, (128,))]
+        made.update(batch, made.noise_for(batch, generator))
+    first, second = made.act(torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])).squeeze(1).tolist()
+    assert first > 0.3
+    assert second < -0.3
+
+
 @pytest.fixture
 def two_tasks(tiny: Path) -> Path:
     config = yaml.safe_load(tiny.read_text())
@@ -164,6 +220,8 @@ def test_tasks_are_named_after_their_rewards() -> None:
     tasks = [None, HalfCheetahBackward(), HalfCheetahStand()]
     again = OfflineDataModule("bundled/halfcheetah-mixed", tasks=[*tasks, HalfCheetahStand(), None])
     assert again.task_names[3:] == ["HalfCheetahStand2", "logged2"]
+    numbered = OfflineDataModule("bundled/halfcheetah-mixed", tasks=[Speed2(), Speed2(), Speed2()])
+    assert numbered.task_names == ["Speed2", "Speed22", "Speed23"]
     data = OfflineDataModule("bundled/halfcheetah-mixed", tasks=tasks)
     assert data.task_names == ["logged", "HalfCheetahBackward", "HalfCheetahStand"]
     one = OfflineDataModule("bundled/halfcheetah-mixed")

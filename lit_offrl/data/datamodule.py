@@ -22,7 +22,7 @@ from lit_offrl.data.plans import Plan, move
 from lit_offrl.data.references import References
 from lit_offrl.data.rewards import Reward
 from lit_offrl.data.store import TransitionStore
-from lit_offrl.data.subset import Part, Subset, together
+from lit_offrl.data.subset import Part, Subset, picked, together
 from lit_offrl.data.tasks import joined
 from lit_offrl.errors import UserError, check
 from lit_offrl.transitions import Transitions
@@ -96,7 +96,8 @@ class OfflineDataModule(pl.LightningDataModule):
         layout: Which columns of a file are what.
         observation_keys: Of observations that are dictionaries, which to put side by side, in the
             environment too; all by default.
-        subset: Which of its episodes to learn from; all by default.
+        subset: Which of its episodes to learn from; all by default. Of several tasks' returns it
+            looks at the logged ones.
         more: Other logs of the same robot to learn from, too.
         reward: What the steps are worth instead of what was logged, such as
             lit_offrl.data.rewards.HalfCheetahBackward or a Reward of your own.
@@ -174,7 +175,11 @@ class OfflineDataModule(pl.LightningDataModule):
             UserError: The dataset is missing or holds what cannot be trained on.
         """
         if self.tasks:
-            return joined([self._read(self.first.open(reward)) for reward in self.tasks])
+            # The same episodes for all of them.
+            chosen = (
+                None if self.subset is None else self.subset.numbers(self.first.open(None).read())
+            )
+            return joined([self._read(self.first.open(reward), chosen) for reward in self.tasks])
         data = read_mapped(self.log) if self.mapped else self._read(self.log)
         # It may hold all columns of a file, which the rows are now made of.
         del self.log
@@ -182,10 +187,10 @@ class OfflineDataModule(pl.LightningDataModule):
             return data
         return replace(data, score_min=self.references[0], score_max=self.references[1])
 
-    def _read(self, log: Log) -> OfflineDataset:
+    def _read(self, log: Log, chosen: Tensor | None = None) -> OfflineDataset:
         data = log.read()
         if self.subset is not None:
-            data = self.subset(data)
+            data = self.subset(data) if chosen is None else picked(data, chosen)
         others = [part(part.open(log.reward).read()) for part in self.more]
         return together([data, *others]) if others else data
 
@@ -218,9 +223,12 @@ class OfflineDataModule(pl.LightningDataModule):
         """What each task is called: its reward's class, or ``logged``, numbered if it is not the first."""
         names: list[str] = []
         for reward in self.tasks:
-            name = "logged" if reward is None else type(reward).__name__
-            before = sum(other.rstrip("0123456789") == name for other in names)
-            names.append(f"{name}{before + 1}" if before else name)
+            name = first = "logged" if reward is None else type(reward).__name__
+            number = 1
+            while name in names:
+                number += 1
+                name = f"{first}{number}"
+            names.append(name)
         return names
 
     def summary(self) -> str:

@@ -55,13 +55,17 @@ class Subset:
 
     def __call__(self, data: OfflineDataset) -> OfflineDataset:
         """Those episodes of ``data``, in their order."""
+        return picked(data, self.numbers(data))
+
+    def numbers(self, data: OfflineDataset) -> Tensor:
+        """Numbers of those episodes of ``data``, in their order, ``[n]``."""
         bounds = torch.tensor([self.lowest, self.highest], dtype=torch.float64)
         low, high = torch.quantile(data.returns, bounds)
         left = ((data.returns >= low) & (data.returns <= high)).nonzero().squeeze(1)
         order = torch.randperm(len(left), generator=seeded("cpu", self.seed, "subset"))
         count = max(1, round(self.fraction * len(left)))
         count = min(count, self.episodes or count)
-        return picked(data, left[order[:count]].sort().values)
+        return left[order[:count]].sort().values
 
 
 @dataclass(frozen=True)
