@@ -14,7 +14,7 @@ from torch.distributions import Distribution
 
 from lit_offrl.checkpoints import load_module
 from lit_offrl.cli import main
-from lit_offrl.pipeline.callbacks import Checkpoints
+from lit_offrl.pipeline.callbacks import Checkpoints, Refresh
 from lit_offrl.policy import PolicyLearner
 from lit_offrl.priors import BehaviorPrior
 
@@ -68,6 +68,26 @@ def test_a_stopped_run_ends_as_if_it_had_not_been(
     whole, stopped = learned(tmp_path / "whole"), learned(tmp_path / "stopped")
     assert whole.keys() == stopped.keys()
     assert all(torch.equal(value, stopped[key]) for key, value in whole.items())
+
+
+def test_imagination_begins_after_so_many_updates(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, int]] = []
+    before, rooms = Refresh.before, set[int]()
+
+    def look(self: Refresh, module: PolicyLearner, epoch: int) -> dict[str, Any]:
+        metrics = before(self, module, epoch)
+        assert self.data.imagined is not None
+        seen.append((module.updates, len(self.data.imagined)))
+        rooms.add(self.data.imagined.capacity)
+        return metrics
+
+    monkeypatch.setattr(Refresh, "before", look)
+    fit(tiny, tmp_path / "run", "mb2po")
+    # Ten starts of five steps each; a hundred refreshes are kept.
+    assert seen == [(0, 0), (10, 50), (20, 100)]
+    assert rooms == {100 * 10 * 5}
 
 
 def test_seeds_together_give_what_each_gives_alone(tiny: Path, tmp_path: Path) -> None:
@@ -145,6 +165,12 @@ class Density(Distribution):
             "abm_mpo",
             ["--policy.imagination.starts", "10", "--policy.snippet", "1"],
             "prior.jointly: imagined rows are what the policy does",
+        ),
+        ("mb2po", ["--policy.real_fraction", "1"], "leaves no room for imagined rows"),
+        (
+            "abm_mpo",
+            ["--prior.data.dataset", "bundled/halfcheetah-mixed"],
+            "prior.data: the prior is trained along",
         ),
         ("mb2po", ["--policy.imagination.after", "30"], "policy.imagination.after: 30 of 30"),
         ("mb2po", ["--policy.imagination.after", "-10"], "policy.imagination.after: -10"),

@@ -29,7 +29,8 @@ class Imagination:
         horizon: Imagined steps from each start (h).
         starts: Real observations to start from at each refresh.
         after: Updates on real rows alone before the first refresh (MB2PO's first stage).
-        retain: Refreshes whose rows are kept.
+        retain: Refreshes whose rows are kept; more where rows end before the horizon, as their number
+            is what is bounded.
         half: Keep their observations and actions in float16, for half the memory: 86 bytes a row
             rather than 166 with 17 observations and 6 actions.
         penalty: What the reward is lowered by, in reward units; null for nothing.

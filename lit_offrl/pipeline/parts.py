@@ -18,7 +18,13 @@ from lit_offrl.errors import attempt, check
 from lit_offrl.pipeline.settings import PolicyStage
 from lit_offrl.policy import PolicyLearner
 from lit_offrl.policy.expectation_maximization import draw
-from lit_offrl.priors import BehaviorPrior, WeighingCritic, Weighting
+from lit_offrl.priors import (
+    BehaviorPrior,
+    GaussianPrior,
+    NormalPrior,
+    WeighingCritic,
+    Weighting,
+)
 
 Module = TypeVar("Module", bound=BlockModule)
 
@@ -75,7 +81,9 @@ def check_heads(owner: str, module: BlockModule, tasks: int) -> None:
     Raises:
         UserError: It has others.
     """
-    heads = getattr(module, "heads", 1)
+    # In a module of one's own they may mean something else.
+    ours = isinstance(module, (GaussianPrior, NormalPrior, PolicyLearner))
+    heads = module.heads if ours else 1
     check(
         heads in (1, tasks),
         f"{owner}.heads: {heads}, but data.tasks has {tasks or 'none'}; make them equal, or heads 1",

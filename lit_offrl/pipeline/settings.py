@@ -189,6 +189,11 @@ class PolicyStage:
             f"policy.real_fraction: {self.real_fraction} is not within 0 and 1; give a share",
         )
         check(
+            self.imagination is None or self.real_fraction < 1,
+            "policy.real_fraction: 1 leaves no room for imagined rows; lower it, or set "
+            "policy.imagination to null",
+        )
+        check(
             self.imagination is None or self.snippet == 1,
             f"policy.snippet: {self.snippet} rows in a run, but imagined rows are in none; set it to 1, "
             "or policy.imagination to null",

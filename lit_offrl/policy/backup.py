@@ -24,11 +24,13 @@ class Backup(ABC):
         needs_state_values: Whether the learner fits a value of observations alone, by
             :meth:`state_loss`.
         subtracts_divergence: Whether the constraint's ``in_target`` is heard.
+        gives_quantiles: Whether it gives all quantiles of critics that have them.
     """
 
     needs_target_actor: ClassVar[bool] = False
     needs_state_values: ClassVar[bool] = False
     subtracts_divergence: ClassVar[bool] = False
+    gives_quantiles: ClassVar[bool] = False
 
     @property
     def draws(self) -> int:
@@ -64,6 +66,7 @@ class PolicyBackup(Backup):
     """
 
     subtracts_divergence: ClassVar[bool] = True
+    gives_quantiles: ClassVar[bool] = True
 
     def __call__(self, learner: PolicyLearner, batch: Transitions, noise: Tensor) -> Tensor:
         policy = learner.actor(batch.next_observations)
@@ -94,6 +97,7 @@ class SmoothedBackup(Backup):
     std: float = 0.2
     clip: float = 0.5
     needs_target_actor: ClassVar[bool] = True
+    gives_quantiles: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_at_least(0, "policy.module.backup", self, "std", "clip")

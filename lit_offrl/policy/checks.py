@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
+from torch.distributions import Distribution
 
 from lit_offrl.errors import check, check_at_least
-from lit_offrl.nets import ActionDistribution, DiagonalNormal
+from lit_offrl.nets import ActionDistribution, DiagonalNormal, QuantileCritics
 from lit_offrl.priors import BehaviorPrior, GaussianPrior
 
 if TYPE_CHECKING:
@@ -43,6 +44,11 @@ def check_parts(learner: PolicyLearner) -> None:
         not (learner.start_at_prior and learner.prior_likelihood),
         "policy.module.start_at_prior: a prior that is trained along (prior.jointly) has learned nothing "
         "yet; set one of the two off",
+    )
+    check(
+        backup.gives_quantiles or not isinstance(learner.critics, QuantileCritics),
+        f"policy.module.backup: {type(backup).__name__} looks ahead to one number, and critics of "
+        "quantiles learn all of them; use lit_offrl.policy.PolicyBackup, or ScalarCritics",
     )
     with torch.no_grad():
         policy = learner.actor(torch.zeros(1, learner.obs_dim))
@@ -93,11 +99,24 @@ def _check_support(learner: PolicyLearner, prior: BehaviorPrior) -> None:
     with torch.no_grad():
         observations = torch.zeros(1, learner.obs_dim, device=learner.device)
         policy, found = learner.actor(observations), prior.distribution(observations)
+        inside = not policy.unbounded or goes_beyond(found)
     check(
-        not policy.unbounded or not isinstance(found, ActionDistribution) or found.unbounded,
+        inside,
         f"policy.module.constraint: the policy goes beyond the box, where {type(prior).__name__} has no "
         "density; use lit_offrl.priors.NormalPrior, or lit_offrl.policy.TanhGaussianActor",
     )
+
+
+def goes_beyond(found: Distribution) -> bool:
+    """Whether a distribution of actions has a density outside of the box."""
+    if isinstance(found, ActionDistribution):
+        return found.unbounded
+    outside = torch.full((*found.batch_shape, *found.event_shape), 2.0)
+    # Which of the two a distribution of torch does depends on whether it checks its arguments.
+    try:
+        return bool(found.log_prob(outside).isfinite().all())
+    except ValueError:
+        return False
 
 
 def start_at(prior: BehaviorPrior, actor: nn.Module) -> None:
