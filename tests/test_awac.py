@@ -119,6 +119,24 @@ def test_with_an_infinite_temperature_it_is_behaviour_cloning() -> None:
     )
 
 
+def test_weights_carry_no_gradient() -> None:
+    made, batch = learner(), log()
+    policy, drawn = made.actor(batch.observations), noise(made, batch)
+    share = made.noise_of_part(drawn, "improvement")
+    loss, _ = AWAC.loss(made, batch, policy, policy.mode, share)
+    weights, _ = AWAC.weights(made, batch, share)
+    by_hand = -(weights * policy.log_prob(batch.actions)).mean()
+    inputs = [*made.actor.parameters(), *made.critics.parameters()]
+    found = torch.autograd.grad(loss, inputs, allow_unused=True, retain_graph=True)
+    # Weights are numbers: neither the policy's draws nor the critics are moved by them.
+    expected = torch.autograd.grad(by_hand, inputs, allow_unused=True)
+    for one, other in zip(found, expected, strict=True):
+        assert (one is None) == (other is None)
+        if one is not None and other is not None:
+            torch.testing.assert_close(one, other)
+    assert not weights.requires_grad
+
+
 def test_weight_decay_is_the_actors_alone() -> None:
     made = learner(actor_weight_decay=1e-4)
     assert made.actor_optimizer.param_groups[0]["weight_decay"] == 1e-4

@@ -108,6 +108,43 @@ def test_each_system_has_a_configuration_named_after_it() -> None:
     assert set(PROMISED) <= set(ALGORITHMS)
 
 
+@pytest.mark.parametrize("name", PROMISED)
+def test_a_configuration_can_be_read_at_a_glance(name: str) -> None:
+    assert len((CONFIGS / f"{name}.yaml").read_text().splitlines()) <= 30
+
+
+ABM = ("mpo", "svg", "bm_mpo", "bm_svg", "abm_mpo", "abm_svg", "abm_eps0", "bear", "multitask")
+
+
+@pytest.mark.parametrize("name", ABM)
+def test_abms_configurations_have_its_constants(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # ALGORITHMS section 9.
+    config = resolve(capsys, CONFIGS / f"{name}.yaml")
+    found = arguments(config)
+    assert {found[f"{kind}_learning_rate"] for kind in ("actor", "critic", "coefficient")} == {2e-4}
+    assert (found["target_period"], found["discount"]) == (200, 0.99)
+    assert (config["policy"]["batch_size"], config["policy"]["snippet"]) == (
+        512,
+        1 if name == "abm_eps0" else 10,
+    )
+    assert (found["actor_hidden"], found["critic_hidden"]) == ([256, 256], [256, 256, 256])
+    assert found["critics"]["init_args"] == {"count": 1, "normalized": True}
+    assert found["actor"]["init_args"] == {"min_std": 0.1}
+    reduce = "max" if name == "bear" else "mean"
+    assert found["backup"]["init_args"] == {"samples": 20, "reduce": reduce}
+    if config["prior"]["module"]:
+        prior = config["prior"]["module"]["init_args"]
+        assert (prior["hidden"], prior["learning_rate"]) == ([256, 256], 2e-4)
+    if name.endswith("mpo") or name == "multitask":
+        bounds = {"divergence": 0.1, "mean_divergence": 5e-3, "std_divergence": 1e-5}
+        start = {"samples": 20, "temperature": 3.0, "multiplier": 1.0}
+        assert found["improvement"]["init_args"] == {**bounds, **start}
+    if name in ("bm_svg", "abm_svg", "bear"):
+        assert found["constraint"]["init_args"]["target"] == 0.2
+
+
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_every_algorithm_takes_three_blocks_of_updates(
     name: str, pendulum: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

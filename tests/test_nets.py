@@ -8,13 +8,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
 from lit_offrl.nets import (
     Critics,
     EnsembleLinear,
     Normalizer,
+    NormalNet,
     TanhNormal,
     critic_loss,
     ensemble_mlp,
@@ -25,6 +26,47 @@ from lit_offrl.nets import (
 
 number = st.floats(-2, 2)
 positive = st.floats(0.05, 3)
+
+
+def by_hand(body: nn.Sequential, inputs: Tensor, member: int | None = None) -> Tensor:
+    """ABM's layers (D-24): linear, layer normalisation, tanh; linear, ELU; linear."""
+    layers = [layer for layer in body if list(layer.parameters())]
+
+    def parts(layer: nn.Module) -> tuple[Tensor, Tensor]:
+        if member is None:
+            weight, bias = layer.weight, layer.bias
+            return (weight.T if weight.dim() == 2 else weight), bias  # type: ignore[return-value,union-attr,operator]
+        return layer.weight[member], layer.bias[member]  # type: ignore[return-value,index]
+
+    first, norm, second, last = (parts(layer) for layer in layers)
+    hidden = inputs @ first[0] + first[1]
+    centered = hidden - hidden.mean(dim=-1, keepdim=True)
+    spread = (centered.square().mean(dim=-1, keepdim=True) + 1e-5).sqrt()
+    hidden = (centered / spread * norm[0] + norm[1]).tanh() @ second[0] + second[1]
+    hidden = torch.where(hidden > 0, hidden, hidden.exp() - 1)
+    return hidden @ last[0] + last[1]
+
+
+def test_abms_policy_is_layer_normalisation_elu_and_softplus() -> None:
+    torch.manual_seed(0)
+    net, inputs = NormalNet(3, 2, (8, 5), min_std=0.1), 3 * torch.randn(7, 3)
+    with torch.no_grad():
+        net.body[1].weight.uniform_(0.5, 2)  # type: ignore[operator,union-attr]
+        policy, output = net(inputs), by_hand(net.body, inputs)
+    torch.testing.assert_close(policy.loc, output[:, :2])
+    torch.testing.assert_close(policy.scale, 0.1 + (1 + output[:, 2:].exp()).log())
+
+
+def test_abms_critics_have_the_same_layers() -> None:
+    torch.manual_seed(0)
+    critics = Critics(3, 2, (8, 5), critics=2, normalized=True)
+    observations, actions = 3 * torch.randn(7, 3), torch.randn(7, 2)
+    with torch.no_grad():
+        critics.body[1].weight.uniform_(0.5, 2)  # type: ignore[operator,union-attr]
+        values = critics(observations, actions)
+        inputs = torch.cat([observations, actions], dim=1)
+        expected = [by_hand(critics.body, inputs, member).squeeze(1) for member in (0, 1)]
+    torch.testing.assert_close(values, torch.stack(expected))
 
 
 @given(number, positive, number, positive)

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lit_offrl.cli import main
-from lit_offrl.data import SnippetPlan
+from lit_offrl.data import OfflineDataModule, SnippetPlan
 from lit_offrl.data.dataset import OfflineDataset
+from lit_offrl.pipeline.settings import PolicyStage
+from lit_offrl.pipeline.stages import policy_plan
 from lit_offrl.policy.advantages import n_step_returns
 from tests.test_policy import rows
 
@@ -46,6 +48,15 @@ def test_every_run_is_served() -> None:
     (block,) = plan.blocks(0)
     assert set(block.rows.observations[0, :, 0, 0].long().tolist()) == {0, 1, 6}
     assert plan.updates_per_epoch == plan.blocks_per_epoch == 1
+
+
+def test_a_policy_is_served_snippets_where_it_asks_for_them() -> None:
+    data = OfflineDataModule("bundled/halfcheetah-mixed")
+    settings = PolicyStage(snippet=3, batch_size=7, updates=100, evaluate_every=0)
+    plan = policy_plan(settings, data, 0, torch.device("cpu"))
+    rows = next(plan.blocks(0)).rows
+    assert rows.rewards.shape == (100, 3, 3)
+    assert torch.equal(rows.next_observations[:, :, :-1], rows.observations[:, :, 1:])
 
 
 def test_n_step_returns_by_hand_across_a_termination() -> None:
