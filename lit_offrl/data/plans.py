@@ -130,7 +130,7 @@ class RowsPlan:
         self.blocks_per_epoch = len(self.sizes)
 
     def blocks(self, epoch: int) -> Iterator[Block]:
-        """Blocks of ``[K, batch]`` rows."""
+        """Blocks of rows ``[K, batch]``, or of as many snippets ``[K, batch, steps]``."""
         device = self.rows.rewards.device
         for number, size in enumerate(self.sizes):
             generator = seeded(device, self.seed, "rows", epoch, number)

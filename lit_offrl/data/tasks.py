@@ -20,7 +20,8 @@ def joined(datasets: Sequence[OfflineDataset]) -> OfflineDataset:
         datasets: One for each task, alike but for their rewards.
 
     Returns:
-        All of their rows, whose observations end with the task as a one-hot vector.
+        All of their rows ``[tasks * n]``, whose observations ``[obs + tasks]`` end with the task as a
+        one-hot vector.
     """
     parts = [
         replace(data, transitions=marked(data.transitions, one_hot(number, len(datasets))))
