@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -189,13 +191,25 @@ def two_tasks(tiny: Path) -> Path:
     return tiny
 
 
-def test_a_run_on_two_tasks_reports_each(two_tasks: Path, tmp_path: Path) -> None:
+def test_a_run_on_two_tasks_reports_each(
+    two_tasks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     heads = ["--policy.module.heads", "2", "--prior.module.heads", "2"]
     run = tmp_path / "run"
     main(["fit", "--config", str(two_tasks), "--run_dir", str(run), *heads])
     results = json.loads((run / "results.json").read_text())
-    assert {"return_mean_logged", "return_mean_Twice"} <= results["policy"].keys()
-    assert {"return_mean_logged", "return_mean_Twice"} <= results["prior"].keys()
+    for name in ("policy", "prior"):
+        assert {"return_mean_logged", "return_std_Twice"} <= results[name].keys()
+    data = results["dataset"]
+    assert data["return_max_Twice"] == pytest.approx(2 * data["return_max_logged"])
+    assert data["return_mean_Twice"] == pytest.approx(2 * data["return_mean_logged"])
+    said = capsys.readouterr().out
+    assert re.search(r"30 updates, return .*: logged \d+, Twice \d+$", said, re.MULTILINE)
+    table = said[said.index("logged        ") :]
+    best = [line.split()[3] for line in table.splitlines() if line.startswith("data, best")]
+    assert best == [f"{data['return_max_logged']:.0f}", f"{data['return_max_Twice']:.0f}"]
+    width, height = struct.unpack(">II", (run / "figures" / "return.png").read_bytes()[16:24])
+    assert width > 2 * height
 
 
 @pytest.mark.parametrize(

@@ -2,48 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from torch import Tensor
 
-from lit_offrl.data import OfflineDataset
+
+@dataclass(frozen=True)
+class Panel:
+    """What is drawn of one task.
+
+    Attributes:
+        title: Over it.
+        suffix: Of this task's entries of an evaluation, such as ``_logged``.
+        data: Returns of the data's episodes, ``[episodes]``.
+        prior: The prior's own return, if there is a prior.
+    """
+
+    title: str
+    suffix: str
+    data: Tensor
+    prior: float | None
 
 
-def draw_curve(
-    evaluations: list[dict[str, float]],
-    dataset: OfflineDataset,
-    prior_return: float | None,
-    path: Path,
+def draw_curves(
+    evaluations: Sequence[dict[str, float]], panels: Sequence[Panel], path: Path
 ) -> None:
-    """Draw mean return and its spread over episodes, and save to ``path``.
+    """Draw mean return and its spread over episodes for each task, and save to ``path``, a PNG.
 
     Args:
-        evaluations: Entries with ``updates``, ``return_mean`` and ``return_std``.
-        dataset: Its mean and best episode are drawn as lines.
-        prior_return: The prior's own return, another line.
-        path: Where to save, a PNG.
+        evaluations: Entries with ``updates`` and, for each task's suffix, ``return_mean`` and
+            ``return_std``.
+        panels: One for each task.
+        path: Where to save.
     """
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axis = figure.subplots()
+    figure = Figure(figsize=(7 if len(panels) == 1 else 4.5 * len(panels), 4), layout="constrained")
     updates = [entry["updates"] for entry in evaluations]
-    mean = [entry["return_mean"] for entry in evaluations]
-    low = [entry["return_mean"] - entry["return_std"] for entry in evaluations]
-    high = [entry["return_mean"] + entry["return_std"] for entry in evaluations]
-    axis.fill_between(updates, low, high, alpha=0.2, color="tab:blue", linewidth=0)
-    axis.plot(
-        updates, mean, color="tab:blue", marker=".", label="policy, mean and sd of its episodes"
-    )
-    axis.axhline(
-        float(dataset.returns.max()), color="black", linestyle="--", label="data, best episode"
-    )
-    axis.axhline(
-        float(dataset.returns.mean()), color="black", linestyle=":", label="data, mean episode"
-    )
-    if prior_return is not None:
-        axis.axhline(prior_return, color="tab:orange", label="prior")
-    axis.set_xlabel("updates")
-    axis.set_ylabel("return")
-    axis.set_title(dataset.name)
-    axis.legend(loc="lower right", frameon=False)
+    axes = figure.subplots(ncols=len(panels), squeeze=False)[0]
+    for axis, panel in zip(axes, panels, strict=True):
+        mean = [entry[f"return_mean{panel.suffix}"] for entry in evaluations]
+        std = [entry[f"return_std{panel.suffix}"] for entry in evaluations]
+        low = [m - s for m, s in zip(mean, std, strict=True)]
+        high = [m + s for m, s in zip(mean, std, strict=True)]
+        axis.fill_between(updates, low, high, alpha=0.2, color="tab:blue", linewidth=0)
+        axis.plot(
+            updates, mean, color="tab:blue", marker=".", label="policy, mean and sd of its episodes"
+        )
+        axis.axhline(float(panel.data.max()), color="black", ls="--", label="data, best episode")
+        axis.axhline(float(panel.data.mean()), color="black", ls=":", label="data, mean episode")
+        if panel.prior is not None:
+            axis.axhline(panel.prior, color="tab:orange", label="prior")
+        axis.set_xlabel("updates")
+        axis.set_title(panel.title)
+    axes[0].set_ylabel("return")
+    axes[-1].legend(loc="lower right", frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)

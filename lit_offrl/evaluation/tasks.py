@@ -22,9 +22,12 @@ class TasksOutcome(Outcome):
     by_task: dict[str, Outcome]
 
     def summary(self) -> dict[str, float]:
-        """That of all episodes, and each task's mean return."""
-        means = {f"return_mean_{n}": float(o.returns.mean()) for n, o in self.by_task.items()}
-        return {**super().summary(), **means}
+        """That of all episodes, and each task's mean return and its spread."""
+        found = super().summary()
+        for name, outcome in self.by_task.items():
+            own = outcome.summary()
+            found |= {f"{key}_{name}": own[key] for key in ("return_mean", "return_std")}
+        return found
 
 
 class TasksEvaluator:

@@ -14,7 +14,7 @@ from lit_offrl.checkpoints import write_json
 from lit_offrl.data import OfflineDataModule, OfflineDataset
 from lit_offrl.data.tasks import one_hot
 from lit_offrl.errors import UserError, check
-from lit_offrl.evaluation import Evaluator, TasksEvaluator
+from lit_offrl.evaluation import Evaluator, TasksEvaluator, TasksOutcome
 from lit_offrl.pipeline.callbacks import PerEpoch
 from lit_offrl.pipeline.settings import PolicyStage
 from lit_offrl.policy import PolicyLearner
@@ -103,6 +103,9 @@ class EvaluatePolicy(PerEpoch):
         line += f" (sd {values['return_std']:.0f}), length {values['length_mean']:.0f}"
         if score is not None:
             line += f", score {values['score']:.1f}"
+        if isinstance(outcome, TasksOutcome):
+            each = (f"{n} {values[f'return_mean_{n}']:.0f}" for n in outcome.by_task)
+            line += f": {', '.join(each)}"
         # Around a progress bar, if there is one.
         tqdm.write(line, file=sys.stdout)
         sys.stdout.flush()

@@ -168,6 +168,7 @@ class Pipeline:
             run_dir=self.run_dir,
             seed=self.seed,
             dataset=self.data.dataset,
+            tasks=self.data.task_names,
             seconds=self.runner.seconds,
             prior=self.fitted_prior
             if learner is None

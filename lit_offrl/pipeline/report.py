@@ -8,11 +8,12 @@ from statistics import fmean
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from lit_offrl.blocks import mix_seed
 from lit_offrl.checkpoints import write_json
 from lit_offrl.data import OfflineDataset
-from lit_offrl.evaluation import Evaluator, Outcome, TasksEvaluator, draw_curve
+from lit_offrl.evaluation import Evaluator, Outcome, Panel, TasksEvaluator, draw_curves
 from lit_offrl.policy import PolicyLearner
 from lit_offrl.priors import BehaviorPrior
 
@@ -25,6 +26,7 @@ class Report:
         run_dir: The run's folder.
         seed: Seed of the whole run.
         dataset: What was learned from.
+        tasks: Their names, if there are several.
         seconds: Training time by stage.
         prior: The prior, if there is one.
         learner: The policy's learner, if there is one.
@@ -36,6 +38,7 @@ class Report:
     run_dir: Path
     seed: int
     dataset: OfflineDataset
+    tasks: list[str]
     seconds: dict[str, float]
     prior: BehaviorPrior | None
     learner: PolicyLearner | None
@@ -49,13 +52,8 @@ class Report:
         Returns:
             What ``results.json`` holds.
         """
-        returns = self.dataset.returns
         results: dict[str, Any] = {
-            "dataset": {
-                "name": self.dataset.name,
-                "return_mean": float(returns.mean()),
-                "return_max": float(returns.max()),
-            },
+            "dataset": {"name": self.dataset.name},
             "prior": self._play(self.prior),
             "policy": self._play(self.learner),
             "estimate": self._estimate(),
@@ -63,6 +61,9 @@ class Report:
             "seed": self.seed,
             "seconds": {**self.seconds, "total": sum(self.seconds.values())},
         }
+        for suffix, returns in self._returns().items():
+            results["dataset"][f"return_mean{suffix}"] = float(returns.mean())
+            results["dataset"][f"return_max{suffix}"] = float(returns.max())
         if results["prior"] is not None:
             results["prior"]["effective_sample_size"] = self.sample_size
         if results["policy"] is not None and self.evaluations:
@@ -70,12 +71,24 @@ class Report:
             # The best was chosen by looking at the environment: an oracle, not a result.
             results["policy"]["return_last10_mean"] = fmean(means[-10:])
             results["policy"]["return_best"] = max(means)
-            prior_return = results["prior"] and results["prior"]["return_mean"]
-            figure = self.run_dir / "figures" / "return.png"
-            draw_curve(self.evaluations, self.dataset, prior_return, figure)
+            panels = []
+            for suffix, returns in self._returns().items():
+                prior = results["prior"] and results["prior"][f"return_mean{suffix}"]
+                title = suffix[1:] or self.dataset.name
+                panels.append(Panel(title, suffix, returns, prior))
+            draw_curves(self.evaluations, panels, self.run_dir / "figures" / "return.png")
         write_json(results, self.run_dir / "results.json")
         self._print(results)
         return results
+
+    def _returns(self) -> dict[str, Tensor]:
+        """Returns of the data's episodes in each task, by what follows the names of its numbers."""
+        returns = self.dataset.returns
+        if not self.tasks:
+            return {"": returns}
+        # Every episode is there once for each task, in turn.
+        parts = returns.chunk(len(self.tasks))
+        return {f"_{name}": part for name, part in zip(self.tasks, parts, strict=True)}
 
     def _play(self, module: BehaviorPrior | PolicyLearner | None) -> dict[str, Any] | None:
         if module is None or self.evaluator is None:
@@ -100,19 +113,22 @@ class Report:
         return {"policy": float(values.mean()), "data": float(earned.mean())}
 
     def _print(self, results: dict[str, Any]) -> None:
-        rows: list[tuple[str, float, float | None]] = [
-            ("data, mean episode", results["dataset"]["return_mean"], None),
-            ("data, best episode", results["dataset"]["return_max"], None),
-        ]
-        for name in ("prior", "policy"):
-            if results[name] is not None:
-                rows.append((name, results[name]["return_mean"], results[name]["return_std"]))
-        print(f"\n{'':<20}{'return':>10}{'sd':>8}{'score':>8}")
-        for name, mean, std in rows:
-            score = self.dataset.score(torch.tensor(mean))
-            spread = "" if std is None else f"{std:.0f}"
-            shown = "" if score is None else f"{float(score):.1f}"
-            print(f"{name:<20}{mean:>10.0f}{spread:>8}{shown:>8}")
+        for suffix in self._returns():
+            data = results["dataset"]
+            rows: list[tuple[str, float, float | None]] = [
+                ("data, mean episode", data[f"return_mean{suffix}"], None),
+                ("data, best episode", data[f"return_max{suffix}"], None),
+            ]
+            for name in ("prior", "policy"):
+                if results[name] is not None:
+                    mean, std = (results[name][f"return_{key}{suffix}"] for key in ("mean", "std"))
+                    rows.append((name, mean, std))
+            print(f"\n{suffix[1:]:<20}{'return':>10}{'sd':>8}{'score':>8}")
+            for name, mean, std in rows:
+                score = self.dataset.score(torch.tensor(mean))
+                spread = "" if std is None else f"{std:.0f}"
+                shown = "" if score is None else f"{float(score):.1f}"
+                print(f"{name:<20}{mean:>10.0f}{spread:>8}{shown:>8}")
         if results["estimate"] is not None:
             policy, data = results["estimate"]["policy"], results["estimate"]["data"]
             print(
