@@ -90,6 +90,15 @@ def test_what_is_not_there_is_refused(shelf: type[Shelf], id: str) -> None:
     assert shelf.asked == 0
 
 
+def test_a_cache_that_cannot_be_made_is_said(
+    shelf: type[Shelf], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LIT_OFFRL_CACHE", str(tmp_path / "file"))
+    with pytest.raises(UserError, match=r"LIT_OFFRL_CACHE: .* cannot be made, Not a directory"):
+        open_log(f"minari:{ID}")
+
+
 def test_an_id_needs_a_version(shelf: type[Shelf]) -> None:
     with pytest.raises(UserError, match="has no version; give one, such as minari:far-v0"):
         open_log("minari:far")

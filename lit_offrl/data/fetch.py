@@ -24,6 +24,20 @@ def cache_folder() -> Path:
     return Path(os.environ.get("LIT_OFFRL_CACHE", "~/.cache/lit_offrl")).expanduser()
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder of the cache, unless it is there.
+
+    Raises:
+        UserError: It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"LIT_OFFRL_CACHE: '{folder}' cannot be made, {error.strerror}; give a folder that can"
+        ) from error
+
+
 def fetched(name: str, url: str, path: Path) -> Path:
     """``path``, fetched from ``url`` unless it is there.
 
@@ -46,12 +60,7 @@ def fetched(name: str, url: str, path: Path) -> Path:
                 f"data.dataset: '{path}' is not what was fetched for '{name}'; delete it to fetch it anew"
             )
         return path
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"LIT_OFFRL_CACHE: '{path.parent}' cannot be made, {error.strerror}; give a folder that can"
-        ) from error
+    make_folder(path.parent)
     part = path.with_suffix(".part")
     for attempt in range(1, TRIES + 1):
         try:

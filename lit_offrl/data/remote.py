@@ -8,7 +8,7 @@ import urllib.error
 import urllib.request
 from contextlib import suppress
 
-from lit_offrl.data.fetch import PATIENCE_SECONDS, cache_folder
+from lit_offrl.data.fetch import PATIENCE_SECONDS, cache_folder, make_folder
 from lit_offrl.errors import UserError, check, first_line
 
 PREFIX = "minari:"
@@ -37,11 +37,13 @@ def fetch_minari(id: str) -> None:
     try:
         if get_dataset_path(id).is_dir() and not mark.is_file():
             return
-        mark.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(mark.parent)
         broken = mark.is_file()
         mark.touch()
         _knock()
         minari.download_dataset(id, force_download=broken)
+    except UserError:
+        raise
     except ImportError as error:
         raise UserError(f"data.dataset: '{PREFIX}{id}' cannot be fetched, {NEEDS}") from error
     except ValueError as error:
