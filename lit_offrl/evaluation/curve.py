@@ -57,6 +57,9 @@ def draw_curves(
         axis.set_xlabel("updates")
         axis.set_title(panel.title)
     axes[0].set_ylabel("return")
-    axes[-1].legend(loc="lower right", frameon=False)
+    # Beside the curves, wherever these go.
+    lines, labels = axes[0].get_legend_handles_labels()
+    columns = 2 if len(panels) == 1 else 4
+    figure.legend(lines, labels, loc="outside lower center", ncols=columns, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
