@@ -135,7 +135,7 @@ def test_a_weighting_that_leaves_nothing_is_refused(
     arguments = ["--prior.weighting", "tests.test_awr.Nothing", "--run_dir", str(tmp_path / "run")]
     with pytest.raises(SystemExit):
         main(["fit", "--config", str(tiny), *arguments])
-    assert "have a weight; use another weighting" in capsys.readouterr().err
+    assert "1 of 183 rows have a weight at all; use another weighting" in capsys.readouterr().err
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,7 @@ def test_a_diverged_run_is_no_result(
     tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
-        fit(tiny, tmp_path / "run", "--prior.weighting.temperature", "1e-5")
+        fit(tiny, tmp_path / "run", "--prior.module.learning_rate", "1e30")
     assert stopped.value.code == 2
     assert "training has diverged" in capsys.readouterr().err
     assert not list((tmp_path / "run").glob("prior-*/done.json"))

@@ -155,7 +155,8 @@ def prior_stage(
         counted = weights.cpu().nonzero().squeeze(1)
         check(
             len(counted) > 1,
-            f"prior.weighting: of {len(rows)} rows {len(counted)} have a weight; use another weighting",
+            f"prior.weighting: {len(counted)} of {len(rows)} rows have a weight at all; use another weighting, "
+            "or a higher temperature",
         )
         order = counted[torch.randperm(len(counted), generator=seeded("cpu", seed, "split"))]
         withheld = max(1, int(len(counted) * settings.validation_fraction))
