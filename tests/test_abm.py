@@ -546,6 +546,20 @@ def test_parts_that_do_not_go_together_are_refused(changed: Any, message: str) -
         check_prior(learner(**changed))
 
 
+class Watched(Untouched):
+    """Remembers whether it was frozen, and so where the learner is, when it was asked."""
+
+    def distribution(self, observations: Tensor) -> Distribution:
+        self.frozen = not any(parameter.requires_grad for parameter in self.parameters())
+        return super().distribution(observations)
+
+
+def test_a_prior_is_moved_and_frozen_before_it_is_asked() -> None:
+    prior = Watched(2, 1)
+    learner(constraint=PriorDivergence(in_target=False), prior=prior).on_fit_start()
+    assert prior.frozen
+
+
 @pytest.mark.parametrize(
     "make", [lambda: NormalPrior(2, 1, heads=0), lambda: NormalPrior(2, 1, min_std=0.0)]
 )

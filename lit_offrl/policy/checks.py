@@ -99,19 +99,19 @@ def _check_support(learner: PolicyLearner, prior: BehaviorPrior) -> None:
     with torch.no_grad():
         observations = torch.zeros(1, learner.obs_dim, device=learner.device)
         policy, found = learner.actor(observations), prior.distribution(observations)
-        inside = not policy.unbounded or goes_beyond(found)
+        covered = not policy.unbounded or goes_beyond(found, learner.device)
     check(
-        inside,
+        covered,
         f"policy.module.constraint: the policy goes beyond the box, where {type(prior).__name__} has no "
         "density; use lit_offrl.priors.NormalPrior, or lit_offrl.policy.TanhGaussianActor",
     )
 
 
-def goes_beyond(found: Distribution) -> bool:
+def goes_beyond(found: Distribution, device: torch.device) -> bool:
     """Whether a distribution of actions has a density outside of the box."""
     if isinstance(found, ActionDistribution):
         return found.unbounded
-    outside = torch.full((*found.batch_shape, *found.event_shape), 2.0)
+    outside = torch.full((*found.batch_shape, *found.event_shape), 2.0, device=device)
     # Which of the two a distribution of torch does depends on whether it checks its arguments.
     try:
         return bool(found.log_prob(outside).isfinite().all())

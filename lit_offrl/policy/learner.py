@@ -361,10 +361,11 @@ class PolicyLearner(BlockModule):
         return optimizers
 
     def on_fit_start(self) -> None:
-        check_prior(self)
         used = self.needs_prior or self.improvement.samples_prior
         if self.prior is not None and self.trained_prior is None and used:
             self.prior.to(self.device).eval().requires_grad_(False)
+        # It is asked for a distribution, so it has to be where the learner is.
+        check_prior(self)
 
     def on_train_start(self) -> None:
         if self.trained_prior is not None and self.prior is not None:
