@@ -282,17 +282,17 @@ class Pipeline:
     def _weigh(self, critic: WeighingCritic | None) -> Tensor:
         dataset = self.prior_data.dataset
         returns = dataset.returns.float().repeat_interleave(dataset.lengths)
-        # A copy: mapped rows are read-only, and the weighting may be the user's own.
-        rewards, values = dataset.transitions.rewards.clone(), None
-        known = torch.ones(len(dataset), dtype=torch.bool)
+        known, values = torch.arange(len(dataset)), None
         if critic is not None:
-            rows, _ = critic_rows(self.prior_data, dataset.transitions, critic)
+            rows, trained_on = critic_rows(self.prior_data, dataset.transitions, critic)
             if critic.gives_advantages:
                 # Nobody knows what those near a cut would have earned.
-                known = dataset.with_whole_returns(critic.discount)
+                known = trained_on
             values = critic.values(rows)[known]
         weights = torch.zeros(len(dataset))
-        weights[known] = self.prior.weighting(rewards[known], returns[known], values)
+        # Picked rows are copies: mapped ones are read-only, and the weighting may be the user's own.
+        rewards = dataset.transitions.rewards[known]
+        weights[known] = self.prior.weighting(rewards, returns[known], values)
         self.sample_size = share = float(effective_sample_size(weights))
         print(
             f"prior: the weights leave {share:.0%} of the rows (effective sample size)", flush=True

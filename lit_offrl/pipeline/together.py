@@ -42,10 +42,10 @@ def fit_together(pipelines: Sequence[Pipeline], until: str | None) -> None:
             run.runner.run(run.stage)
     waiting = [run for run in runs if not run.runner.is_done(run.stage)]
     # What draws by itself draws once for a whole stack.
-    if len(waiting) == 1 or any(run.runner.build(run.stage).draws_by_itself for run in waiting):
+    if len(waiting) < 2 or waiting[0].runner.build(waiting[0].stage).draws_by_itself:
         for run in waiting:
             run.runner.run(run.stage)
-    elif waiting:
+    else:
         _fit(waiting)
     learners: list[PolicyLearner | None] = [None] * len(pipelines)
     if runs:
