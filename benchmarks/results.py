@@ -7,7 +7,7 @@ Where it departs from the configurations: bfloat16 hidden layers for policies, t
 layers in all critics, 10 000 starts a refresh, dynamics of 44 000 updates rather than to patience,
 MABE's coefficient starts at 0.1, its delta on halfcheetah mixed is the quickstart's, COMBO draws 2 actions of each
 kind instead of 10; ABM's batches are of 128 steps, and its targets copied every 50 updates, as after 150 copies
-its values are still far above what they settle at; AWAC's and MB2PO's batches are of 256 rows, and half of MB2PO's
+its values are still rising; AWAC's and MB2PO's batches are of 256 rows, and half of MB2PO's
 updates are on the log alone. Dynamics and priors are trained once for each set and seed and taken by all systems. Each run is a
 process of its own with one thread, in its own folder; --processes many run side by side. The last policy is then
 played for 50 episodes.

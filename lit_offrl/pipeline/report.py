@@ -113,8 +113,8 @@ class Report:
         return {"policy": float(values.mean()), "data": float(earned.mean())}
 
     def _print(self, results: dict[str, Any]) -> None:
+        data = results["dataset"]
         for suffix in self._returns():
-            data = results["dataset"]
             rows: list[tuple[str, float, float | None]] = [
                 ("data, mean episode", data[f"return_mean{suffix}"], None),
                 ("data, best episode", data[f"return_max{suffix}"], None),
@@ -130,9 +130,9 @@ class Report:
                 shown = "" if score is None else f"{float(score):.1f}"
                 print(f"{name:<20}{mean:>10.0f}{spread:>8}{shown:>8}")
         if results["estimate"] is not None:
-            policy, data = results["estimate"]["policy"], results["estimate"]["data"]
+            policy, earned = results["estimate"]["policy"], results["estimate"]["data"]
             print(
                 f"\nby the policy's critics, discounted: {policy:.4g} from where episodes begin; the data "
-                f"earned {data:.4g}"
+                f"earned {earned:.4g}"
             )
         print(f"\n{self.run_dir}", flush=True)
