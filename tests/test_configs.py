@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from benchmarks.results import ON_MIXED, SYSTEMS, arguments_of
+from lit_offrl.blocks import Block, BlockModule
 from lit_offrl.cli import main
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -145,9 +149,46 @@ def test_abms_configurations_have_its_constants(
         assert found["constraint"]["init_args"]["target"] == 0.2
 
 
+def descend_elsewhere(module: BlockModule, block: Block) -> None:
+    """One update's losses and gradients where tensors have no values, and none is on the CPU."""
+    alone: dict[int, Any] = {id(module._trainer): None}
+    copy = deepcopy(module, alone).to("meta")
+    if copy.__dict__.get("prior") is not None:
+        copy.__dict__["prior"].to("meta")
+    batch, noise = block.rows[0].to("meta"), module.noise_of(block)[0].to("meta")
+    for objective, _ in copy.objectives():
+        loss, metrics = objective(batch, noise)
+        loss.backward()
+        assert {found.device.type for found in (loss, *metrics.values())} == {"meta"}
+    copy.after_update()
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Names of the modules whose first update also ran on another device than the CPU."""
+    found: set[str] = set()
+    step = BlockModule.training_step
+
+    def training_step(module: BlockModule, block: Block, batch_idx: int) -> None:
+        if module.updates == 0:
+            with monkeypatch.context() as patched:
+                # There is none for this device.
+                patched.setattr(torch, "autocast", lambda *_, **__: nullcontext())
+                descend_elsewhere(module, block)
+            found.add(module.room)
+        step(module, block, batch_idx)
+
+    monkeypatch.setattr(BlockModule, "training_step", training_step)
+    return found
+
+
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_every_algorithm_takes_three_blocks_of_updates(
-    name: str, pendulum: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str,
+    pendulum: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    elsewhere: set[str],
 ) -> None:
     config = shrink(resolve(capsys, CONFIGS / f"{name}.yaml"), tmp_path)
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(config))
@@ -161,6 +202,8 @@ def test_every_algorithm_takes_three_blocks_of_updates(
     assert ("dynamics" in stages) == bool(
         config["policy"]["module"] and config["policy"]["imagination"]
     )
+    # A tensor made on the CPU inside of an update would fail on a GPU alone.
+    assert elsewhere == stages
 
 
 @pytest.mark.parametrize(
