@@ -3,7 +3,7 @@ BIN := .venv/bin
 
 .PHONY: quickstart test
 
-# Train dynamics, prior and policy on the bundled data: about ten minutes on two cores.
+# Train dynamics, prior and policy on the bundled data: about a quarter of an hour on two cores.
 quickstart: .venv/installed
 	$(BIN)/lit-offrl fit --config configs/quickstart.yaml
 
