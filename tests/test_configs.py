@@ -151,10 +151,9 @@ def test_abms_configurations_have_its_constants(
 
 def descend_elsewhere(module: BlockModule, block: Block) -> None:
     """One update's losses and gradients where tensors have no values, and none is on the CPU."""
-    alone: dict[int, Any] = {id(module._trainer): None}
-    copy = deepcopy(module, alone).to("meta")
-    if copy.__dict__.get("prior") is not None:
-        copy.__dict__["prior"].to("meta")
+    without_trainer: dict[int, Any] = {id(module._trainer): None}
+    copy = deepcopy(module, without_trainer).to("meta")
+    copy.on_fit_start()
     batch, noise = block.rows[0].to("meta"), module.noise_of(block)[0].to("meta")
     for objective, _ in copy.objectives():
         loss, metrics = objective(batch, noise)
