@@ -97,7 +97,7 @@ def episodes(rows: int) -> Iterator[EpisodeBuffer]:
 
 def read(dataset: str, storage: str) -> None:
     """Read one, and print the seconds and the memory over the arrays' own."""
-    from lit_offrl.data import OfflineDataModule
+    from lit_offrl.datamodule import OfflineDataModule
 
     before, start = peak(), time.perf_counter()
     data = OfflineDataModule(dataset, storage=storage).dataset  # type: ignore[arg-type]

@@ -24,11 +24,11 @@ import torch
 
 from benchmarks.plain import ACT, MEMBERS, OBS
 from benchmarks.speed import BATCH, UNITS, blocks_of, ready, rows, seconds, spread
-from lit_offrl.acceleration import onednn_products
-from lit_offrl.blocks import BlockModule
 from lit_offrl.dynamics import DynamicsEnsemble, Imagination, MaxStd
 from lit_offrl.dynamics.terminations import never
 from lit_offrl.policy import EntropyTemperature, PolicyLearner
+from lit_offrl.training.acceleration import onednn_products
+from lit_offrl.training.block_module import BlockModule
 from lit_offrl.transitions import Transitions
 
 HERE = Path(__file__).parent

@@ -28,11 +28,11 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from lit_offrl.checkpoints import load_module, write_json
-from lit_offrl.data import OfflineDataset, open_log
+from lit_offrl.datasets import OfflineDataset, open_dataset
 from lit_offrl.evaluation import Evaluator
 from lit_offrl.policy import PolicyLearner
 from lit_offrl.priors import BehaviorPrior
+from lit_offrl.training.checkpoints import load_module, write_json
 
 EPISODES = 50
 PLAYED = "played.json"
@@ -205,7 +205,7 @@ def load_prior(path: str) -> BehaviorPrior:
 @cache
 def dataset_of(name: str) -> OfflineDataset:
     """The set's rows, of which the environment and the reference scores are wanted."""
-    return open_log(SETS[name].dataset).read()
+    return open_dataset(SETS[name].dataset).read()
 
 
 def scores(out: Path, system: str, name: str) -> list[float]:

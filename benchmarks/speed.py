@@ -37,13 +37,13 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.plain import ACT, MEMBERS, OBS, PlainDynamics, PlainUpdates, plain_actor
-from lit_offrl.acceleration import Compile, accelerate, onednn_products
-from lit_offrl.blocks import Block, BlockModule
 from lit_offrl.dynamics import DynamicsEnsemble, Imagination, MaxStd
 from lit_offrl.dynamics.terminations import never
 from lit_offrl.policy import PolicyLearner, PriorDivergence
-from lit_offrl.priors import GaussianPrior
-from lit_offrl.seeds import SeedStack
+from lit_offrl.priors import TanhGaussianPrior
+from lit_offrl.training.acceleration import Compile, accelerate, onednn_products
+from lit_offrl.training.block_module import BlockModule, UpdateBlock
+from lit_offrl.training.seed_stack import SeedStack
 from lit_offrl.transitions import Transitions
 
 BATCH = 256
@@ -121,7 +121,7 @@ def ready(made: Made, device: str, compile: Compile = "never") -> Made:
 
 
 def learner(device: str, compile: Compile = "never") -> PolicyLearner:
-    prior = GaussianPrior(OBS, ACT).to(device).requires_grad_(False)
+    prior = TanhGaussianPrior(OBS, ACT).to(device).requires_grad_(False)
     return ready(PolicyLearner(OBS, ACT, PriorDivergence(), prior), device, compile)
 
 
@@ -191,7 +191,7 @@ def rollouts(rounds: int, starts: int, device: str) -> Rates:
 
 
 class Blocks:
-    def __init__(self, block: Block, count: int) -> None:
+    def __init__(self, block: UpdateBlock, count: int) -> None:
         self.block, self.count = block, count
 
     def __len__(self) -> int:
@@ -203,7 +203,7 @@ class Blocks:
 
 def lightning_share(rounds: int, blocks: int, device: str, compile: Compile) -> list[float]:
     """What a Trainer adds to the same updates, as a share of the Trainer's time."""
-    block = Block(rows(100, BATCH, device=device), seed=0)
+    block = UpdateBlock(rows(100, BATCH, device=device), seed=0)
     shares = []
     for number in range(rounds + 1):
         inside: list[float] = []
@@ -213,10 +213,10 @@ def lightning_share(rounds: int, blocks: int, device: str, compile: Compile) -> 
         update_block = made.training_step
 
         def timed(
-            block: Block,
+            block: UpdateBlock,
             index: int,
             inside: list[float] = inside,
-            step: Callable[[Block, int], None] = update_block,
+            step: Callable[[UpdateBlock, int], None] = update_block,
             made: PolicyLearner = made,
         ) -> None:
             log, made.log_step = made.log_step, lambda metrics: None  # type: ignore[method-assign]
@@ -282,8 +282,8 @@ def small_run(updates: int, device: str) -> float:
             "run_dir": folder,
             "trainer.accelerator": "cpu" if device == "cpu" else "gpu",
             "dynamics.max_epochs": 1,
-            "critic.max_updates": updates,
-            "critic.window": updates,
+            "value.max_updates": updates,
+            "value.window": updates,
             "prior.max_epochs": 1,
             "policy.updates": updates,
             "policy.refresh_every": updates,

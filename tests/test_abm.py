@@ -18,7 +18,6 @@ from torch.distributions import (
     kl_divergence,
 )
 
-from lit_offrl.checkpoints import load_module, save_module
 from lit_offrl.errors import UserError
 from lit_offrl.nets import values_of_several
 from lit_offrl.nets.target import copy_when, polyak_update
@@ -33,20 +32,21 @@ from lit_offrl.policy import (
     SampledBackup,
     SampledGradient,
     ScalarCritics,
-    SnippetAdvantage,
+    SegmentAdvantage,
     TanhGaussianActor,
     ValueGradient,
     WeightedLikelihood,
 )
 from lit_offrl.policy.checks import check_prior
-from lit_offrl.policy.expectation_maximization import held, temperature_loss
+from lit_offrl.policy.expectation_maximization import multiplier_loss, temperature_loss
 from lit_offrl.policy.improvement import Improvement
-from lit_offrl.priors import BehaviorPrior, GaussianPrior, NormalPrior
+from lit_offrl.priors import BehaviorPrior, GaussianPrior, TanhGaussianPrior
+from lit_offrl.training.checkpoints import load_module, save_module
 from lit_offrl.transitions import Transitions
 from tests.test_policy import rows
 
 ONE = ScalarCritics(count=1, normalized=True)
-ABM = WeightedLikelihood(weighting="step", advantage=SnippetAdvantage(samples=4))
+ABM = WeightedLikelihood(weighting="step", advantage=SegmentAdvantage(samples=4))
 
 
 def learner(obs_dim: int = 2, act_dim: int = 1, **changed: Any) -> PolicyLearner:
@@ -78,7 +78,7 @@ def move_targets(made: PolicyLearner) -> None:
             parameter.add_(0.3 * torch.randn_like(parameter))
 
 
-def snippets(count: int = 5, steps: int = 3, obs_dim: int = 2) -> Transitions:
+def segments(count: int = 5, steps: int = 3, obs_dim: int = 2) -> Transitions:
     torch.manual_seed(1)
     flat = rows(
         count * steps,
@@ -104,7 +104,7 @@ def value(made: PolicyLearner, observations: Tensor, drawn: Tensor) -> Tensor:
 
 
 def test_a_sampled_backup_is_the_mean_value_of_the_target_actors_draws() -> None:
-    made, batch = learner(), snippets()
+    made, batch = learner(), segments()
     drawn = torch.randn(5, 3, 4, 1)
     found = made.backup(made, batch, drawn)
     assert found.shape == (5, 3)
@@ -120,7 +120,7 @@ def test_a_sampled_backup_is_the_mean_value_of_the_target_actors_draws() -> None
 
 
 def test_the_critics_loss_is_a_mean_over_all_steps() -> None:
-    made, batch = learner(), snippets()
+    made, batch = learner(), segments()
     drawn = noise(made, batch)
     loss, _ = made.critic_objective(batch, drawn)
     flat, _ = made.critic_objective(batch.map(lambda c: c.flatten(0, 1)), drawn.flatten(0, 1))
@@ -132,10 +132,10 @@ def test_the_critics_loss_is_a_mean_over_all_steps() -> None:
 
 
 def test_an_advantage_within_a_snippet_by_hand() -> None:
-    made, batch = learner(discount=0.9), snippets(1, 3)
+    made, batch = learner(discount=0.9), segments(1, 3)
     batch = Transitions(**{**vars(batch), "terminations": torch.tensor([[False, True, False]])})
     drawn = torch.randn(1, 3, 4, 1)
-    found = SnippetAdvantage(4)(made, batch, drawn)
+    found = SegmentAdvantage(4)(made, batch, drawn)
     at = [value(made, batch.observations[0, t], drawn[0, t]) for t in range(3)]
     end = value(made, batch.next_observations[0, 2], drawn[0, 2])
     r = batch.rewards[0]
@@ -144,14 +144,14 @@ def test_an_advantage_within_a_snippet_by_hand() -> None:
 
 
 def test_values_that_are_known_are_not_asked_for_again() -> None:
-    made, batch = learner(), snippets(2, 3)
+    made, batch = learner(), segments(2, 3)
     # Consecutive rows, as they are served.
     joined = torch.cat([batch.observations, batch.next_observations[:, -1:]], dim=1)
     columns = {"observations": joined[:, :-1], "next_observations": joined[:, 1:]}
     batch = Transitions(**{**vars(batch), **columns})
     drawn = torch.randn(2, 4, 4, 1)
     following = made.backup(made, batch, drawn[:, 1:])
-    found = SnippetAdvantage(4)(made, batch, drawn[:, :3], following)
+    found = SegmentAdvantage(4)(made, batch, drawn[:, :3], following)
     for i in range(2):
         values = [value(made, joined[i, t], drawn[i, t]) for t in range(4)]
         earned = values[-1]
@@ -162,28 +162,28 @@ def test_values_that_are_known_are_not_asked_for_again() -> None:
 
 
 def test_the_critics_look_ahead_is_used_by_the_prior() -> None:
-    made = learner(prior=NormalPrior(2, 1, (8,)), prior_likelihood=ABM)
-    batch, seen = snippets(), []
+    made = learner(prior=GaussianPrior(2, 1, (8,)), prior_likelihood=ABM)
+    batch, seen = segments(), []
     own = made.prior_objective
     made.prior_objective = lambda b, n, known: seen.append(dict(known)) or own(b, n, known)  # type: ignore[func-returns-value,method-assign,assignment,misc]
     drawn = noise(made, batch)
     made.update(batch, drawn)
     # Before the critics moved; alone, the objective finds the same.
-    again = learner(prior=NormalPrior(2, 1, (8,)), prior_likelihood=ABM)
+    again = learner(prior=GaussianPrior(2, 1, (8,)), prior_likelihood=ABM)
     expected = again.backup(again, batch, again.noise_of_part(drawn, "backup"))
     torch.testing.assert_close(seen[0]["following"], expected)
 
 
 def test_a_single_row_is_a_snippet_of_one() -> None:
-    made, batch = learner(), snippets(6, 1)
+    made, batch = learner(), segments(6, 1)
     drawn = torch.randn(6, 1, 4, 1)
-    part = SnippetAdvantage(4)
+    part = SegmentAdvantage(4)
     flat = part(made, batch.map(lambda c: c.squeeze(1)), drawn.squeeze(1))
     torch.testing.assert_close(part(made, batch, drawn).squeeze(1), flat)
 
 
 def test_step_weights_select_what_is_no_worse_than_the_policy() -> None:
-    made, batch = learner(), snippets()
+    made, batch = learner(), segments()
     drawn = torch.randn(5, 3, 4, 1)
     weights, metrics = ABM.weights(made, batch, drawn)
     advantages = ABM.advantage(made, batch, drawn)
@@ -192,7 +192,7 @@ def test_step_weights_select_what_is_no_worse_than_the_policy() -> None:
 
 
 def test_the_priors_loss_is_the_weighted_likelihood_by_hand() -> None:
-    made, batch = learner(prior=NormalPrior(2, 1, (8,)), prior_likelihood=ABM), snippets()
+    made, batch = learner(prior=GaussianPrior(2, 1, (8,)), prior_likelihood=ABM), segments()
     drawn = noise(made, batch)
     loss, _ = made.prior_objective(batch, drawn)
     following = made.backup(made, batch, made.noise_of_part(drawn, "backup"))
@@ -228,7 +228,7 @@ def test_a_multiplier_grows_while_its_divergence_is_above_target(
 ) -> None:
     multiplier = torch.tensor(2.0, requires_grad=True)
     reached = torch.tensor(divergence, requires_grad=True)
-    loss = held(reached, 0.2, multiplier)
+    loss = multiplier_loss(reached, 0.2, multiplier)
     by_multiplier, by_divergence = torch.autograd.grad(loss, (multiplier, reached))
     # Descending goes against the gradient.
     assert by_multiplier.item() == pytest.approx(0.2 - divergence)
@@ -238,7 +238,7 @@ def test_a_multiplier_grows_while_its_divergence_is_above_target(
 
 def test_the_m_step_by_hand() -> None:
     part = ExpectationMaximization(samples=4)
-    made, batch = learner(improvement=part), snippets(2, 1)
+    made, batch = learner(improvement=part), segments(2, 1)
     assert made.target_actor is not None
     with torch.no_grad():
         made.duals["mean_multiplier"].fill_(2.0)
@@ -278,7 +278,7 @@ def test_the_m_step_by_hand() -> None:
 
 def test_the_m_step_of_a_squashed_policy_by_hand() -> None:
     part = ExpectationMaximization(samples=4)
-    made, batch = learner(improvement=part, actor=TanhGaussianActor()), snippets(2, 1)
+    made, batch = learner(improvement=part, actor=TanhGaussianActor()), segments(2, 1)
     assert made.target_actor is not None
     policy, before = made.actor(batch.observations), made.target_actor(batch.observations)
     drawn = torch.randn(2, 1, 4, 1)
@@ -300,8 +300,8 @@ def test_the_m_step_of_a_squashed_policy_by_hand() -> None:
 
 def test_samples_come_from_the_prior_as_it_was_when_targets_were_moved() -> None:
     part = ExpectationMaximization(samples=4)
-    made = learner(improvement=part, prior=NormalPrior(2, 1, (8,)), prior_likelihood=ABM)
-    batch, drawn = snippets(2, 1), torch.randn(2, 1, 4, 1)
+    made = learner(improvement=part, prior=GaussianPrior(2, 1, (8,)), prior_likelihood=ABM)
+    batch, drawn = segments(2, 1), torch.randn(2, 1, 4, 1)
 
     def loss() -> float:
         policy = made.actor(batch.observations)
@@ -329,8 +329,8 @@ def test_duals_stay_positive() -> None:
 
 
 def test_targets_are_copied_every_so_many_updates() -> None:
-    made = learner(target_period=3, prior=NormalPrior(2, 1, (8,)), prior_likelihood=ABM)
-    batch = snippets()
+    made = learner(target_period=3, prior=GaussianPrior(2, 1, (8,)), prior_likelihood=ABM)
+    batch = segments()
     pairs = [
         (made.target_critics, made.critics),
         (made.target_actor, made.actor),
@@ -370,7 +370,7 @@ def test_a_copy_waits_until_it_is_due() -> None:
 
 def test_sampled_gradient_climbs_the_mean_of_the_target_critics() -> None:
     part = SampledGradient(4)
-    made, batch = learner(improvement=part), snippets(2, 1)
+    made, batch = learner(improvement=part), segments(2, 1)
     policy, drawn = made.actor(batch.observations), torch.randn(2, 1, 4, 1)
     loss, _ = part.loss(made, batch, policy, policy.mode, drawn)
     actions = (policy.loc.unsqueeze(-2) + policy.scale.unsqueeze(-2) * drawn).clamp(-1, 1)
@@ -385,7 +385,7 @@ class Known(nn.Module):
         return -((actions[..., 0] - 0.5) ** 2).unsqueeze(0)
 
 
-@pytest.mark.parametrize("prior", [None, NormalPrior(2, 1, (8,))])
+@pytest.mark.parametrize("prior", [None, GaussianPrior(2, 1, (8,))])
 def test_em_moves_towards_better_actions_within_epsilon(prior: BehaviorPrior | None) -> None:
     part = ExpectationMaximization(samples=32, divergence=0.1)
     made = learner(
@@ -396,7 +396,7 @@ def test_em_moves_towards_better_actions_within_epsilon(prior: BehaviorPrior | N
         target_period=5,
     )
     made.target_critics = Known()
-    batch = snippets(16, 1)
+    batch = segments(16, 1)
     # What is improved on: the prior or, without one, the policy itself.
     start = (prior or made).act(batch.observations).mean().item()
     reached: list[float] = []
@@ -436,9 +436,9 @@ def mixture_of_good_and_bad(count: int) -> Transitions:
 def test_the_prior_keeps_the_good_half_of_a_mixture(
     weighting: Any, low: float, high: float
 ) -> None:
-    likelihood = WeightedLikelihood(0.1, 20.0, SnippetAdvantage(4), weighting)
+    likelihood = WeightedLikelihood(0.1, 20.0, SegmentAdvantage(4), weighting)
     torch.manual_seed(0)
-    prior = NormalPrior(2, 1, (32,), learning_rate=3e-3)
+    prior = GaussianPrior(2, 1, (32,), learning_rate=3e-3)
     made = learner(
         prior=prior,
         prior_likelihood=likelihood,
@@ -455,7 +455,7 @@ def test_the_prior_keeps_the_good_half_of_a_mixture(
 
 
 def test_the_policy_that_is_the_prior_learns_the_good_half_too() -> None:
-    likelihood = WeightedLikelihood(weighting="step", advantage=SnippetAdvantage(4))
+    likelihood = WeightedLikelihood(weighting="step", advantage=SegmentAdvantage(4))
     made = learner(
         improvement=likelihood,
         actor_hidden=(32,),
@@ -474,7 +474,7 @@ def test_the_policy_that_is_the_prior_learns_the_good_half_too() -> None:
 def test_svg_is_held_at_the_priors_divergence() -> None:
     torch.manual_seed(0)
     tie = PriorDivergence(target=0.02, minimum=1e-3, in_target=False)
-    prior = NormalPrior(2, 1, (8,)).requires_grad_(False)
+    prior = GaussianPrior(2, 1, (8,)).requires_grad_(False)
     made = learner(
         constraint=tie,
         prior=prior,
@@ -483,7 +483,7 @@ def test_svg_is_held_at_the_priors_divergence() -> None:
         actor_learning_rate=3e-3,
     )
     made.target_critics = Known()
-    batch = snippets(16, 1)
+    batch = segments(16, 1)
     for _ in range(600):
         loss, metrics = made.actor_objective(batch, noise(made, batch))
         grads = torch.autograd.grad(loss, made.actor_optimizer.parameters(), materialize_grads=True)
@@ -527,7 +527,7 @@ class Flat(Untouched):
     [
         *[
             ({"constraint": PriorDivergence(in_target=False), "prior": prior}, "beyond the box")
-            for prior in (GaussianPrior(2, 1, (8,)), Boxed(2, 1), Flat(2, 1))
+            for prior in (TanhGaussianPrior(2, 1, (8,)), Boxed(2, 1), Flat(2, 1))
         ],
         ({"critics": QuantilePair(5)}, "SampledBackup looks ahead to one number"),
         (
@@ -535,7 +535,7 @@ class Flat(Untouched):
             "ExpectileBackup looks ahead to one number",
         ),
         (
-            {"start_at_prior": True, "prior": NormalPrior(2, 1, (8,)), "prior_likelihood": ABM},
+            {"start_at_prior": True, "prior": GaussianPrior(2, 1, (8,)), "prior_likelihood": ABM},
             "start_at_prior",
         ),
         ({"conservatism": Conservatism()}, "outside of the box"),
@@ -561,7 +561,7 @@ def test_a_prior_is_moved_and_frozen_before_it_is_asked() -> None:
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: NormalPrior(2, 1, heads=0), lambda: NormalPrior(2, 1, min_std=0.0)]
+    "make", [lambda: GaussianPrior(2, 1, heads=0), lambda: GaussianPrior(2, 1, min_std=0.0)]
 )
 def test_priors_settings_out_of_range_are_refused(make: Any) -> None:
     with pytest.raises(UserError, match=r"prior\.module"):
@@ -581,7 +581,7 @@ def test_priors_settings_out_of_range_are_refused(make: Any) -> None:
 def test_a_users_prior_works_everywhere(
     improvement: Improvement, constraint: Any, jointly: bool
 ) -> None:
-    prior, batch = Untouched(2, 1), snippets()
+    prior, batch = Untouched(2, 1), segments()
     before = [p.clone() for p in prior.parameters()]
     made = learner(
         improvement=improvement,
@@ -604,7 +604,7 @@ def test_a_users_prior_works_everywhere(
 
 def test_a_prior_that_is_trained_along_is_in_the_learners_checkpoint(tmp_path: Any) -> None:
     made = learner(prior=Untouched(2, 1), prior_likelihood=ABM)
-    batch = snippets()
+    batch = segments()
     made.update(batch, noise(made, batch))
     save_module(made, tmp_path / "best.ckpt")
     loaded = load_module(tmp_path / "best.ckpt", PolicyLearner)

@@ -11,15 +11,6 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Laplace
 
-from lit_offrl.acceleration import (
-    Compiled,
-    Replay,
-    accelerate,
-    has_compiler,
-    onednn_products,
-)
-from lit_offrl.adam import Adam, descend
-from lit_offrl.blocks import BlockModule
 from lit_offrl.cli import main
 from lit_offrl.dynamics import DynamicsEnsemble
 from lit_offrl.nets import Critics
@@ -31,7 +22,6 @@ from lit_offrl.policy import (
     ExpectileBackup,
     GaussianActor,
     ImitatingGradient,
-    MixtureActor,
     PolicyLearner,
     PriorDivergence,
     QuantilePair,
@@ -39,11 +29,21 @@ from lit_offrl.policy import (
     SampledBackup,
     SampledGradient,
     ScalarCritics,
+    SegmentAdvantage,
     SmoothedBackup,
-    SnippetAdvantage,
+    TanhGaussianMixtureActor,
     WeightedLikelihood,
 )
-from lit_offrl.priors import BehaviorCritic, BehaviorPrior, GaussianPrior, NormalPrior
+from lit_offrl.priors import BehaviorPrior, BehaviorValue, GaussianPrior, TanhGaussianPrior
+from lit_offrl.training.acceleration import (
+    Compiled,
+    Replay,
+    accelerate,
+    has_compiler,
+    onednn_products,
+)
+from lit_offrl.training.adam import Adam, descend
+from lit_offrl.training.block_module import BlockModule
 from lit_offrl.transitions import Transitions
 
 needs_compiler = pytest.mark.skipif(not has_compiler(), reason="no C++ compiler")
@@ -79,7 +79,7 @@ def frozen(prior: BehaviorPrior) -> BehaviorPrior:
     return prior.requires_grad_(False)
 
 
-ABM = WeightedLikelihood(weighting="step", advantage=SnippetAdvantage(3))
+ABM = WeightedLikelihood(weighting="step", advantage=SegmentAdvantage(3))
 EVALUATED_BY_SAMPLES: dict[str, Any] = {
     "actor": GaussianActor(),
     "critics": ScalarCritics(1, normalized=True),
@@ -90,7 +90,7 @@ EVALUATED_BY_SAMPLES: dict[str, Any] = {
 MODULES: dict[str, tuple[Callable[[], BlockModule], tuple[int, ...]]] = {
     "mabe": (
         lambda: PolicyLearner(
-            3, 2, PriorDivergence(), frozen(GaussianPrior(3, 2, (8,))), (8,), (8,)
+            3, 2, PriorDivergence(), frozen(TanhGaussianPrior(3, 2, (8,))), (8,), (8,)
         ),
         (6, 16),
     ),
@@ -101,7 +101,7 @@ MODULES: dict[str, tuple[Callable[[], BlockModule], tuple[int, ...]]] = {
     "mopo": (lambda: PolicyLearner(3, 2, EntropyTemperature(), None, (8,), (8,)), (6, 16)),
     "wide": (
         lambda: PolicyLearner(
-            3, 2, PriorDivergence(), frozen(GaussianPrior(3, 2)), (64, 64), (64, 64)
+            3, 2, PriorDivergence(), frozen(TanhGaussianPrior(3, 2)), (64, 64), (64, 64)
         ),
         (6, 64),
     ),
@@ -131,7 +131,7 @@ MODULES: dict[str, tuple[Callable[[], BlockModule], tuple[int, ...]]] = {
     ),
     "abm_mpo": (
         lambda: PolicyLearner(
-            *(3, 2, None, NormalPrior(3, 2, (8,)), (8,), (8,)),
+            *(3, 2, None, GaussianPrior(3, 2, (8,)), (8,), (8,)),
             prior_likelihood=ABM,
             improvement=ExpectationMaximization(3),
             **EVALUATED_BY_SAMPLES,
@@ -140,7 +140,7 @@ MODULES: dict[str, tuple[Callable[[], BlockModule], tuple[int, ...]]] = {
     ),
     "abm_svg": (
         lambda: PolicyLearner(
-            *(3, 2, PriorDivergence(in_target=False), NormalPrior(3, 2, (8,)), (8,), (8,)),
+            *(3, 2, PriorDivergence(in_target=False), GaussianPrior(3, 2, (8,)), (8,), (8,)),
             prior_likelihood=ABM,
             improvement=SampledGradient(3),
             **EVALUATED_BY_SAMPLES,
@@ -150,15 +150,15 @@ MODULES: dict[str, tuple[Callable[[], BlockModule], tuple[int, ...]]] = {
     "awac": (
         lambda: PolicyLearner(
             *(3, 2, None, None, (8,), (8,)),
-            actor=MixtureActor(3),
+            actor=TanhGaussianMixtureActor(3),
             critics=QuantilePair(5),
             improvement=WeightedLikelihood(1.0, 20.0, SampledAdvantage(3)),
             actor_weight_decay=1e-4,
         ),
         (6, 16),
     ),
-    "critic": (lambda: BehaviorCritic(3, 2, (8,)), (6, 16)),
-    "prior": (lambda: GaussianPrior(3, 2, (8,)), (6, 16)),
+    "value": (lambda: BehaviorValue(3, 2, (8,)), (6, 16)),
+    "prior": (lambda: TanhGaussianPrior(3, 2, (8,)), (6, 16)),
     "dynamics": (lambda: DynamicsEnsemble(3, 2, 3, 2, (8,), (1e-3, 1e-3)), (6, 3, 16)),
 }
 
@@ -221,9 +221,11 @@ def test_compiles_where_it_is_worth_it(
     compile: str, updates: int, compiled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = []
-    monkeypatch.setattr("lit_offrl.acceleration.Compiled", lambda update: made.append(1) or update)
-    monkeypatch.setattr("lit_offrl.acceleration.has_compiler", lambda: True)
-    accelerate(GaussianPrior(3, 2, (8,)), compile, updates)
+    monkeypatch.setattr(
+        "lit_offrl.training.acceleration.Compiled", lambda update: made.append(1) or update
+    )
+    monkeypatch.setattr("lit_offrl.training.acceleration.has_compiler", lambda: True)
+    accelerate(TanhGaussianPrior(3, 2, (8,)), compile, updates)
     assert bool(made) is compiled
 
 

@@ -21,7 +21,7 @@ from lit_offrl.policy import (
     ValueGradient,
     WeightedLikelihood,
 )
-from lit_offrl.priors import GaussianPrior
+from lit_offrl.priors import TanhGaussianPrior
 from lit_offrl.transitions import Transitions
 from tests.test_policy import Everywhere, rows
 
@@ -245,7 +245,7 @@ def test_the_actor_learns_from_the_last_share_and_the_critics_from_each() -> Non
 
 
 def test_an_actor_starts_at_its_prior() -> None:
-    prior = GaussianPrior(2, 1, (8,))
+    prior = TanhGaussianPrior(2, 1, (8,))
     made = learner(prior=prior, start_at_prior=True)
     observations = torch.randn(5, 2)
     assert torch.equal(made.act(observations), prior.act(observations))
@@ -253,7 +253,7 @@ def test_an_actor_starts_at_its_prior() -> None:
 
 
 def test_a_divergence_that_is_not_in_the_target_leaves_it_alone() -> None:
-    prior = GaussianPrior(2, 1, (8,))
+    prior = TanhGaussianPrior(2, 1, (8,))
     batch = log()
     losses = []
     for in_target in (True, False):
@@ -272,8 +272,8 @@ def test_a_divergence_that_is_not_in_the_target_leaves_it_alone() -> None:
         ({"improvement": WeightedLikelihood()}, "ExpectileBackup"),
         ({"critic_steps": 0}, "critic_steps"),
         ({"backup": SmoothedBackup(), "constraint": EntropyTemperature()}, "in_target"),
-        ({"start_at_prior": True, "prior": Everywhere()}, "GaussianPrior"),
-        ({"start_at_prior": True, "prior": GaussianPrior(2, 1, (9,))}, "prior.module.hidden"),
+        ({"start_at_prior": True, "prior": Everywhere()}, "TanhGaussianPrior"),
+        ({"start_at_prior": True, "prior": TanhGaussianPrior(2, 1, (9,))}, "prior.module.hidden"),
     ],
 )
 def test_parts_that_do_not_go_together_are_refused(changed: Any, message: str) -> None:

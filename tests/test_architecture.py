@@ -15,19 +15,16 @@ PACKAGE = Path(lit_offrl.__file__).parent
 LAYERS = [
     {"errors"},
     {"transitions"},
-    {"processes", "nets", "environments"},
-    {"adam"},
-    {"blocks"},
-    {"acceleration", "seeds"},
-    {"checkpoints"},
-    {"dynamics", "priors", "data"},
-    {"policy", "evaluation", "collect"},
+    {"nets", "environments"},
+    {"training"},
+    {"batches", "datasets"},
+    {"datamodule"},
+    {"dynamics", "priors", "collect"},
+    {"policy", "evaluation"},
     {"pipeline"},
-    {"explain"},
-    {"data_verbs"},
     {"cli"},
 ]
-FORBIDDEN = {("policy", "dynamics"), ("policy", "data")}
+FORBIDDEN = {("policy", "dynamics"), ("policy", "datasets")}
 
 
 def imports(path: Path) -> set[str]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lit_offrl.data import MixedPlan, TransitionStore
+from lit_offrl.batches import MixedSampler, TransitionStore
 from lit_offrl.errors import UserError
 from lit_offrl.nets.quantiles import expand
 from lit_offrl.policy import (
@@ -17,12 +17,12 @@ from lit_offrl.policy import (
     EntropyTemperature,
     ExpectationMaximization,
     ImitatingGradient,
-    MixtureActor,
     PolicyLearner,
     QuantilePair,
     SampledAdvantage,
     SampledGradient,
     ScalarCritics,
+    TanhGaussianMixtureActor,
     ValueGradient,
     WeightedLikelihood,
 )
@@ -42,7 +42,7 @@ def learner(**changed: Any) -> PolicyLearner:
             "constraint": None,
             "actor_hidden": (8,),
             "critic_hidden": (8,),
-            "actor": MixtureActor(3),
+            "actor": TanhGaussianMixtureActor(3),
             "critics": QuantilePair(5),
             "improvement": AWAC,
             **changed,
@@ -163,7 +163,7 @@ def test_parts_that_do_not_go_together_are_refused(changed: Any, message: str) -
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: MixtureActor(0),
+        lambda: TanhGaussianMixtureActor(0),
         lambda: QuantilePair(0),
         lambda: ScalarCritics(0),
         lambda: SampledAdvantage(0),
@@ -204,7 +204,7 @@ def test_it_leans_to_the_better_half_of_two_ways() -> None:
 
 def test_until_something_is_imagined_batches_are_real() -> None:
     real, store = log(8), TransitionStore(10, 2, 1, "cpu")
-    plan = MixedPlan(real, store, 0.25, 8, 2, 2, seed=0)
+    plan = MixedSampler(real, store, 0.25, 8, 2, 2, seed=0)
     (block,) = plan.blocks(0)
     assert block.rows.imagined is not None
     assert not block.rows.imagined.any()

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lit_offrl.cli import main
-from lit_offrl.data.dataset import OfflineDataset
+from lit_offrl.datasets.dataset import OfflineDataset
 from lit_offrl.errors import UserError
 from lit_offrl.pipeline import pipeline
 from lit_offrl.pipeline.runner import Stage
 from lit_offrl.pipeline.stages import prior_stage
-from lit_offrl.priors import AdvantageWeighting, BehaviorPrior, ReturnCritic, Weighting
+from lit_offrl.priors import AdvantageWeighting, BehaviorPrior, ReturnRegression, Weighting
 from tests.test_policy import rows
 
 
@@ -58,7 +58,7 @@ def test_returns_near_a_cut_are_not_known() -> None:
 
 def test_a_values_regression_and_its_advantages() -> None:
     torch.manual_seed(0)
-    critic = ReturnCritic(1, 1, hidden=(32,), learning_rate=3e-3)
+    critic = ReturnRegression(1, 1, hidden=(32,), learning_rate=3e-3)
     critic.configure_optimizers()
     where = (torch.rand(2000, 1) < 0.5).float()
     data = rows(2000, observations=where, rewards=10 * where.squeeze(1) + torch.randn(2000))
@@ -90,11 +90,11 @@ def test_data_whose_returns_nobody_knows_are_refused(
     tiny: Path, make_dataset: MakeDataset, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cut = make_dataset([episode(0, 200)])
-    critic = ["--critic.module", "lit_offrl.priors.ReturnCritic", "--critic.module.discount"]
+    critic = ["--value.module", "lit_offrl.priors.ReturnRegression", "--value.module.discount"]
     weighting = ["--prior.weighting", "lit_offrl.priors.AdvantageWeighting", "--until", "prior"]
     with pytest.raises(SystemExit):
         main(["fit", "--config", str(tiny), "--data.dataset", cut, *critic, "1.0", *weighting])
-    assert "lower critic.module.discount" in capsys.readouterr().err
+    assert "lower value.module.discount" in capsys.readouterr().err
 
 
 def test_rows_whose_return_nobody_knows_count_nothing(
@@ -105,7 +105,7 @@ def test_rows_whose_return_nobody_knows_count_nothing(
     known = (torch.arange(80) % 20) < 18
     # What is said of the others would widen the spread.
     given[~known] = -100.0
-    monkeypatch.setattr(ReturnCritic, "values", lambda self, rows: given)
+    monkeypatch.setattr(ReturnRegression, "values", lambda self, rows: given)
     made: list[tuple[torch.Tensor, Stage[BehaviorPrior]]] = []
 
     def spy(*arguments: Any) -> Stage[BehaviorPrior]:
@@ -113,7 +113,7 @@ def test_rows_whose_return_nobody_knows_count_nothing(
         return made[0][1]
 
     monkeypatch.setattr(pipeline, "prior_stage", spy)
-    awr = ["--critic.module", "lit_offrl.priors.ReturnCritic", "--critic.module.discount", "0.3"]
+    awr = ["--value.module", "lit_offrl.priors.ReturnRegression", "--value.module.discount", "0.3"]
     awr += ["--prior.weighting", "lit_offrl.priors.AdvantageWeighting", "--until", "prior"]
     awr += ["--prior.weighting.temperature", "1"]
     run = ["--run_dir", str(tmp_path / "run"), "--data.dataset", data]
@@ -154,6 +154,6 @@ def test_advantages_and_values_are_not_mixed_up(
     tiny: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
-        main(["fit", "--config", str(tiny), "--critic.module", "lit_offrl.priors.ReturnCritic"])
+        main(["fit", "--config", str(tiny), "--value.module", "lit_offrl.priors.ReturnRegression"])
     assert stopped.value.code == 2
-    assert "AdvantageWeighting with ReturnCritic" in capsys.readouterr().err
+    assert "AdvantageWeighting with ReturnRegression" in capsys.readouterr().err

@@ -87,10 +87,9 @@ def own(made: str, logged: str = "yield", above: str = "", name: str = "my_log.M
         lines = [
             above,
             "import numpy as np",
-            "from lit_offrl.data import Log",
-            "class Mine(Log):",
+            "from lit_offrl.datasets import DatasetReaderclass Mine(DatasetReader):",
             f"    def __init__(self): {made}",
-            f"    def logged(self): {logged}; yield",
+            f"    def read_episodes(self): {logged}; yield",
         ]
         (folder / "my_log.py").write_text("\n".join(lines))
         return [name]
@@ -219,7 +218,7 @@ BAD: dict[str, tuple[Case, str]] = {
     ),
     "demonstrations": (
         arrays(lambda c: c.update({f"demo/{n}": c.pop(n) for n in [*c]})),
-        "ArraysLog",
+        "ArrayReader",
     ),
     "another ending": (
         file(".pkl", b"anything"),
@@ -350,7 +349,7 @@ BAD: dict[str, tuple[Case, str]] = {
         "ModuleNotFoundError, No module named 'no_such_thing'",
     ),
     "misspelt class": (own("pass", name="my_log.Mien"), "did you mean 'my_log.Mine'?"),
-    "no Log": (own("pass", name="my_log.np"), "is no Log; did you mean"),
+    "no DatasetReader": (own("pass", name="my_log.np"), "is no DatasetReader; did you mean"),
     # Environments.
     "another robot": (played_in("Hopper-v5"), "environment 'Hopper-v5' has"),
     "no environment": (played_in("Hoper-v5"), "Did you mean: `Hopper`"),

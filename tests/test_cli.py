@@ -17,10 +17,10 @@ import pytest
 import torch
 from conftest import MakeDataset, episode
 
-from lit_offrl.checkpoints import load_module
 from lit_offrl.cli import main
 from lit_offrl.dynamics import DynamicsEnsemble
 from lit_offrl.policy import PolicyLearner
+from lit_offrl.training.checkpoints import load_module
 
 
 def fit(config: Path, run_dir: Path, *more: str) -> None:
@@ -42,7 +42,7 @@ def test_a_run_leaves_what_it_promises(
     results = json.loads((run / "results.json").read_text())
     assert results["updates"] == 30
     assert results["seed"] == 0
-    assert {"dynamics", "critic", "prior", "policy", "total"} <= results["seconds"].keys()
+    assert {"dynamics", "value", "prior", "policy", "total"} <= results["seconds"].keys()
     for key in ("return_mean", "return_max"):
         assert np.isfinite(results["dataset"][key])
     assert np.isfinite(results["prior"]["return_mean"])
@@ -51,7 +51,7 @@ def test_a_run_leaves_what_it_promises(
     assert (run / "config.yaml").is_file()
     assert (run / "figures" / "return.png").stat().st_size > 10_000
     assert (run / "figures" / "imagined_segments.png").stat().st_size > 10_000
-    for stage in ("dynamics", "critic", "prior", "policy"):
+    for stage in ("dynamics", "value", "prior", "policy"):
         (folder,) = run.glob(f"{stage}-*")
         kept = {"best.ckpt", "last.ckpt", "done.json"}
         assert {p.name for p in folder.iterdir()} - {"evaluations.json"} == kept
@@ -65,7 +65,7 @@ def test_updates_are_what_was_asked_for(tiny: Path, tmp_path: Path) -> None:
     fit(tiny, run)
     done = {p.parent.name.split("-")[0]: json.loads(p.read_text()) for p in run.glob("*/done.json")}
     assert done["policy"]["updates"] == 30
-    assert done["critic"]["updates"] == 30
+    assert done["value"]["updates"] == 30
 
 
 def test_finished_stages_are_reused_and_changed_ones_are_not(
@@ -77,7 +77,7 @@ def test_finished_stages_are_reused_and_changed_ones_are_not(
     capsys.readouterr()
     fit(tiny, run)
     out = capsys.readouterr().out
-    for stage in ("dynamics", "critic", "prior", "policy"):
+    for stage in ("dynamics", "value", "prior", "policy"):
         assert f"{stage}: already done, reused" in out
     fit(tiny, run, "--policy.real_fraction", "0.5")
     out = capsys.readouterr().out
@@ -109,7 +109,9 @@ def test_a_key_holds_what_a_stage_depends_on(
     monkeypatch.chdir(tmp_path)
     source = tmp_path / "changing.py"
     own = ["--prior.module", "changing.Mine", "--until", "prior"]
-    text = "from lit_offrl.priors import GaussianPrior\nclass Mine(GaussianPrior):\n    pass\n"
+    text = (
+        "from lit_offrl.priors import TanhGaussianPrior\nclass Mine(TanhGaussianPrior):\n    pass\n"
+    )
     out = []
     for extra in ("", "", "    factor = 2\n"):
         source.write_text(text + extra)
@@ -182,7 +184,7 @@ def test_without_an_environment_all_stages_are_still_fitted(
     assert results["updates"] == 30
 
 
-STAGES = ("dynamics", "critic", "prior", "policy")
+STAGES = ("dynamics", "value", "prior", "policy")
 
 
 def fit_and_signal(config: Path, run_dir: Path, stage: str, sent: signal.Signals) -> Any:
@@ -234,7 +236,7 @@ def test_a_killed_run_ends_as_if_it_had_not_been(stage: str, tiny: Path, tmp_pat
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_says_how_to_go_on(sent: signal.Signals, tiny: Path, tmp_path: Path) -> None:
-    finished = fit_and_signal(tiny, tmp_path / "run", "critic", sent)
+    finished = fit_and_signal(tiny, tmp_path / "run", "value", sent)
     assert finished.returncode == 128 + sent
     assert finished.stderr.strip() == "lit-offrl: stopped; the same command continues"
     fit(tiny, tmp_path / "run")

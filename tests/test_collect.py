@@ -14,8 +14,8 @@ import torch
 
 from lit_offrl.cli import main
 from lit_offrl.collect import Recorder, recorder
-from lit_offrl.data import OfflineDataset
-from lit_offrl.data.minari_reader import MinariLog
+from lit_offrl.datasets import OfflineDataset
+from lit_offrl.datasets.minari import MinariReader
 
 PENDULUM = "InvertedPendulum-v5"
 
@@ -32,7 +32,7 @@ def make(
     pytest.importorskip("stable_baselines3")
     required = ["--environment", environment, "--steps", str(steps), "--keep", keep]
     main(["data", "make", name, *required, *more])
-    return MinariLog(name).read()
+    return MinariReader(name).read()
 
 
 def assert_whole(dataset: OfflineDataset) -> None:

@@ -13,8 +13,8 @@ import torch
 import yaml
 
 from benchmarks.results import ON_MIXED, SYSTEMS, arguments_of
-from lit_offrl.blocks import Block, BlockModule
 from lit_offrl.cli import main
+from lit_offrl.training.block_module import BlockModule, UpdateBlock
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 ALGORITHMS = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
@@ -56,7 +56,7 @@ STACKS = [
         for path in sorted((CONFIGS / "presets" / algorithm).glob("*.yaml"))
     ],
     (["brac_v"], CONFIGS / "presets" / "brac" / "dual.yaml"),
-    *[(["mopo"], path) for path in sorted((CONFIGS / "tasks").glob("*.yaml"))],
+    *[(["mopo"], path) for path in sorted((CONFIGS / "ood").glob("*.yaml"))],
     *[(["mopo"], path) for path in sorted((CONFIGS / "transfer").glob("*.yaml"))],
     (["mabe", "presets/mabe/halfcheetah-medium-expert"], CONFIGS / "transfer" / "domain_only.yaml"),
     *[(["mabe"], path) for path in (CONFIGS / "budgets").glob("*.yaml")],
@@ -64,7 +64,7 @@ STACKS = [
         (["mabe", "presets/mabe/halfcheetah-medium-expert"], CONFIGS / f"{name}.yaml")
         for name in ABLATIONS
     ],
-    *[(["tasks/halfcheetah_jump"], CONFIGS / f"{name}.yaml") for name in ("sac", "bc")],
+    *[(["ood/halfcheetah_jump"], CONFIGS / f"{name}.yaml") for name in ("sac", "bc")],
 ]
 
 
@@ -89,8 +89,8 @@ def shrink(config: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
     config["dynamics"]["module"]["init_args"].update(
         members=3, elites=2, hidden=[8], weight_decay=[0, 0]
     )
-    config["critic"].update(small, window=12, max_updates=12)
-    config["critic"]["module"]["init_args"]["hidden"] = [8]
+    config["value"].update(small, window=12, max_updates=12)
+    config["value"]["module"]["init_args"]["hidden"] = [8]
     config["prior"].update(small, max_epochs=2)
     if config["prior"]["data"]:
         config["prior"]["data"].update(dataset="pendulum/random-v0", environment=None)
@@ -104,7 +104,7 @@ def shrink(config: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
         policy["imagination"].update(starts=10, retain=2, termination=never)
         policy["imagination"]["after"] = min(policy["imagination"]["after"], 4)
     policy.update(small, updates=12, refresh_every=4, evaluate_every=0, checkpoint_every=12)
-    policy["snippet"] = min(policy["snippet"], 3)
+    policy["segment_length"] = min(policy["segment_length"], 3)
     return config
 
 
@@ -129,7 +129,7 @@ def test_abms_configurations_have_its_constants(
     found = arguments(config)
     assert {found[f"{kind}_learning_rate"] for kind in ("actor", "critic", "coefficient")} == {2e-4}
     assert (found["target_period"], found["discount"]) == (200, 0.99)
-    assert (config["policy"]["batch_size"], config["policy"]["snippet"]) == (
+    assert (config["policy"]["batch_size"], config["policy"]["segment_length"]) == (
         512,
         1 if name == "abm_eps0" else 10,
     )
@@ -149,7 +149,7 @@ def test_abms_configurations_have_its_constants(
         assert found["constraint"]["init_args"]["target"] == 0.2
 
 
-def descend_elsewhere(module: BlockModule, block: Block) -> None:
+def descend_elsewhere(module: BlockModule, block: UpdateBlock) -> None:
     """One update's losses and gradients where tensors have no values, and none is on the CPU."""
     without_trainer: dict[int, Any] = {id(module._trainer): None}
     copy = deepcopy(module, without_trainer).to("meta")
@@ -168,13 +168,13 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     found: set[str] = set()
     step = BlockModule.training_step
 
-    def training_step(module: BlockModule, block: Block, batch_idx: int) -> None:
+    def training_step(module: BlockModule, block: UpdateBlock, batch_idx: int) -> None:
         if module.updates == 0:
             with monkeypatch.context() as patched:
                 # There is none for this device.
                 patched.setattr(torch, "autocast", lambda *_, **__: nullcontext())
                 descend_elsewhere(module, block)
-            found.add(module.room)
+            found.add(module.log_prefix)
         step(module, block, batch_idx)
 
     monkeypatch.setattr(BlockModule, "training_step", training_step)

@@ -15,9 +15,10 @@ from gymnasium.spaces import Box
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lit_offrl.data import BootstrapPlan, MixedPlan, OfflineDataModule, RowsPlan, TransitionStore
-from lit_offrl.data.minari_reader import MinariLog
-from lit_offrl.data.references import references_of
+from lit_offrl.batches import BootstrapSampler, MixedSampler, TransitionStore, UniformSampler
+from lit_offrl.datamodule import OfflineDataModule
+from lit_offrl.datasets.minari import MinariReader
+from lit_offrl.datasets.references import references_of
 from lit_offrl.errors import UserError
 from lit_offrl.transitions import Transitions
 
@@ -30,7 +31,7 @@ def rows(values: list[float]) -> Transitions:
 
 
 def test_bundled_data() -> None:
-    data = MinariLog("bundled/halfcheetah-mixed").read()
+    data = MinariReader("bundled/halfcheetah-mixed").read()
     assert len(data) == 101_000
     assert (data.obs_dim, data.act_dim) == (17, 6)
     assert data.env_spec is not None
@@ -53,7 +54,7 @@ def test_rows_are_the_episodes(make_dataset: MakeDataset) -> None:
     episodes = [episode(i, steps) for i, steps in enumerate((4, 1, 7))]
     last = np.arange(4) == 3
     episodes[0] = episode(0, 4, terminations=last, truncations=np.zeros(4, bool))
-    data = MinariLog(make_dataset(episodes)).read()
+    data = MinariReader(make_dataset(episodes)).read()
     assert data.episode_starts.tolist() == [0, 4, 5]
     assert data.episode_of(torch.arange(12)).tolist() == [0] * 4 + [1] + [2] * 7
     assert data.transitions.terminations.nonzero().squeeze(1).tolist() == [3]
@@ -67,7 +68,7 @@ def test_rows_are_the_episodes(make_dataset: MakeDataset) -> None:
     # SARSA keeps a terminated last row, which needs no next action, and drops a cut one.
     keep = data.with_next_actions
     assert keep.tolist() == [0, 1, 2, 3, 5, 6, 7, 8, 9, 10]
-    (block,) = RowsPlan(data.transitions, keep, None, 64, 1, 0, next_actions=True).blocks(0)
+    (block,) = UniformSampler(data.transitions, keep, None, 64, 1, 0, next_actions=True).blocks(0)
     assert block.rows.next_actions is not None
     for number in keep.tolist():
         drawn = block.rows.rewards == data.transitions.rewards[number]
@@ -102,7 +103,7 @@ def test_every_row_is_that_of_the_file(
         episodes.append(episode(number, steps, obs_dim, act_dim, **flags))
     space = Box(low, high, (act_dim,), np.float32)
     shutil.rmtree(tmp_path / "minari", ignore_errors=True)
-    data = MinariLog(make_dataset(episodes, obs_dim=obs_dim, action_space=space)).read()
+    data = MinariReader(make_dataset(episodes, obs_dim=obs_dim, action_space=space)).read()
     rows, row = data.transitions, 0
     with h5py.File(tmp_path / "minari" / data.name / "data" / "main_data.hdf5") as file:
         for number in range(len(lengths)):
@@ -144,7 +145,7 @@ def test_scores_are_the_logs_or_the_tasks_or_yours(
 
 def test_a_folder_is_a_dataset_too(make_dataset: MakeDataset, tmp_path: Path) -> None:
     make_dataset([episode(0, 5)])
-    assert len(MinariLog(str(tmp_path / "minari" / "robot" / "test-v0")).read()) == 5
+    assert len(MinariReader(str(tmp_path / "minari" / "robot" / "test-v0")).read()) == 5
 
 
 def test_holdout_is_whole_segments_apart_from_training(make_dataset: MakeDataset) -> None:
@@ -181,7 +182,7 @@ def test_ring_keeps_the_newest(capacity: int, sizes: list[int]) -> None:
 def test_mixed_batches_hold_the_exact_share() -> None:
     real, store = rows([1.0] * 100), TransitionStore(50, 1, 1, "cpu")
     store.extend(rows([-1.0] * 20))
-    plan = MixedPlan(real, store, 0.05, 256, 40, 100, seed=0)
+    plan = MixedSampler(real, store, 0.05, 256, 40, 100, seed=0)
     blocks = list(plan.blocks(epoch=0))
     assert [len(block.rows) for block in blocks] == [40, 40, 20]
     assert plan.blocks_per_epoch == 3
@@ -195,7 +196,7 @@ def test_blocks_depend_on_epoch_and_seed_alone() -> None:
     data = rows([float(i) for i in range(1000)])
 
     def drawn(seed: int, epoch: int) -> list[float]:
-        plan = RowsPlan(data, torch.arange(1000), None, 8, 5, seed)
+        plan = UniformSampler(data, torch.arange(1000), None, 8, 5, seed)
         return [r for block in plan.blocks(epoch) for r in block.rows.rewards.flatten().tolist()]
 
     assert drawn(0, 3) == drawn(0, 3)
@@ -206,7 +207,7 @@ def test_blocks_depend_on_epoch_and_seed_alone() -> None:
 def test_every_member_passes_over_its_own_bag() -> None:
     data = rows([float(i) for i in range(64)])
     train, holdout = torch.arange(48), torch.arange(48, 64)
-    plan = BootstrapPlan(data, train, holdout, 3, 16, 2, seed=0)
+    plan = BootstrapSampler(data, train, holdout, 3, 16, 2, seed=0)
     assert plan.validation is not None
     assert plan.validation.rewards.tolist() == [float(i) for i in range(48, 64)]
 
@@ -224,7 +225,7 @@ def test_every_member_passes_over_its_own_bag() -> None:
 
 
 def test_every_column_is_in_the_fingerprint() -> None:
-    read = MinariLog("bundled/halfcheetah-mixed").read()
+    read = MinariReader("bundled/halfcheetah-mixed").read()
     first = replace(read, transitions=read.transitions[:100], episode_starts=torch.tensor([0]))
     for name, column in vars(first.transitions).items():
         if column is not None:
@@ -257,7 +258,7 @@ def test_a_folder_that_is_no_dataset_hides_no_other(
     name = make_dataset([episode(0, 5)])
     (tmp_path / "minari" / "x" / "no-version" / "data").mkdir(parents=True)
     (tmp_path / "minari" / "x" / "no-version" / "data" / "metadata.json").write_text("{}")
-    assert len(MinariLog(name).read()) == 5
+    assert len(MinariReader(name).read()) == 5
 
 
 @pytest.mark.parametrize(("half", "bytes_per_row"), [(False, 166), (True, 86)])

@@ -15,10 +15,10 @@ from conftest import MakeDataset, episode
 from pyarrow import parquet
 
 from lit_offrl.cli import main
-from lit_offrl.data import open_log
-from lit_offrl.data.consistency import complaints
-from lit_offrl.data.describe import principal
-from lit_offrl.data.rewards import Reward
+from lit_offrl.datasets import open_dataset
+from lit_offrl.datasets.rewards import Reward
+from lit_offrl.datasets.summary import principal
+from lit_offrl.datasets.validate import find_problems
 from lit_offrl.transitions import Transitions
 from tests.test_files import made, write
 
@@ -118,7 +118,7 @@ def test_each_broken_rule_names_its_row(
     following = np.concatenate([columns["observations"][1:], columns["observations"][:1]])
     columns["next_observations"] = following.copy()
     path = tmp_path / "log.npz"
-    assert list(complaints(open_log(write(columns, path)))) == []
+    assert list(find_problems(open_dataset(write(columns, path)))) == []
     change(columns)
     out = say("check", write(columns, path))
     assert said in out
@@ -135,9 +135,9 @@ def test_flags_within_an_episode_are_complained_of(say: Say, make_dataset: MakeD
 def test_rewards_are_those_of_the_robots_task(
     make_dataset: MakeDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = open_log(make_dataset([episode(0, 10, obs_dim=17, act_dim=6)], obs_dim=17, act_dim=6))
+    log = open_dataset(make_dataset([episode(0, 10, obs_dim=17, act_dim=6)], obs_dim=17, act_dim=6))
     log.env_spec = __import__("gymnasium").spec("HalfCheetah-v5")
-    (one,) = log.logged()
+    (one,) = log.read_episodes()
     velocity = np.linspace(0, 1, 11)
     right = velocity[1:] - 0.1 * np.square(one.actions).sum(axis=1)
     for change, expected in ((0.0, 0), (0.5, 1)):
@@ -145,7 +145,7 @@ def test_rewards_are_those_of_the_robots_task(
         rewards[3] += change
         shown = type(one)(**{**vars(one), "rewards": rewards, "infos": {"x_velocity": velocity}})
         monkeypatch.setattr(log, "logged", lambda shown=shown: iter([shown]))
-        found = list(complaints(log))
+        found = list(find_problems(log))
         assert len(found) == expected
     assert "row 3: the reward is" in found[0]
 
@@ -168,7 +168,7 @@ def test_a_table_is_imported_as_it_is(say: Say, tmp_path: Path, make_dataset: Ma
     path = str(tmp_path / "robot.parquet")
     said = say("import", path, "--to", "mine/robot-v0", *layout)
     assert "28 steps in 2 episodes" in said
-    ours = open_log("mine/robot-v0").read().transitions
+    ours = open_dataset("mine/robot-v0").read().transitions
     theirs = minari.load_dataset("mine/robot-v0")
     np.testing.assert_allclose(
         theirs[1].actions[:, 0], columns["actions"][12:29, 0] * 24, atol=1e-5
@@ -189,7 +189,7 @@ def test_what_follows_a_gap_is_an_episode_of_its_own(
     following[4] += 1
     columns["next_observations"] = following
     say("import", write(columns, tmp_path / "log.npz"), "--to", "mine/gap-v0")
-    data = open_log("mine/gap-v0").read()
+    data = open_dataset("mine/gap-v0").read()
     assert data.lengths.tolist() == [5, 5]
     np.testing.assert_array_equal(data.transitions.next_observations, following)
 
@@ -205,7 +205,7 @@ def test_infos_are_imported_too(say: Say, tmp_path: Path, make_dataset: MakeData
             return infos["x_velocity"]
 
     for name in ("mine/told-v0", str(tmp_path / "log.hdf5")):
-        assert open_log(name, Fast()).read().transitions.rewards.tolist() == list(range(9))
+        assert open_dataset(name, Fast()).read().transitions.rewards.tolist() == list(range(9))
 
 
 def test_much_is_observed_or_little(say: Say, tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_a_policy_is_played_and_written(
     arguments = ["--environment", "InvertedPendulum-v5", "--steps", "60", "--policy", name]
     for id, more in (("mine/a-v0", []), ("mine/b-v0", []), ("mine/c-v0", ["--seed", "1"])):
         assert "60 steps" in say("collect", id, *arguments, *more)
-    a, b, c = (open_log(f"mine/{x}-v0").read().transitions for x in "abc")
+    a, b, c = (open_dataset(f"mine/{x}-v0").read().transitions for x in "abc")
     assert torch.equal(a.actions, b.actions)
     assert not torch.equal(a.actions, c.actions)
     assert say("check", "mine/a-v0") == "mine/a-v0: no complaints\n"

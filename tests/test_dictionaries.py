@@ -14,7 +14,7 @@ from gymnasium.spaces import Box, Dict, Discrete
 from minari.data_collector.episode_buffer import EpisodeBuffer
 
 from lit_offrl.cli import main
-from lit_offrl.data import open_log
+from lit_offrl.datasets import open_dataset
 from lit_offrl.errors import UserError
 from lit_offrl.evaluation import Evaluator
 
@@ -85,7 +85,7 @@ def reacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_parts_stand_side_by_side_as_in_the_environment(
     keys: list[str] | None, dim: int, reacher: str
 ) -> None:
-    data = open_log(reacher, keys=keys).read()
+    data = open_dataset(reacher, keys=keys).read()
     assert data.obs_dim == dim
     seen = []
     evaluator = Evaluator("tests/Reacher-v0", 12, dim, 1, keys=keys)
@@ -106,9 +106,9 @@ def test_a_policy_learns_from_the_parts_chosen(reacher: str, tiny: Path, tmp_pat
 
 def test_a_key_that_is_not_there_is_refused(reacher: str, pendulum: str) -> None:
     with pytest.raises(UserError, match="did you mean 'camera'"):
-        open_log(reacher, keys=["camra"])
+        open_dataset(reacher, keys=["camra"])
     with pytest.raises(UserError, match="are no dictionary"):
-        open_log(pendulum, keys=["camera"])
+        open_dataset(pendulum, keys=["camera"])
 
 
 def test_discrete_actions_are_refused(

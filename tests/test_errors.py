@@ -24,7 +24,7 @@ PRIORS = """
 import torch
 from torch import nn
 from torch.distributions import Normal
-from lit_offrl.priors import BehaviorPrior, GaussianPrior
+from lit_offrl.priors import BehaviorPrior, TanhGaussianPrior
 
 class NoEvent(BehaviorPrior):
     def __init__(self, obs_dim, act_dim):
@@ -33,11 +33,11 @@ class NoEvent(BehaviorPrior):
     def distribution(self, observations):
         return Normal(self.net(observations), 1.0)
 
-class Fails(GaussianPrior):
+class Fails(TanhGaussianPrior):
     def __init__(self, obs_dim, act_dim):
         raise ValueError("no hands")
 
-class Unsaved(GaussianPrior):
+class Unsaved(TanhGaussianPrior):
     def __init__(self, obs_dim, act_dim, net=nn.Linear(1, 1)):
         super().__init__(obs_dim, act_dim)
         self.save_hyperparameters()
@@ -81,7 +81,7 @@ class Counts(Penalty):
         (["--policy.updates", "many"], "policy.updates"),
         (["--data.dataset", "pendulum/randm-v0"], "did you mean 'pendulum/random-v0'"),
         (["--data.dataset", "bundled/halfcheetah"], "did you mean 'bundled/halfcheetah-mixed'"),
-        (["--prior.module", "lit_offrl.priors.GausianPrior"], "GaussianPrior"),
+        (["--prior.module", "lit_offrl.priors.GausianPrior"], "TanhGaussianPrior"),
         (["--prior.module", "lit_offrl.dynamics.DynamicsEnsemble"], "prior.module"),
         (["--prior.module.hiden", "[8]"], "did you mean 'hidden'"),
         (["--config", "nowhere.yaml"], "nowhere.yaml"),
@@ -90,7 +90,7 @@ class Counts(Penalty):
         (["--dynamics.module.elites", "9"], "9 elites of 3 members"),
         (["--dynamics.module", "null"], "policy.imagination needs dynamics"),
         (["--prior.module", "null"], "needs a prior"),
-        (["--critic.module", "null"], "critic.module is null"),
+        (["--value.module", "null"], "value.module is null"),
         (["--policy.updates", "25"], "not a multiple of policy.refresh_every"),
         (["--policy.real_fraction", "5"], "policy.real_fraction"),
         (["--policy.imagination.termination", "null"], "no rule is known"),
@@ -103,7 +103,7 @@ class Counts(Penalty):
         (["--policy.imagination.horizon", "0"], "policy.imagination.horizon"),
         (["--policy.batch_size", "0"], "policy.batch_size"),
         (["--policy.module.constraint.coefficient", "0"], "constraint.coefficient"),
-        (["--critic.max_updates", "25"], "not a multiple of critic.window"),
+        (["--value.max_updates", "25"], "not a multiple of value.window"),
         (["--prior.validation_fraction", "1"], "prior.validation_fraction"),
         (["--prior.weighting.temperature", "0"], "prior.weighting.temperature"),
         (["--seed_everything", "-1"], "seed_everything"),
@@ -171,7 +171,7 @@ class Counts(Penalty):
             "policy.module.start_at_prior needs a prior, and prior.module is null",
         ),
         (
-            ["--prior.data.reward", "lit_offrl.data.rewards.HopperBackward"],
+            ["--prior.data.reward", "lit_offrl.datasets.rewards.HopperBackward"],
             "prior.data.dataset: say which data the prior is fitted to",
         ),
     ],

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lit_offrl.data import d4rl, fetch, open_log
-from lit_offrl.data.fetch import fetched
+from lit_offrl.datasets import d4rl, fetch, open_dataset
+from lit_offrl.datasets.download import fetched
 from lit_offrl.errors import UserError
 from tests.test_files import made, write
 
@@ -134,7 +134,7 @@ def test_an_id_of_d4rl_is_a_dataset(
 ) -> None:
     monkeypatch.setenv("LIT_OFFRL_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(d4rl, "addresses", lambda: {"hopper-medium-v2": server.address})
-    data = open_log("d4rl:hopper-medium-v2").read()
+    data = open_dataset("d4rl:hopper-medium-v2").read()
     assert data.name == "d4rl:hopper-medium-v2"
     assert data.env_spec is not None
     assert data.env_spec.id == "Hopper-v4"
@@ -153,5 +153,5 @@ def test_addresses_are_those_of_d4rl() -> None:
 
 def test_the_nearest_id_is_named() -> None:
     with pytest.raises(UserError, match="did you mean 'd4rl:halfcheetah-medium-v2'"):
-        open_log("d4rl:half-cheetah-medium-v2")
+        open_dataset("d4rl:half-cheetah-medium-v2")
     assert fetch.PATIENCE_SECONDS * fetch.TRIES <= 30

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from pyarrow import csv, parquet
 
 from lit_offrl.cli import main
-from lit_offrl.data import OfflineDataModule, open_log
-from lit_offrl.data.layout import Layout
+from lit_offrl.datamodule import OfflineDataModule
+from lit_offrl.datasets import open_dataset
+from lit_offrl.datasets.columns import Layout
 from lit_offrl.errors import UserError
 
 Columns = dict[str, np.ndarray]
@@ -89,7 +90,9 @@ def test_every_row_is_that_of_the_slow_reader(
     if given_next:
         columns["next_observations"] = columns["observations"] + 100
     expected = by_hand(columns, longest)
-    log = open_log(write(columns, tmp_path / f"log{ending}"), None, Layout(episode_steps=longest))
+    log = open_dataset(
+        write(columns, tmp_path / f"log{ending}"), None, Layout(episode_steps=longest)
+    )
     if not expected:
         with pytest.raises(UserError, match="holds no episodes"):
             log.read()
@@ -106,14 +109,14 @@ def test_every_row_is_that_of_the_slow_reader(
 
 def test_a_file_of_ones_own_may_be_called_like_d4rls(tmp_path: Path) -> None:
     path = write(made(30), tmp_path / "hopper_mine-v0.hdf5")
-    assert open_log(path).read().env_spec is None
+    assert open_dataset(path).read().env_spec is None
 
 
 def test_a_d4rl_file_knows_its_robot_and_scores(tmp_path: Path) -> None:
     columns = made(2500, obs_dim=11, act_dim=3)
     columns["terminals"][100] = True
     del columns["timeouts"]
-    data = open_log(write(columns, tmp_path / "hopper_medium-v0.hdf5")).read()
+    data = open_dataset(write(columns, tmp_path / "hopper_medium-v0.hdf5")).read()
     assert data.env_spec is not None
     assert data.env_spec.id == "Hopper-v4"
     assert data.score(torch.tensor(3234.3)) == pytest.approx(100)
@@ -144,7 +147,7 @@ def test_tables_of_plain_columns(tmp_path: Path) -> None:
     parquet.write_table(table, tmp_path / "robot.parquet")
     csv.write_csv(table, tmp_path / "robot.csv")
     for name in ("robot.parquet", "robot.csv"):
-        data = open_log(str(tmp_path / name), None, layout).read()
+        data = open_dataset(str(tmp_path / name), None, layout).read()
         assert data.lengths.tolist() == [7, 11]
         index = [*range(7), *range(8, 19)]
         rows = data.transitions
@@ -193,4 +196,4 @@ def test_layouts_that_do_not_fit_are_refused(
 def test_a_constant_dimension_is_no_error(tmp_path: Path) -> None:
     columns = made(30)
     columns["observations"][:, 1] = 5.0
-    assert len(open_log(write(columns, tmp_path / "log.npz")).read()) == 29
+    assert len(open_dataset(write(columns, tmp_path / "log.npz")).read()) == 29

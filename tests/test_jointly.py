@@ -12,15 +12,15 @@ import yaml
 from torch import Tensor
 from torch.distributions import Distribution
 
-from lit_offrl.checkpoints import load_module
 from lit_offrl.cli import main
 from lit_offrl.pipeline.callbacks import Checkpoints, Refresh
 from lit_offrl.policy import PolicyLearner
 from lit_offrl.priors import BehaviorPrior
+from lit_offrl.training.checkpoints import load_module
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 SMALL = {
-    "abm_mpo": ["--policy.batch_size", "12", "--policy.snippet", "3"],
+    "abm_mpo": ["--policy.batch_size", "12", "--policy.segment_length", "3"],
     "mb2po": ["--policy.imagination.after", "10", "--policy.imagination.starts", "10"],
 }
 NETS = ["--policy.module.actor_hidden", "[8]", "--policy.module.critic_hidden", "[8]"]
@@ -163,7 +163,7 @@ class Density(Distribution):
         ),
         (
             "abm_mpo",
-            ["--policy.imagination.starts", "10", "--policy.snippet", "1"],
+            ["--policy.imagination.starts", "10", "--policy.segment_length", "1"],
             "prior.jointly: imagined rows are what the policy does",
         ),
         ("mb2po", ["--policy.real_fraction", "1"], "leaves no room for imagined rows"),
@@ -201,5 +201,5 @@ def test_what_does_not_go_together_is_refused_before_training(
 def test_episodes_that_are_too_short_are_said_to_be_left_out(
     tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fit(tiny, tmp_path / "run", "abm_mpo", "--policy.snippet", "7")
-    assert "are shorter than policy.snippet (7) and left out" in capsys.readouterr().out
+    fit(tiny, tmp_path / "run", "abm_mpo", "--policy.segment_length", "7")
+    assert "are shorter than policy.segment_length (7) and left out" in capsys.readouterr().out

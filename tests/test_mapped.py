@@ -16,22 +16,16 @@ import pytest
 import torch
 from conftest import MakeDataset, episode
 
-from lit_offrl.blocks import Block
+from lit_offrl.batches import BootstrapSampler, MixedSampler, TransitionStore, UniformSampler
+from lit_offrl.batches.sampling import Sampler
 from lit_offrl.cli import main
-from lit_offrl.data import (
-    BootstrapPlan,
-    Layout,
-    MixedPlan,
-    OfflineDataModule,
-    RowsPlan,
-    TransitionStore,
-    open_log,
-)
-from lit_offrl.data import datamodule as module
-from lit_offrl.data.mapped import map_rows, read_mapped, write_rows
-from lit_offrl.data.minari_reader import MinariLog
-from lit_offrl.data.plans import Plan
+from lit_offrl.datamodule import OfflineDataModule
+from lit_offrl.datasets import Layout, open_dataset
+from lit_offrl.datasets import datamodule as module
+from lit_offrl.datasets.mapped import map_rows, read_mapped, write_rows
+from lit_offrl.datasets.minari import MinariReader
 from lit_offrl.errors import UserError
+from lit_offrl.training.block_module import UpdateBlock
 from lit_offrl.transitions import Transitions
 
 
@@ -60,7 +54,7 @@ def written(cache: Path) -> list[Path]:
 
 
 def test_mapped_rows_are_those_in_memory(log: str, cache: Path) -> None:
-    memory, mapped = MinariLog(log).read(), read_mapped(MinariLog(log))
+    memory, mapped = MinariReader(log).read(), read_mapped(MinariReader(log))
     assert_same(memory.transitions, mapped.transitions)
     assert torch.equal(memory.episode_starts, mapped.episode_starts)
     assert torch.equal(memory.returns, mapped.returns)
@@ -69,34 +63,37 @@ def test_mapped_rows_are_those_in_memory(log: str, cache: Path) -> None:
     (folder,) = written(cache)
     columns = [path for path in folder.iterdir() if path.suffix != ".json"]
     rows = sum(path.stat().st_size for path in columns if path.name != "episode_starts")
-    assert rows == MinariLog(log).nbytes == len(memory) * (4 * (2 * 3 + 1 + 1) + 2)
+    assert rows == MinariReader(log).nbytes == len(memory) * (4 * (2 * 3 + 1 + 1) + 2)
 
 
 def test_the_bundled_data_are_the_same_too() -> None:
     name = "bundled/halfcheetah-mixed"
-    memory, mapped = MinariLog(name).read(), read_mapped(MinariLog(name))
+    memory, mapped = MinariReader(name).read(), read_mapped(MinariReader(name))
     assert_same(memory.transitions, mapped.transitions)
     assert memory.fingerprint == mapped.fingerprint
     assert (memory.score_min, memory.score_max) == (mapped.score_min, mapped.score_max)
 
 
-def plans(rows: Transitions) -> Iterator[Plan]:
+def plans(rows: Transitions) -> Iterator[Sampler]:
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
     train, holdout = order[30:], order[:30]
     store = TransitionStore(10, 3, 1, "cpu")
     store.extend(rows[:10])
-    yield BootstrapPlan(rows, train, holdout, 3, 16, 4, seed=1)
-    yield RowsPlan(rows, train, holdout, 16, 4, seed=1)
-    yield RowsPlan(rows, train, None, 16, 4, seed=1, updates_per_epoch=7, next_actions=True)
-    yield MixedPlan(rows, store, 0.3, 16, 4, 7, seed=1)
+    yield BootstrapSampler(rows, train, holdout, 3, 16, 4, seed=1)
+    yield UniformSampler(rows, train, holdout, 16, 4, seed=1)
+    yield UniformSampler(rows, train, None, 16, 4, seed=1, updates_per_epoch=7, next_actions=True)
+    yield MixedSampler(rows, store, 0.3, 16, 4, 7, seed=1)
 
 
 def test_every_plan_draws_the_same_blocks(log: str) -> None:
-    memory, mapped = MinariLog(log).read().transitions, read_mapped(MinariLog(log)).transitions
+    memory, mapped = (
+        MinariReader(log).read().transitions,
+        read_mapped(MinariReader(log)).transitions,
+    )
     for first, second in zip(plans(memory), plans(mapped), strict=True):
         for epoch in (0, 3):
             device = torch.device("cpu")
-            ahead = module.prefetched(second.blocks(epoch), second.blocks_per_epoch, device)
+            ahead = module.prefetch(second.blocks(epoch), second.blocks_per_epoch, device)
             pairs = list(zip(first.blocks(epoch), ahead, strict=True))
             assert len(pairs) == first.blocks_per_epoch > 1
             for one, other in pairs:
@@ -118,15 +115,15 @@ def test_another_layout_is_another_cache(tmp_path: Path) -> None:
         Layout(observations="a", rewards="costs"),
         Layout(observations="a", action_low=-2),
     ):
-        rows = [open_log(str(path), layout=layout).read().transitions]
-        rows.append(read_mapped(open_log(str(path), layout=layout)).transitions)
+        rows = [open_dataset(str(path), layout=layout).read().transitions]
+        rows.append(read_mapped(open_dataset(str(path), layout=layout)).transitions)
         assert_same(*rows)
 
 
 def test_the_cache_is_written_once(log: str, capsys: pytest.CaptureFixture[str]) -> None:
-    read_mapped(MinariLog(log))
+    read_mapped(MinariReader(log))
     assert "is copied to" in capsys.readouterr().out
-    read_mapped(MinariLog(log))
+    read_mapped(MinariReader(log))
     assert "is copied to" not in capsys.readouterr().out
 
 
@@ -134,17 +131,17 @@ def test_the_cache_is_written_once(log: str, capsys: pytest.CaptureFixture[str])
 def test_what_is_not_whole_is_written_anew(
     log: str, cache: Path, harm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = MinariLog(log).read().transitions
+    rows = MinariReader(log).read().transitions
     if harm == "killed":
 
-        def dies(self: MinariLog) -> Iterator[Transitions]:
+        def dies(self: MinariReader) -> Iterator[Transitions]:
             yield rows
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(MinariLog, "episodes", dies)
+            patch.setattr(MinariReader, "episodes", dies)
             with pytest.raises(KeyboardInterrupt):
-                read_mapped(MinariLog(log))
+                read_mapped(MinariReader(log))
         assert not written(cache)
         # Killed in earnest, it leaves what it had.
         (lock,) = cache.glob("*.lock")
@@ -153,7 +150,7 @@ def test_what_is_not_whole_is_written_anew(
         (part / "rewards").write_bytes(b"half")
         (part / "about.json").write_text("{}")
     else:
-        read_mapped(MinariLog(log))
+        read_mapped(MinariReader(log))
         (folder,) = written(cache)
         if harm == "cut":
             os.truncate(folder / "rewards", 100)
@@ -163,22 +160,22 @@ def test_what_is_not_whole_is_written_anew(
             (folder / "about.json").unlink()
         if harm == "broken json":
             (folder / "about.json").write_text("{")
-    assert_same(read_mapped(MinariLog(log)).transitions, rows)
+    assert_same(read_mapped(MinariReader(log)).transitions, rows)
     (folder,) = written(cache)
     assert folder.suffix == ""
 
 
 def test_changed_files_are_noticed(make_dataset: MakeDataset, tmp_path: Path, cache: Path) -> None:
     log = make_dataset([episode(0, 20)])
-    before = read_mapped(MinariLog(log))
+    before = read_mapped(MinariReader(log))
     (data,) = (tmp_path / "minari").rglob("main_data.hdf5")
     data.unlink()
     make_dataset([episode(0, 20, rewards=np.ones(20))], "robot/other-v0")
     (changed,) = (tmp_path / "minari" / "robot" / "other-v0").rglob("main_data.hdf5")
     os.replace(changed, data)
-    after = read_mapped(MinariLog(log))
+    after = read_mapped(MinariReader(log))
     assert after.fingerprint != before.fingerprint
-    assert_same(after.transitions, MinariLog(log).read().transitions)
+    assert_same(after.transitions, MinariReader(log).read().transitions)
     # What was mapped before stays what it was.
     assert before.transitions.rewards[0] != after.transitions.rewards[0]
     assert len(written(cache)) == 1
@@ -190,14 +187,14 @@ def test_a_cache_that_cannot_be_written_gets_one_line(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("LIT_OFFRL_CACHE", str(tmp_path / "file"))
     with pytest.raises(UserError, match=r"data\.storage: .* set LIT_OFFRL_CACHE"):
-        read_mapped(MinariLog(log))
+        read_mapped(MinariReader(log))
 
 
 def test_auto_maps_what_half_of_the_free_memory_does_not_hold(
     log: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert module.free_memory() > 2**20
-    size = MinariLog(log).nbytes
+    size = MinariReader(log).nbytes
     for free, mapped in ((2 * size, False), (2 * size - 1, True)):
         monkeypatch.setattr(module, "free_memory", lambda free=free: free)
         assert OfflineDataModule(log).mapped == mapped
@@ -205,12 +202,12 @@ def test_auto_maps_what_half_of_the_free_memory_does_not_hold(
         assert not OfflineDataModule(log, storage="memory").mapped
 
 
-def blocks(count: int, fails_at: int | None = None) -> Iterator[Block]:
+def blocks(count: int, fails_at: int | None = None) -> Iterator[UpdateBlock]:
     column = torch.zeros(1)
     for number in range(count):
         if number == fails_at:
             raise OSError("the disk is gone")
-        yield Block(Transitions(column, column, column, column, column, column), number)
+        yield UpdateBlock(Transitions(column, column, column, column, column, column), number)
 
 
 def drawing() -> list[threading.Thread]:
@@ -219,11 +216,11 @@ def drawing() -> list[threading.Thread]:
 
 def test_one_block_is_drawn_ahead_in_one_thread_that_ends() -> None:
     seen = []
-    for block in module.prefetched(blocks(4), 4, torch.device("cpu")):
+    for block in module.prefetch(blocks(4), 4, torch.device("cpu")):
         seen.append(block.seed)
         assert len(drawing()) == (len(seen) < 4)
     assert seen == [0, 1, 2, 3]
-    left = module.prefetched(blocks(4), 4, torch.device("cpu"))
+    left = module.prefetch(blocks(4), 4, torch.device("cpu"))
     assert not drawing()
     next(left)
     assert len(drawing()) == 1
@@ -232,7 +229,7 @@ def test_one_block_is_drawn_ahead_in_one_thread_that_ends() -> None:
 
 
 def test_an_error_of_the_thread_surfaces() -> None:
-    ahead = module.prefetched(blocks(4, fails_at=2), 4, torch.device("cpu"))
+    ahead = module.prefetch(blocks(4, fails_at=2), 4, torch.device("cpu"))
     assert [next(ahead).seed, next(ahead).seed] == [0, 1]
     with pytest.raises(OSError, match="the disk is gone"):
         next(ahead)
@@ -263,12 +260,13 @@ IN_LITTLE_MEMORY = """
 import resource, sys, time
 from pathlib import Path
 import torch
-from lit_offrl.data import BootstrapPlan, MixedPlan, OfflineDataset, RowsPlan, TransitionStore
-from lit_offrl.data.datamodule import prefetched
-from lit_offrl.data.mapped import map_rows
+from lit_offrl.batches import BootstrapSampler, MixedSampler, UniformSampler, TransitionStore
+from lit_offrl.datasets import OfflineDataset
+from lit_offrl.datamodule import prefetch
+from lit_offrl.datasets.mapped import map_rows
 from lit_offrl.dynamics import DynamicsEnsemble
 from lit_offrl.pipeline import Pipeline
-from lit_offrl.priors import BehaviorCritic, GaussianPrior
+from lit_offrl.priors import BehaviorValue, TanhGaussianPrior
 
 def status(key):
     return 1024 * int(open("/proc/self/status").read().split(key + ":")[1].split()[0])
@@ -289,22 +287,22 @@ data = OfflineDataset("large", rows, starts, None, None, None)
 assert data.fingerprint and len(data.returns) == len(starts)
 order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
 train, holdout = order[1000:], order[:1000]
-dynamics, critic, prior = DynamicsEnsemble(17, 6), BehaviorCritic(17, 6), GaussianPrior(17, 6)
+dynamics, critic, prior = DynamicsEnsemble(17, 6), BehaviorValue(17, 6), TanhGaussianPrior(17, 6)
 dynamics.fit_normalizer(data.chunks(train))
 assert len(data.segments(10)) == len(rows) - 9 * len(starts)
 store = TransitionStore(10_000, 17, 6, "cpu")
 store.extend(rows[:10_000])
 plans = {
-    "bootstrap": (dynamics, lambda: BootstrapPlan(rows, train, holdout, 7, 256, 20, 0)),
+    "bootstrap": (dynamics, lambda: BootstrapSampler(rows, train, holdout, 7, 256, 20, 0)),
     "next actions": (
-        critic, lambda: RowsPlan(rows, data.with_next_actions, None, 256, 100, 0, 2000, True)
+        critic, lambda: UniformSampler(rows, data.with_next_actions, None, 256, 100, 0, 2000, True)
     ),
-    "rows": (prior, lambda: RowsPlan(rows, train, holdout, 256, 100, 0, 2000)),
-    "mixed": (None, lambda: MixedPlan(rows, store, 0.05, 256, 100, 2000, 0)),
+    "rows": (prior, lambda: UniformSampler(rows, train, holdout, 256, 100, 0, 2000)),
+    "mixed": (None, lambda: MixedSampler(rows, store, 0.05, 256, 100, 2000, 0)),
 }
 for name, (module, made) in plans.items():
     plan = made()
-    drawn = prefetched(plan.blocks(0), 20, torch.device("cpu"))
+    drawn = prefetch(plan.blocks(0), 20, torch.device("cpu"))
     first, start = next(drawn), time.perf_counter()
     peak = max(peak, status("RssAnon"))
     for block in drawn:

@@ -14,9 +14,9 @@ from torch.distributions import kl_divergence
 from lit_offrl.nets import (
     Critics,
     EnsembleLinear,
+    GaussianNet,
     Normalizer,
-    NormalNet,
-    TanhNormal,
+    TanhGaussian,
     critic_loss,
     ensemble_mlp,
     polyak_update,
@@ -49,7 +49,7 @@ def by_hand(body: nn.Sequential, inputs: Tensor, member: int | None = None) -> T
 
 def test_abms_policy_is_layer_normalisation_elu_and_softplus() -> None:
     torch.manual_seed(0)
-    net, inputs = NormalNet(3, 2, (8, 5), min_std=0.1), 3 * torch.randn(7, 3)
+    net, inputs = GaussianNet(3, 2, (8, 5), min_std=0.1), 3 * torch.randn(7, 3)
     with torch.no_grad():
         net.body[1].weight.uniform_(0.5, 2)  # type: ignore[operator,union-attr]
         policy, output = net(inputs), by_hand(net.body, inputs)
@@ -73,15 +73,15 @@ def test_abms_critics_have_the_same_layers() -> None:
 def test_divergence_is_that_of_the_gaussians_before_squashing(
     mean_p: float, std_p: float, mean_q: float, std_q: float
 ) -> None:
-    p = TanhNormal(torch.full((1, 2), mean_p), torch.full((1, 2), std_p))
-    q = TanhNormal(torch.full((1, 2), mean_q), torch.full((1, 2), std_q))
+    p = TanhGaussian(torch.full((1, 2), mean_p), torch.full((1, 2), std_p))
+    q = TanhGaussian(torch.full((1, 2), mean_q), torch.full((1, 2), std_q))
     one = math.log(std_q / std_p) + (std_p**2 + (mean_p - mean_q) ** 2) / (2 * std_q**2) - 0.5
     torch.testing.assert_close(kl_divergence(p, q), torch.tensor([2 * one]), rtol=1e-3, atol=1e-4)
 
 
 def test_divergence_agrees_with_samples() -> None:
-    p = TanhNormal(torch.tensor([[0.3, -0.5]]), torch.tensor([[0.4, 0.9]]))
-    q = TanhNormal(torch.tensor([[0.0, 0.1]]), torch.tensor([[0.7, 0.6]]))
+    p = TanhGaussian(torch.tensor([[0.3, -0.5]]), torch.tensor([[0.4, 0.9]]))
+    q = TanhGaussian(torch.tensor([[0.0, 0.1]]), torch.tensor([[0.7, 0.6]]))
     actions = p.rsample_from(torch.randn(200_000, 2, generator=torch.Generator().manual_seed(0)))
     estimate = (p.log_prob(actions) - q.log_prob(actions)).mean()
     torch.testing.assert_close(estimate, kl_divergence(p, q)[0], rtol=0.02, atol=0.0)
@@ -90,7 +90,7 @@ def test_divergence_agrees_with_samples() -> None:
 @settings(max_examples=25)
 @given(number, positive)
 def test_density_integrates_to_one(mean: float, std: float) -> None:
-    policy = TanhNormal(torch.tensor([[mean]]), torch.tensor([[std]]))
+    policy = TanhGaussian(torch.tensor([[mean]]), torch.tensor([[std]]))
     u = torch.linspace(mean - 8 * std, mean + 8 * std, 20_001)[:, None]
     actions = torch.tanh(u.double())
     inside = actions.abs().squeeze(1) < 1 - 1e-6
@@ -103,7 +103,7 @@ def test_density_integrates_to_one(mean: float, std: float) -> None:
 
 
 def test_log_prob_of_own_actions_is_exact_at_the_bound() -> None:
-    policy = TanhNormal(torch.tensor([[9.0]]), torch.tensor([[1.0]]))
+    policy = TanhGaussian(torch.tensor([[9.0]]), torch.tensor([[1.0]]))
     actions = policy.rsample_from(torch.zeros(1, 1))
     log_jacobian = 2 * (math.log(2) - 9 - math.log1p(math.exp(-18)))
     expected = -0.5 * math.log(2 * math.pi) - log_jacobian

@@ -68,7 +68,7 @@ def test_from_a_table_to_an_estimate(
         assert results["estimate"]["data"] == pytest.approx(estimate(path), rel=1e-4)
         assert np.isfinite(results["estimate"]["policy"])
         stages = {p.parent.name.split("-")[0] for p in run.glob("*-*/best.ckpt")}
-        assert stages == {"dynamics", "critic", "prior", "policy"}
+        assert stages == {"dynamics", "value", "prior", "policy"}
     assert "by the policy's critics, discounted:" in capsys.readouterr().out
 
 

@@ -11,16 +11,17 @@ import torch
 from conftest import MakeDataset, episode
 
 from lit_offrl.cli import main
-from lit_offrl.data import ArraysLog, OfflineDataModule, open_log
-from lit_offrl.data.layout import Layout
-from lit_offrl.data.subset import Part
+from lit_offrl.datamodule import OfflineDataModule
+from lit_offrl.datasets import ArrayReader, open_dataset
+from lit_offrl.datasets.columns import Layout
+from lit_offrl.datasets.subset import ExtraDataset
 from lit_offrl.errors import UserError
 
 MINE = """
 import numpy as np
-from lit_offrl.data import ArraysLog
+from lit_offrl.datasets import ArrayReader
 
-class Walk(ArraysLog):
+class Walk(ArrayReader):
     def __init__(self, rows: int = 300):
         rng = np.random.default_rng(0)
         columns = {
@@ -31,11 +32,11 @@ class Walk(ArraysLog):
         }
         super().__init__(columns, name="walk")
 
-class Failing(ArraysLog):
+class Failing(ArrayReader):
     def __init__(self, folder: str):
         raise ValueError("no folder")
 
-class Short(ArraysLog):
+class Short(ArrayReader):
     def __init__(self):
         super().__init__({"observations": np.zeros((5, 2))}, name="short")
 """
@@ -53,37 +54,39 @@ def columns(rows: int = 40, **more: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def test_arrays_are_a_dataset() -> None:
-    data = OfflineDataModule(ArraysLog(columns(), name="mine")).dataset
+    data = OfflineDataModule(ArrayReader(columns(), name="mine")).dataset
     assert data.name == "mine"
     assert len(data) == 38
     assert data.transitions.next_observations[0].tolist() == [2, 3]
 
 
 def test_they_take_part_in_what_others_do(make_dataset: MakeDataset) -> None:
-    mine = ArraysLog(columns(), name="mine")
-    assert len(OfflineDataModule(mine, more=[Part(mine, weight=2)]).dataset) == 3 * 38
+    mine = ArrayReader(columns(), name="mine")
+    assert len(OfflineDataModule(mine, more=[ExtraDataset(mine, weight=2)]).dataset) == 3 * 38
     other = make_dataset([episode(0, 12, obs_dim=2)], obs_dim=2)
-    assert OfflineDataModule(other, more=[Part(mine)]).dataset.name == "robot/test-v0 + mine"
+    assert (
+        OfflineDataModule(other, more=[ExtraDataset(mine)]).dataset.name == "robot/test-v0 + mine"
+    )
 
 
 def test_a_reward_leaves_the_object_as_it_was() -> None:
-    from lit_offrl.data.rewards import Reward
+    from lit_offrl.datasets.rewards import Reward
 
     class Double(Reward):
         def __call__(self, rows: object, infos: object) -> torch.Tensor:
             return 2 * rows.rewards  # type: ignore[attr-defined, no-any-return]
 
-    mine = ArraysLog(columns(), name="mine")
-    assert float(open_log(mine, Double()).read().transitions.rewards[0]) == 2
-    assert float(open_log(mine).read().transitions.rewards[0]) == 1
+    mine = ArrayReader(columns(), name="mine")
+    assert float(open_dataset(mine, Double()).read().transitions.rewards[0]) == 2
+    assert float(open_dataset(mine).read().transitions.rewards[0]) == 1
 
 
 def test_what_would_have_no_effect_is_refused() -> None:
-    mine = ArraysLog(columns(), name="mine")
+    mine = ArrayReader(columns(), name="mine")
     with pytest.raises(UserError, match="an object that knows its columns"):
-        open_log(mine, layout=Layout(rewards="profit"))
+        open_dataset(mine, layout=Layout(rewards="profit"))
     with pytest.raises(UserError, match="an object that knows its columns"):
-        open_log(mine, keys=["camera"])
+        open_dataset(mine, keys=["camera"])
     with pytest.raises(UserError, match=r"storage: 'mine' is no file"):
         _ = OfflineDataModule(mine, storage="mapped").dataset
 
@@ -106,7 +109,7 @@ def test_named_on_the_command_line(
             ["robot_log.Short"],
             "data.layout.actions: none of actions, action, acts is a column of 'short'",
         ),
-        (["robot_log.Wakl"], "is no Log; did you mean 'robot_log.Walk'?"),
+        (["robot_log.Wakl"], "is no DatasetReader; did you mean 'robot_log.Walk'?"),
         (["robot_log.Walk", "--data.dataset.row", "4"], "did you mean 'rows'?"),
         (
             ["robot_log.Failing", "--data.dataset.folder", "day3"],

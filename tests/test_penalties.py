@@ -18,9 +18,9 @@ from lit_offrl.dynamics import (
     DynamicsEnsemble,
     MaxStd,
     MeanStd,
+    ModelStep,
     Penalty,
     Prediction,
-    Step,
     TrueError,
 )
 from lit_offrl.environments import quiet_mujoco
@@ -33,7 +33,7 @@ def judged(
     """The penalty of what members predict, ``[members, rows, 1 + obs]``."""
     prediction = Prediction(torch.tensor(mean), torch.tensor(std))
     following, rewards = prediction.mean[0, :, 1:], prediction.mean[0, :, 0]
-    step = Step(following, rewards, following, rewards, prediction, torch.tensor(elites))
+    step = ModelStep(following, rewards, following, rewards, prediction, torch.tensor(elites))
     return penalty(torch.zeros_like(following), torch.zeros(len(rewards), 1), step).tolist()
 
 

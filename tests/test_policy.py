@@ -18,10 +18,10 @@ from torch.distributions import (
     kl_divergence,
 )
 
-from lit_offrl.blocks import Block
-from lit_offrl.nets import TanhNormal
+from lit_offrl.nets import TanhGaussian
 from lit_offrl.policy import EntropyTemperature, PolicyLearner, PriorDivergence
-from lit_offrl.priors import BehaviorPrior, GaussianPrior
+from lit_offrl.priors import BehaviorPrior, TanhGaussianPrior
+from lit_offrl.training.block_module import UpdateBlock
 from lit_offrl.transitions import Transitions
 
 
@@ -63,7 +63,7 @@ class Everywhere(BehaviorPrior):
 
 def test_sampled_divergence_estimates_the_exact_one() -> None:
     torch.manual_seed(0)
-    prior, made = GaussianPrior(1, 1, (8,)), learner(PriorDivergence(1.0))
+    prior, made = TanhGaussianPrior(1, 1, (8,)), learner(PriorDivergence(1.0))
     observations = torch.zeros(100_000, 1)
     policy = made.actor(observations)
     actions = policy.rsample_from(torch.randn(100_000, 1))
@@ -77,7 +77,7 @@ def test_sampled_divergence_estimates_the_exact_one() -> None:
 
 
 def test_a_saturated_action_has_a_finite_divergence() -> None:
-    policy = TanhNormal(torch.full((4, 1), 20.0), torch.full((4, 1), 0.1))
+    policy = TanhGaussian(torch.full((4, 1), 20.0), torch.full((4, 1), 0.1))
     squashed = TransformedDistribution(
         Independent(Normal(torch.zeros(4, 1), 1.0), 1), TanhTransform()
     )
@@ -117,7 +117,7 @@ def test_coefficient_rests_at_the_target_and_stays_in_bounds() -> None:
 @pytest.mark.parametrize("in_target", [True, False])
 def test_target_subtracts_the_divergence_at_the_next_observation(in_target: bool) -> None:
     torch.manual_seed(0)
-    prior = GaussianPrior(1, 1, (8,))
+    prior = TanhGaussianPrior(1, 1, (8,))
     constraint = PriorDivergence(1.0, coefficient=3.0, fixed=True, in_target=in_target)
     made = learner(constraint, prior, discount=0.5)
     batch = rows(rewards=torch.full((64,), 7.0), terminations=torch.arange(64) < 32)
@@ -137,7 +137,7 @@ def test_target_subtracts_the_divergence_at_the_next_observation(in_target: bool
 
 def test_update_leaves_prior_and_targets_to_themselves() -> None:
     torch.manual_seed(0)
-    prior = GaussianPrior(1, 1, (8,))
+    prior = TanhGaussianPrior(1, 1, (8,))
     made = learner(PriorDivergence(1.0), prior)
     before = [p.clone() for p in prior.parameters()]
     step(made, rows())
@@ -152,7 +152,7 @@ def test_block_counts_its_updates(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(made, "log_dict", lambda metrics, **_: logged.update(metrics))
     monkeypatch.setattr(made, "log", lambda name, value, **_: logged.update({name: value}))
     batch = rows(8)
-    block = Block(batch.map(lambda column: column.expand(5, *column.shape)), seed=1)
+    block = UpdateBlock(batch.map(lambda column: column.expand(5, *column.shape)), seed=1)
     made.training_step(block, 0)
     assert made.updates == 5
     assert logged["step"] == 5.0
@@ -184,7 +184,7 @@ def test_weak_tie_is_greedy_and_strong_tie_is_the_prior(
 ) -> None:
     # One step, reward highest at action 0.3; the prior sits at -0.5.
     torch.manual_seed(0)
-    prior = GaussianPrior(1, 1, (8,))
+    prior = TanhGaussianPrior(1, 1, (8,))
     with torch.no_grad():
         last = prior.net.body[-1]
         last.weight.zero_()

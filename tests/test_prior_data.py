@@ -16,7 +16,7 @@ from test_cli import fit, fit_and_signal, weights
 
 from lit_offrl.cli import main
 
-STAGES = ("dynamics", "critic", "prior", "policy")
+STAGES = ("dynamics", "value", "prior", "policy")
 
 
 @pytest.fixture
@@ -56,10 +56,10 @@ def test_the_prior_is_of_its_data_and_the_rest_of_the_runs(
     found = {name: folders(tmp_path / name) for name in ("both", "own", "other")}
     assert found["both"].keys() == set(STAGES)
     assert found["both"]["dynamics"] == found["own"]["dynamics"]
-    for stage in ("critic", "prior", "policy"):
+    for stage in ("value", "prior", "policy"):
         assert found["both"][stage] != found["own"][stage]
     trained = {name: weights(tmp_path / name) for name in found}
-    for stage, source in (("dynamics", "own"), ("critic", "other"), ("prior", "other")):
+    for stage, source in (("dynamics", "own"), ("value", "other"), ("prior", "other")):
         # The same key, and the same weights under it.
         for key, value in trained[source][found["both"][stage]].items():
             assert torch.equal(value, trained["both"][found["both"][stage]][key]), f"{stage} {key}"
@@ -118,7 +118,7 @@ def test_two_processes_read_the_priors_data(both: Path, tmp_path: Path) -> None:
     )
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.count("prior data: pendulum/other-v0") == 1
-    assert folders(tmp_path / "run").keys() == {"critic", "prior"}
+    assert folders(tmp_path / "run").keys() == {"value", "prior"}
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,12 @@ def test_a_robot_of_the_same_size_is_refused_where_it_is_known(
             "is of Walker2d, data.dataset 'bundled/halfcheetah-mixed' of",
         ),
         (
-            ["--data.dataset", name, "--data.reward", "lit_offrl.data.rewards.HalfCheetahBackward"],
+            [
+                "--data.dataset",
+                name,
+                "--data.reward",
+                "lit_offrl.datasets.rewards.HalfCheetahBackward",
+            ],
             "made for HalfCheetah, dataset 'walker/test-v0' is of Walker2d-v5",
         ),
     ):
@@ -181,7 +186,7 @@ def test_the_priors_data_take_a_reward_of_their_own(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "expert_rewards.py").write_text(
-        "from lit_offrl.data.rewards import Reward\n"
+        "from lit_offrl.datasets.rewards import Reward\n"
         "class Scaled(Reward):\n"
         "    def __init__(self, factor: float = 2.0):\n        self.factor = factor\n"
         "    def __call__(self, rows, infos):\n        return self.factor * rows.rewards\n"

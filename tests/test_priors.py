@@ -18,19 +18,19 @@ from torch.distributions import (
 )
 from torch.nn import ReLU, Tanh
 
-from lit_offrl.blocks import Block
-from lit_offrl.checkpoints import load_module, save_module
 from lit_offrl.errors import UserError
 from lit_offrl.priors import (
-    BehaviorCritic,
     BehaviorPrior,
-    GaussianPrior,
+    BehaviorValue,
     ReturnWeighting,
+    TanhGaussianPrior,
     UniformWeighting,
     ValueWeighting,
     Weighting,
     effective_sample_size,
 )
+from lit_offrl.training.block_module import UpdateBlock
+from lit_offrl.training.checkpoints import load_module, save_module
 from lit_offrl.transitions import Transitions
 
 values = st.lists(st.floats(-100, 100), min_size=2, max_size=20).filter(lambda v: max(v) > 1e-3)
@@ -78,7 +78,7 @@ def rows(actions: torch.Tensor, **columns: torch.Tensor) -> Transitions:
 
 def test_prior_loss_is_the_weighted_mean() -> None:
     torch.manual_seed(0)
-    prior = GaussianPrior(1, 2, hidden=(4,))
+    prior = TanhGaussianPrior(1, 2, hidden=(4,))
     actions, weights = torch.rand(6, 2) * 1.9 - 0.95, torch.rand(6)
     nll = -prior.distribution(torch.zeros(6, 1)).log_prob(actions)
     loss = prior.loss(rows(actions, weights=weights))
@@ -87,7 +87,7 @@ def test_prior_loss_is_the_weighted_mean() -> None:
 
 
 def test_logged_actions_on_the_bound_have_a_finite_density() -> None:
-    prior = GaussianPrior(1, 2, hidden=(4,))
+    prior = TanhGaussianPrior(1, 2, hidden=(4,))
     assert prior.log_prob(torch.zeros(1, 1), torch.tensor([[1.0, -1.0]])).isfinite().all()
 
 
@@ -99,7 +99,7 @@ def test_prior_recovers_a_gaussian_and_weights_choose_the_better_mode() -> None:
     weights = torch.cat([torch.ones(500), torch.full((500,), 1e-4)])
 
     def fit(data: Transitions) -> tuple[float, float]:
-        prior = GaussianPrior(1, 1, hidden=(16,), learning_rate=1e-2)
+        prior = TanhGaussianPrior(1, 1, hidden=(16,), learning_rate=1e-2)
         prior.configure_optimizers()
         for _ in range(600):
             prior.update(data, torch.empty(0))
@@ -118,7 +118,7 @@ def test_critic_learns_the_value_of_what_was_done() -> None:
     # Two observations that follow each other for ever, reward 1 in the first: with discount 0.5 the
     # values are 4/3 and 2/3. A terminated row is worth its reward.
     torch.manual_seed(0)
-    critic = BehaviorCritic(1, 1, hidden=(32,), discount=0.5, polyak_rate=0.1, learning_rate=3e-3)
+    critic = BehaviorValue(1, 1, hidden=(32,), discount=0.5, polyak_rate=0.1, learning_rate=3e-3)
     critic.configure_optimizers()
     data = rows(
         torch.zeros(3, 1),
@@ -182,11 +182,11 @@ def test_a_checkpoint_holds_every_argument(tmp_path: Path) -> None:
 
 
 def test_the_critic_stops_on_the_mean_of_its_window() -> None:
-    critic = BehaviorCritic(1, 1, hidden=[8])
+    critic = BehaviorValue(1, 1, hidden=[8])
     logged: dict[str, list[float]] = {}
     critic.log = lambda name, value, **_: logged.setdefault(name, []).append(float(value))  # type: ignore[method-assign,assignment]
     critic.log_dict = lambda metrics, **_: None  # type: ignore[method-assign,assignment]
     critic.update = lambda batch, noise: {"td_loss": batch.rewards.mean()}  # type: ignore[method-assign]
     column = torch.arange(6.0).view(3, 2)
-    critic.training_step(Block(Transitions(*[column] * 6), 0), 0)
-    assert logged["critic/td_loss_epoch"] == [2.5]
+    critic.training_step(UpdateBlock(Transitions(*[column] * 6), 0), 0)
+    assert logged["value/td_loss_epoch"] == [2.5]

@@ -42,7 +42,7 @@ COMBO = [
 # Batches of twelve rows in four runs, of which each process has two.
 ABM = [
     *("--config", str(Path(__file__).parent.parent / "configs" / "abm_mpo.yaml")),
-    *("--policy.batch_size", "12", "--policy.snippet", "3"),
+    *("--policy.batch_size", "12", "--policy.segment_length", "3"),
     *("--policy.module.actor_hidden", "[8]", "--policy.module.critic_hidden", "[8]"),
 ]
 

@@ -12,10 +12,10 @@ import pytest
 import torch
 from nbclient import NotebookClient
 
-from lit_offrl.checkpoints import load_module
 from lit_offrl.cli import main
-from lit_offrl.data import OfflineDataModule
+from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.priors import BehaviorPrior
+from lit_offrl.training.checkpoints import load_module
 from tests.test_jointly import fit, learned
 
 ROOT = Path(__file__).parent.parent

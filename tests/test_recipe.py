@@ -14,7 +14,7 @@ from conftest import episode
 from lit_offrl.cli import main
 from lit_offrl.collect import recipe
 from lit_offrl.collect.recipe import PARTS, RECIPES, Training, packed, unpacked
-from lit_offrl.data import open_log
+from lit_offrl.datasets import open_dataset
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +56,7 @@ def test_medium_is_the_first_policy_with_a_third_of_the_experts_return(
 def test_random_sets_need_no_training(capsys: pytest.CaptureFixture[str]) -> None:
     main(["data", "make", "hopper-random", "--rollout_steps", "200"])
     assert "made/hopper-random-v0: 200 steps" in capsys.readouterr().out
-    data = open_log("made/hopper-random-v0").read()
+    data = open_dataset("made/hopper-random-v0").read()
     assert data.env_spec is not None
     assert data.env_spec.id == "Hopper-v5"
     assert data.score_max == 3234.3

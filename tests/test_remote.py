@@ -13,7 +13,7 @@ from conftest import MakeDataset, episode
 from minari.storage import remotes
 from minari.storage.remotes.cloud_storage import CloudStorage
 
-from lit_offrl.data import open_log
+from lit_offrl.datasets import open_dataset
 from lit_offrl.errors import UserError
 
 ID = "robot/far-v0"
@@ -70,23 +70,23 @@ def shelf(
 
 def test_a_public_dataset_is_fetched_once(shelf: type[Shelf]) -> None:
     for _ in range(2):
-        assert len(open_log(f"minari:{ID}").read()) == 21
+        assert len(open_dataset(f"minari:{ID}").read()) == 21
     assert shelf.asked == 1
-    assert len(open_log(ID).read()) == 21
+    assert len(open_dataset(ID).read()) == 21
 
 
 def test_what_broke_off_is_fetched_again(shelf: type[Shelf]) -> None:
     shelf.breaks = 1
     with pytest.raises(UserError, match="the line is dead; is there a network"):
-        open_log(f"minari:{ID}")
-    assert len(open_log(f"minari:{ID}").read()) == 21
+        open_dataset(f"minari:{ID}")
+    assert len(open_dataset(f"minari:{ID}").read()) == 21
     assert shelf.asked == 2
 
 
 @pytest.mark.parametrize("id", ["robot/near-v0", "robot/far-v3"])
 def test_what_is_not_there_is_refused(shelf: type[Shelf], id: str) -> None:
     with pytest.raises(UserError, match=r"no 'robot/.* to fetch, .*lists them"):
-        open_log(f"minari:{id}")
+        open_dataset(f"minari:{id}")
     assert shelf.asked == 0
 
 
@@ -96,12 +96,12 @@ def test_a_cache_that_cannot_be_made_is_said(
     (tmp_path / "file").touch()
     monkeypatch.setenv("LIT_OFFRL_CACHE", str(tmp_path / "file"))
     with pytest.raises(UserError, match=r"LIT_OFFRL_CACHE: .* cannot be made, Not a directory"):
-        open_log(f"minari:{ID}")
+        open_dataset(f"minari:{ID}")
 
 
 def test_an_id_needs_a_version(shelf: type[Shelf]) -> None:
     with pytest.raises(UserError, match="has no version; give one, such as minari:far-v0"):
-        open_log("minari:far")
+        open_dataset("minari:far")
 
 
 @pytest.mark.usefixtures("without_network")
@@ -111,10 +111,10 @@ def test_without_a_network_it_is_said_at_once(
     monkeypatch.setenv("LIT_OFFRL_CACHE", str(tmp_path))
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
     with pytest.raises(UserError, match="not known>; is there a network"):
-        open_log("minari:mujoco/hopper/medium-v0")
+        open_dataset("minari:mujoco/hopper/medium-v0")
 
 
 def test_a_local_id_says_how_to_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
     with pytest.raises(UserError, match="'minari:mujoco/hopper/medium-v0' fetches a public one"):
-        open_log("mujoco/hopper/medium-v0")
+        open_dataset("mujoco/hopper/medium-v0")

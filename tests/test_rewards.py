@@ -18,11 +18,11 @@ import yaml
 from conftest import MakeDataset, episode
 
 from lit_offrl.cli import main
-from lit_offrl.data import OfflineDataModule
-from lit_offrl.data.mapped import read_mapped
-from lit_offrl.data.minari_reader import MinariLog
-from lit_offrl.data.open_log import open_log
-from lit_offrl.data.rewards import (
+from lit_offrl.datamodule import OfflineDataModule
+from lit_offrl.datasets.mapped import read_mapped
+from lit_offrl.datasets.minari import MinariReader
+from lit_offrl.datasets.open_dataset import open_dataset
+from lit_offrl.datasets.rewards import (
     AntAngle,
     HalfCheetahBackward,
     HalfCheetahJump,
@@ -33,10 +33,10 @@ from lit_offrl.data.rewards import (
 from lit_offrl.errors import UserError
 from lit_offrl.transitions import Transitions
 
-Log = tuple[Transitions, dict[str, np.ndarray]]
+DatasetReader = tuple[Transitions, dict[str, np.ndarray]]
 
 
-def play(environment: str, episodes: int, **arguments: Any) -> Log:
+def play(environment: str, episodes: int, **arguments: Any) -> DatasetReader:
     """Random steps, the same for the same environment, and their infos."""
     env = gym.make(environment, max_episode_steps=60, **arguments)
     columns: list[list[Any]] = [[] for _ in range(6)]
@@ -131,9 +131,9 @@ def test_infos_of_the_reset_are_left_out(make_dataset: MakeDataset) -> None:
     infos: list[dict[str, Any]] = [{"speed": s, "name": ["a"] * len(s)} for s in speeds]
     episodes = [replace(episode(i, 3 - i), infos=infos[i]) for i in range(2)]
     name = make_dataset(episodes)
-    data = open_log(name, Speeds()).read()
+    data = open_dataset(name, Speeds()).read()
     assert data.transitions.rewards.tolist() == [2, 4, 6, 8, 10]
-    logged = MinariLog(name).read()
+    logged = MinariReader(name).read()
     assert torch.equal(data.transitions.observations, logged.transitions.observations)
     assert data.fingerprint != logged.fingerprint
     assert data.returns.tolist() == [12, 18]
@@ -163,7 +163,7 @@ def test_rewards_share_a_cache_without_mixing(
     monkeypatch.setenv("LIT_OFFRL_CACHE", str(cache))
     name = make_dataset([episode(number, 20) for number in range(3)])
     for reward in (None, Constant(1), Constant(2), None, Constant(1)):
-        mapped, read = read_mapped(open_log(name, reward)), open_log(name, reward).read()
+        mapped, read = read_mapped(open_dataset(name, reward)), open_dataset(name, reward).read()
         assert torch.equal(mapped.transitions.rewards, read.transitions.rewards)
         assert mapped.fingerprint == read.fingerprint
     assert len([path for path in cache.iterdir() if path.is_dir()]) == 3
@@ -179,12 +179,12 @@ def test_a_changed_source_is_mapped_anew(
     found = []
     for value in (5, 5, 125):
         (tmp_path / "edited.py").write_text(
-            f"from lit_offrl.data.rewards import Reward\nVALUE = {value}\n"
+            f"from lit_offrl.datasets.rewards import Reward\nVALUE = {value}\n"
             "class Mine(Reward):\n    def __call__(self, rows, infos):\n"
             "        return 0 * rows.rewards + VALUE\n"
         )
         edited = importlib.reload(importlib.import_module("edited"))
-        log = open_log(name, edited.Mine())
+        log = open_dataset(name, edited.Mine())
         found.append(read_mapped(log).transitions.rewards[0].item())
     assert found == [5, 5, 125]
     assert len([path for path in (tmp_path / "cache").iterdir() if path.is_dir()]) == 1
@@ -195,7 +195,7 @@ def test_a_reward_without_a_source_is_not_mapped(
 ) -> None:
     monkeypatch.setenv("LIT_OFFRL_CACHE", str(tmp_path / "cache"))
     typed = type("Typed", (Constant,), {"__module__": "sys"})
-    log = open_log(make_dataset([episode(0, 20)]), typed())
+    log = open_dataset(make_dataset([episode(0, 20)]), typed())
     assert log.read().transitions.rewards[0] == 1
     with pytest.raises(UserError, match=r"data\.reward Typed: its source .* data\.storage memory"):
         read_mapped(log)
@@ -203,7 +203,7 @@ def test_a_reward_without_a_source_is_not_mapped(
 
 OWN = """
 import torch
-from lit_offrl.data.rewards import Reward
+from lit_offrl.datasets.rewards import Reward
 
 class Upright(Reward):
     environment = "InvertedPendulum-v5"
@@ -246,7 +246,7 @@ def test_a_run_on_other_rewards_is_another_run(
     for more in ([], own, [*own, "--data.reward.slope", "2"]):
         main(["fit", "-c", str(tiny), "--run_dir", "run", *more])
         assert "already done" not in capsys.readouterr().out
-    for stage in ("dynamics", "critic", "prior", "policy"):
+    for stage in ("dynamics", "value", "prior", "policy"):
         assert len(list(Path("run").glob(f"{stage}-*"))) == 3
     results = json.loads(Path("run/results.json").read_text())
     assert results["policy"]["score"] is None
@@ -266,8 +266,8 @@ def test_a_run_on_other_rewards_is_another_run(
         (["own_rewards.Number"], "gave float for"),
         (["own_rewards.Infinite"], "episode 0, row 2: gave NaN or Inf"),
         (["own_rewards.Needy"], "episode 0: the reward needs the infos ['wind', 'rain'], logged"),
-        (["lit_offrl.data.rewards.HopperBackward"], "observations of 11 numbers"),
-        (["lit_offrl.data.rewards.HopperBackwards"], "HopperBackward'?"),
+        (["lit_offrl.datasets.rewards.HopperBackward"], "observations of 11 numbers"),
+        (["lit_offrl.datasets.rewards.HopperBackwards"], "HopperBackward'?"),
         (["own_rewards.Upright", "--data.reward.slop", "2"], "'slop' is not accepted here"),
     ],
 )
@@ -295,7 +295,7 @@ def test_infos_of_another_length_get_one_line(make_dataset: MakeDataset) -> None
         name = f"robot/{len(logged)}-v0"
         make_dataset([replace(episode(0, 4), infos={"speed": logged})], name)
         with pytest.raises(UserError, match=f"episode 0, info 'speed'.*{expected}"):
-            open_log(name, Speeds()).read()
+            open_dataset(name, Speeds()).read()
 
 
 def test_without_evaluation_no_environment_is_needed(

@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from lit_offrl.acceleration import Replay
-from lit_offrl.blocks import Block, BlockModule
 from lit_offrl.cli import main
 from lit_offrl.errors import Stopped
-from lit_offrl.pipeline.spread import spread
-from lit_offrl.pipeline.together import Together
-from lit_offrl.seeds import SeedStack
+from lit_offrl.pipeline.many_devices import spread
+from lit_offrl.pipeline.many_seeds import Together
+from lit_offrl.training.acceleration import Replay
+from lit_offrl.training.block_module import BlockModule, UpdateBlock
+from lit_offrl.training.seed_stack import SeedStack
 from tests.test_acceleration import MODULES, rows
 
 SEEDS, BLOCKS, UPDATES = 8, 5, 20
@@ -29,10 +29,10 @@ def build(name: str, seed: int) -> BlockModule:
     return module()
 
 
-def block(name: str, seed: int, number: int) -> Block:
+def block(name: str, seed: int, number: int) -> UpdateBlock:
     torch.manual_seed(1000 * seed + number)
     shape = (UPDATES, *MODULES[name][1][1:])
-    return Block(rows(*shape), seed=100 * seed + number)
+    return UpdateBlock(rows(*shape), seed=100 * seed + number)
 
 
 def silent(module: BlockModule) -> list[dict[str, Tensor]]:

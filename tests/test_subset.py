@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lit_offrl.cli import main
-from lit_offrl.data import OfflineDataModule, OfflineDataset
-from lit_offrl.data.subset import Part, Subset, picked, together
+from lit_offrl.datamodule import OfflineDataModule
+from lit_offrl.datasets import OfflineDataset
+from lit_offrl.datasets.subset import ExtraDataset, Subset, concat, select_episodes
 from tests.test_policy import rows
 
 
@@ -28,7 +29,7 @@ def test_picked_episodes_are_whole(lengths: list[int], seed: int) -> None:
     data = numbered(lengths)
     generator = torch.Generator().manual_seed(seed)
     numbers = torch.randint(len(lengths), (seed % 5 + 1,), generator=generator)
-    found = picked(data, numbers)
+    found = select_episodes(data, numbers)
     assert found.lengths.tolist() == data.lengths[numbers].tolist()
     expected = numbers.float().repeat_interleave(found.lengths)
     assert torch.equal(found.transitions.rewards, expected)
@@ -54,7 +55,7 @@ def test_shares_are_drawn_by_the_seed() -> None:
 
 @pytest.mark.parametrize(("weight", "count"), [(0.5, 5), (1.0, 10), (2.3, 23)])
 def test_weights_are_how_often_episodes_are_there(weight: float, count: int) -> None:
-    found = Part("made", weight=weight)(numbered([3] * 10))
+    found = ExtraDataset("made", weight=weight)(numbered([3] * 10))
     assert len(found.episode_starts) == count
     times = torch.bincount(found.transitions.rewards.long())
     assert times.max() - times[times > 0].min() <= 3
@@ -64,7 +65,7 @@ def test_several_logs_are_one_after_the_other(make_dataset: MakeDataset) -> None
     first = make_dataset([episode(i, 4) for i in range(3)], "robot/a-v0")
     second = make_dataset([episode(i, 5) for i in range(4)], "robot/b-v0")
     module = OfflineDataModule(
-        first, subset=Subset(episodes=2), more=[Part(second, weight=0.5)], storage="memory"
+        first, subset=Subset(episodes=2), more=[ExtraDataset(second, weight=0.5)], storage="memory"
     )
     data = module.dataset
     assert data.lengths.tolist() == [4, 4, 5, 5]
@@ -72,7 +73,7 @@ def test_several_logs_are_one_after_the_other(make_dataset: MakeDataset) -> None
     alone = OfflineDataModule(second).dataset.transitions
     assert (alone.rewards[:, None] == data.transitions.rewards[8:]).any(dim=0).all()
     with pytest.raises(Exception, match="obs_dim"):
-        together([numbered([2]), data])
+        concat([numbered([2]), data])
 
 
 @pytest.mark.parametrize(

@@ -13,25 +13,25 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from tests.test_snippets import dataset
 
 from lit_offrl.cli import main
-from lit_offrl.data import OfflineDataModule
-from lit_offrl.data.rewards import HalfCheetahBackward, HalfCheetahStand, Reward
-from lit_offrl.data.subset import Subset
-from lit_offrl.data.tasks import joined
-from lit_offrl.evaluation import Evaluator, TasksEvaluator
-from lit_offrl.nets import Critics, NormalNet, TanhMixtureNet, TanhNormalNet
+from lit_offrl.datamodule import OfflineDataModule
+from lit_offrl.datasets.rewards import HalfCheetahBackward, HalfCheetahStand, Reward
+from lit_offrl.datasets.subset import Subset
+from lit_offrl.datasets.tasks import add_task_column
+from lit_offrl.evaluation import Evaluator, MultitaskEvaluator
+from lit_offrl.nets import Critics, GaussianNet, TanhGaussianMixtureNet, TanhGaussianNet
 from lit_offrl.nets.heads import TaskHeads
 from lit_offrl.nets.quantiles import QuantileCritics
 from lit_offrl.policy import EntropyTemperature, PolicyLearner
 from tests.test_policy import rows
-from tests.test_snippets import dataset
 
 
 def test_every_row_is_there_once_for_each_task() -> None:
     first, second = dataset([3, 2]), dataset([3, 2])
     second.transitions.rewards.fill_(7.0)
-    both = joined([first, second])
+    both = add_task_column([first, second])
     assert both.obs_dim == first.obs_dim + 2
     assert both.episode_starts.tolist() == [0, 3, 5, 8]
     rows = both.transitions
@@ -39,7 +39,7 @@ def test_every_row_is_there_once_for_each_task() -> None:
     assert rows.observations[:, 1:].tolist() == [[1.0, 0.0]] * 5 + [[0.0, 1.0]] * 5
     assert torch.equal(rows.observations[:, 1:], rows.next_observations[:, 1:])
     assert rows.rewards.tolist() == [0.0] * 5 + [7.0] * 5
-    # No snippet holds rows of two tasks.
+    # No segment holds rows of two tasks.
     starts = both.segments(2)
     assert starts.tolist() == [0, 1, 3, 5, 6, 8]
 
@@ -60,7 +60,7 @@ def test_the_task_picks_the_head_and_no_other_one_learns() -> None:
     assert head[3:].any()
 
 
-@pytest.mark.parametrize("net", [TanhNormalNet, NormalNet, TanhMixtureNet])
+@pytest.mark.parametrize("net", [TanhGaussianNet, GaussianNet, TanhGaussianMixtureNet])
 def test_policies_have_heads(net: Any) -> None:
     made = net(6, 2, (8,), heads=3)
     assert made(torch.randn(4, 5, 6)).noise_dim >= 2
@@ -110,7 +110,7 @@ def test_each_task_is_played_with_its_own_numbers() -> None:
         seen.append(observations[:, 3:])
         return observations[:, 3:4]
 
-    outcome = TasksEvaluator(evaluators).run(act, seed=0)
+    outcome = MultitaskEvaluator(evaluators).run(act, seed=0)
     assert torch.equal(seen[0], torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
     assert torch.equal(seen[-1], torch.tensor([[0.0, 1.0], [0.0, 1.0]]))
     summary = outcome.summary()

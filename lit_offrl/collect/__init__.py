@@ -1,8 +1,8 @@
 """Data of one's own: of a policy trained online, of a policy that is there, or of a file."""
 
-from lit_offrl.collect.imports import import_log
+from lit_offrl.collect.imports import import_dataset
 from lit_offrl.collect.make import make_dataset
 from lit_offrl.collect.recorder import Recorder
 from lit_offrl.collect.rollouts import collect
 
-__all__ = ["Recorder", "collect", "import_log", "make_dataset"]
+__all__ = ["Recorder", "collect", "import_dataset", "make_dataset"]

@@ -10,7 +10,7 @@ from lit_offrl.environments import quiet_mujoco
 from lit_offrl.errors import UserError, check, first_line
 
 
-def learnable(name: str) -> gym.Env[np.ndarray, np.ndarray]:
+def make_learnable_env(name: str) -> gym.Env[np.ndarray, np.ndarray]:
     """Make an environment whose observations and actions are vectors.
 
     Raises:

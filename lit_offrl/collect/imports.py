@@ -9,16 +9,16 @@ import numpy as np
 from gymnasium.spaces import Box
 from minari.data_collector.episode_buffer import EpisodeBuffer
 
-from lit_offrl.collect.environment import learnable
+from lit_offrl.collect.environment import make_learnable_env
 from lit_offrl.collect.write import check_free, write
-from lit_offrl.data import open_log
-from lit_offrl.data.layout import Layout
-from lit_offrl.data.log import Log, Logged
+from lit_offrl.datasets import open_dataset
+from lit_offrl.datasets.columns import Layout
+from lit_offrl.datasets.reader import DatasetReader, LoggedEpisode
 from lit_offrl.errors import check
 from lit_offrl.transitions import Transitions
 
 
-def import_log(
+def import_dataset(
     file: str, to: str, environment: str | None = None, layout: Layout = Layout()
 ) -> None:
     """Write a file of arrays, a table or a D4RL dataset as a Minari dataset.
@@ -37,12 +37,12 @@ def import_log(
             another robot's.
     """
     check_free(to)
-    log = open_log(file, None, layout)
+    log = open_dataset(file, None, layout)
     spec = log.env_spec.id if environment is None and log.env_spec else environment
     if spec is not None:
         _check_environment(spec, log)
     episodes: list[EpisodeBuffer] = []
-    for logged in log.opened():
+    for logged in log.open_episodes():
         rows = log.rows_of(logged)
         for part in unbroken(rows):
             episodes.append(buffer(len(episodes), rows[part], logged, part, log))
@@ -61,7 +61,9 @@ def unbroken(rows: Transitions) -> list[slice]:
     return [slice(start, end) for start, end in pairwise(bounds)]
 
 
-def buffer(number: int, rows: Transitions, logged: Logged, part: slice, log: Log) -> EpisodeBuffer:
+def buffer(
+    number: int, rows: Transitions, logged: LoggedEpisode, part: slice, log: DatasetReader
+) -> EpisodeBuffer:
     """Those ``rows`` of an episode, its ``part``, as Minari takes it, actions in the units of the log."""
     terminations = rows.terminations.numpy()
     truncations = rows.truncations.numpy().copy()
@@ -88,8 +90,8 @@ def after_reset(values: np.ndarray) -> np.ndarray:
     return np.concatenate([unknown, values])
 
 
-def _check_environment(name: str, log: Log) -> None:
-    env = learnable(name)
+def _check_environment(name: str, log: DatasetReader) -> None:
+    env = make_learnable_env(name)
     obs_space, space = env.observation_space, env.action_space
     assert isinstance(space, Box)
     for what, shape, dim in (

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from lit_offrl.collect.environment import learnable
-from lit_offrl.collect.recipe import RECIPES, cook
+from lit_offrl.collect.environment import make_learnable_env
+from lit_offrl.collect.recipe import RECIPES, make_recipe_data
 from lit_offrl.collect.recorder import Recorder
-from lit_offrl.collect.rollouts import rolled
-from lit_offrl.collect.stable_baselines import acting, train, untrained
+from lit_offrl.collect.rollouts import rollout
+from lit_offrl.collect.stable_baselines import new_sac, policy_of, train
 from lit_offrl.collect.write import check_free, write
-from lit_offrl.data.references import references_of
+from lit_offrl.datasets.references import references_of
 from lit_offrl.errors import UserError, check
 
 SAC_NAME = "stable-baselines3's SAC"
@@ -68,14 +68,16 @@ def make_dataset(
             rollout_steps is None,
             "rollout_steps: the replay has as many as --steps; leave it out, or --keep rollouts",
         )
-    training = Recorder(learnable(environment), "training", steps)
-    learner = untrained(training, steps, seed=seed)
+    training = Recorder(make_learnable_env(environment), "training", steps)
+    learner = new_sac(training, steps, seed=seed)
     train(learner, steps)
     how = f"{steps} steps of training, seed {seed}"
     episodes = training.episodes()
     if rollout_steps is not None:
-        playing = Recorder(learnable(environment), "rollouts", rollout_steps)
-        episodes = rolled(playing, acting(learner, deterministic=False), rollout_steps, seed + 1)
+        playing = Recorder(make_learnable_env(environment), "rollouts", rollout_steps)
+        episodes = rollout(
+            playing, policy_of(learner, deterministic=False), rollout_steps, seed + 1
+        )
         how = f"{rollout_steps} steps of sampled actions of the policy after {how}"
     training.close()
     assert training.spec is not None
@@ -86,5 +88,5 @@ def make_dataset(
 def _make_recipe(name: str, steps: int, rows: int, seed: int) -> None:
     id = f"made/{name}-v0"
     check_free(id)
-    episodes, environment, how = cook(name, steps, rows, seed)
+    episodes, environment, how = make_recipe_data(name, steps, rows, seed)
     write(id, environment, episodes, SAC_NAME, how, references_of(environment))

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from minari.data_collector.episode_buffer import EpisodeBuffer
 
-from lit_offrl.blocks import mix_seed
-from lit_offrl.checkpoints import write_json
-from lit_offrl.collect.environment import learnable
+from lit_offrl.collect.environment import make_learnable_env
 from lit_offrl.collect.recorder import Recorder
-from lit_offrl.collect.rollouts import played
-from lit_offrl.collect.stable_baselines import acting, sac, train, untrained
-from lit_offrl.data.fetch import cache_folder
+from lit_offrl.collect.rollouts import make_env
+from lit_offrl.collect.stable_baselines import new_sac, policy_of, sac, train
+from lit_offrl.datasets.download import cache_folder
 from lit_offrl.errors import check
+from lit_offrl.training.block_module import mix_seed
+from lit_offrl.training.checkpoints import write_json
 
 if TYPE_CHECKING:
     from stable_baselines3 import SAC
@@ -66,30 +66,34 @@ class Training:
             done = end
 
     def _train(self, number: int, done: int, end: int) -> None:
-        recorder = Recorder(learnable(self.environment), "training", self.steps)
+        recorder = Recorder(make_learnable_env(self.environment), "training", self.steps)
         seed = mix_seed(self.seed, "part", number) % 2**31
         if number:
             learner = sac().load(self.policy(number - 1), env=recorder, device="cpu")
             learner.load_replay_buffer(self.folder / "buffer.pkl")
         else:
-            learner = untrained(recorder, self.steps, device="cpu")
+            learner = new_sac(recorder, self.steps, device="cpu")
         # Each part is as it would be without the others before it in this process.
         learner.set_random_seed(seed)
         train(learner, end - done, reset_num_timesteps=number == 0)
         episodes = recorder.episodes()
         recorder.close()
-        with whole(self.policy(number)) as path:
+        with atomic_path(self.policy(number)) as path:
             learner.save(path)
-        with whole(self.folder / "buffer.pkl") as path:
+        with atomic_path(self.folder / "buffer.pkl") as path:
             learner.save_replay_buffer(path)
-        with whole(self.folder / f"replay-{number}.npz") as path:
+        with atomic_path(self.folder / f"replay-{number}.npz") as path:
             np.savez(path, **packed(episodes))
         value = self._value(learner)
         print(f"training: {end} of {self.steps} steps, the policy earns {value:.0f}", flush=True)
         write_json({"return": value, "steps": end}, self.about(number))
 
     def _value(self, learner: SAC) -> float:
-        env, total, act = learnable(self.environment), 0.0, acting(learner, deterministic=True)
+        env, total, act = (
+            make_learnable_env(self.environment),
+            0.0,
+            policy_of(learner, deterministic=True),
+        )
         for episode in range(EPISODES):
             observation, _ = env.reset(seed=episode)
             ended = False
@@ -122,7 +126,9 @@ class Training:
         return found
 
 
-def cook(name: str, steps: int, rows: int, seed: int) -> tuple[list[EpisodeBuffer], str, str]:
+def make_recipe_data(
+    name: str, steps: int, rows: int, seed: int
+) -> tuple[list[EpisodeBuffer], str, str]:
     """The episodes of ``name``, the environment they are of, and what they are.
 
     Args:
@@ -134,7 +140,7 @@ def cook(name: str, steps: int, rows: int, seed: int) -> tuple[list[EpisodeBuffe
     robot, quality = name.split("-", 1)
     training = Training(robot, steps, seed)
     if quality == "random":
-        _, episodes = played(training.environment, rows, "random", seed)
+        _, episodes = make_env(training.environment, rows, "random", seed)
         return episodes, training.environment, f"{rows} uniformly random steps, seed {seed}."
     training.run()
     middle, last = training.medium(), PARTS - 1
@@ -145,7 +151,7 @@ def cook(name: str, steps: int, rows: int, seed: int) -> tuple[list[EpisodeBuffe
     episodes = []
     for part in parts[quality]:
         start = mix_seed(seed, name, part) % 2**31
-        _, found = played(training.environment, rows, str(training.policy(part)), start)
+        _, found = make_env(training.environment, rows, str(training.policy(part)), start)
         episodes += [replace(one, id=len(episodes) + one.id) for one in found]
     return episodes, training.environment, f"{rows} steps of each policy's draws; {how}."
 
@@ -173,7 +179,7 @@ def unpacked(file: Any, first: int) -> list[EpisodeBuffer]:
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path) -> Iterator[Path]:
     """A path to write to, whose content is at ``path`` once all of it is there."""
     part = path.with_name(f"part-{path.name}")
     yield part

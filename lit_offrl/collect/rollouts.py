@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from minari.data_collector.episode_buffer import EpisodeBuffer
 
-from lit_offrl.blocks import BlockModule
-from lit_offrl.checkpoints import load_module
-from lit_offrl.collect.environment import learnable
+from lit_offrl.collect.environment import make_learnable_env
 from lit_offrl.collect.recorder import Recorder
-from lit_offrl.collect.stable_baselines import acting, sac
+from lit_offrl.collect.stable_baselines import policy_of, sac
 from lit_offrl.collect.write import check_free, write
 from lit_offrl.errors import UserError, check, first_line
+from lit_offrl.training.block_module import BlockModule
+from lit_offrl.training.checkpoints import load_module
 
 Policy = Callable[[np.ndarray], np.ndarray]
 
@@ -46,12 +46,12 @@ def collect(
     check_free(id)
     check(steps > 0, f"steps: {steps} is too small; give at least 1")
     check(0 <= seed < 2**31, f"seed: {seed} is not within 0 and 2^31; give one that is")
-    made_in, episodes = played(environment, steps, policy, seed, deterministic)
+    made_in, episodes = make_env(environment, steps, policy, seed, deterministic)
     how = "best actions" if deterministic else "draws"
     write(id, made_in, episodes, policy, f"{steps} steps, {how}, seed {seed}.")
 
 
-def played(
+def make_env(
     environment: str, steps: int, policy: str, seed: int, deterministic: bool = False
 ) -> tuple[str, list[EpisodeBuffer]]:
     """Play ``policy`` for so many steps.
@@ -62,13 +62,13 @@ def played(
     Raises:
         UserError: The environment cannot be made, or there is no such policy.
     """
-    playing = Recorder(learnable(environment), "collect", steps)
-    act = chosen(policy, playing, deterministic, seed)
+    playing = Recorder(make_learnable_env(environment), "collect", steps)
+    act = load_policy(policy, playing, deterministic, seed)
     assert playing.spec is not None
-    return playing.spec.id, rolled(playing, act, steps, seed)
+    return playing.spec.id, rollout(playing, act, steps, seed)
 
 
-def rolled(playing: Recorder, act: Policy, steps: int, seed: int) -> list[EpisodeBuffer]:
+def rollout(playing: Recorder, act: Policy, steps: int, seed: int) -> list[EpisodeBuffer]:
     """What ``act`` does in so many steps, the last episode cut there; the environment is closed."""
     observation, _ = playing.reset(seed=seed)
     for _ in range(steps):
@@ -79,7 +79,7 @@ def rolled(playing: Recorder, act: Policy, steps: int, seed: int) -> list[Episod
     return playing.episodes()
 
 
-def chosen(policy: str, env: Recorder, deterministic: bool, seed: int) -> Policy:
+def load_policy(policy: str, env: Recorder, deterministic: bool, seed: int) -> Policy:
     """What ``policy`` names, from an observation to an action of ``env``.
 
     Raises:
@@ -133,4 +133,4 @@ def _stable_baselines(path: str, deterministic: bool, seed: int) -> Policy:
             f"policy: '{path}' is no SAC of stable-baselines3, {first_line(error)}"
         ) from error
     model.set_random_seed(seed)
-    return acting(model, deterministic)
+    return policy_of(model, deterministic)

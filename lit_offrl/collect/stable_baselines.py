@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 import numpy as np
 
-from lit_offrl.acceleration import onednn_products
 from lit_offrl.errors import UserError
+from lit_offrl.training.acceleration import onednn_products
 
 if TYPE_CHECKING:
     from stable_baselines3 import SAC
@@ -30,7 +30,7 @@ def sac() -> type[SAC]:
     return SAC
 
 
-def untrained(env: gym.Env[Any, Any], steps: int, **more: Any) -> SAC:
+def new_sac(env: gym.Env[Any, Any], steps: int, **more: Any) -> SAC:
     """One to be trained in ``env`` for so many steps, of which it remembers all.
 
     The first tenth of the steps, and 10 000 at most, are uniformly random. ``more`` is what else it
@@ -51,7 +51,7 @@ def train(learner: SAC, steps: int, **more: Any) -> None:
         learner.learn(steps, **more)
 
 
-def acting(learner: SAC, deterministic: bool) -> Callable[[np.ndarray], np.ndarray]:
+def policy_of(learner: SAC, deterministic: bool) -> Callable[[np.ndarray], np.ndarray]:
     """What ``learner`` does at an observation."""
     return lambda observation: np.asarray(
         learner.predict(observation, deterministic=deterministic)[0]

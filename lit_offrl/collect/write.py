@@ -12,7 +12,7 @@ from minari.data_collector.episode_buffer import EpisodeBuffer
 from minari.dataset.minari_dataset import parse_dataset_id
 from minari.storage import get_dataset_path
 
-from lit_offrl.data.references import References
+from lit_offrl.datasets.references import References
 from lit_offrl.errors import UserError, check
 
 

@@ -1,20 +1,20 @@
 """What the world does: a learned model of it, and rows imagined with it."""
 
-from lit_offrl.dynamics.ensemble import DynamicsEnsemble, Prediction, Step
+from lit_offrl.dynamics.ensemble import DynamicsEnsemble, ModelStep, Prediction
 from lit_offrl.dynamics.imagination import Imagination
-from lit_offrl.dynamics.learned_ends import EnsembleWithEnds
 from lit_offrl.dynamics.penalties import Disagreement, MaxStd, MeanStd, Penalty
+from lit_offrl.dynamics.terminating_ensemble import TerminatingEnsemble
 from lit_offrl.dynamics.true_error import TrueError
 
 __all__ = [
     "Disagreement",
     "DynamicsEnsemble",
-    "EnsembleWithEnds",
     "Imagination",
     "MaxStd",
     "MeanStd",
+    "ModelStep",
     "Penalty",
     "Prediction",
-    "Step",
+    "TerminatingEnsemble",
     "TrueError",
 ]

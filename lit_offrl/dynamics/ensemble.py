@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from lit_offrl.adam import Adam
-from lit_offrl.blocks import BlockModule, Metrics, Objective
 from lit_offrl.errors import UserError
 from lit_offrl.nets import EnsembleLinear, Normalizer, ensemble_mlp, one_by_one
+from lit_offrl.training.adam import Adam
+from lit_offrl.training.block_module import BlockModule, Metrics, Objective
 from lit_offrl.transitions import Transitions
 
 
@@ -29,7 +29,7 @@ class Prediction(NamedTuple):
     std: Tensor
 
 
-class Step(NamedTuple):
+class ModelStep(NamedTuple):
     """One imagined step of each row.
 
     Attributes:
@@ -69,7 +69,7 @@ class DynamicsEnsemble(BlockModule):
         min_improvement: Relative fall of a member's holdout error that earns a snapshot.
     """
 
-    room = "dynamics"
+    log_prefix = "dynamics"
     batch_dim = 2
 
     elites: Tensor
@@ -140,7 +140,9 @@ class DynamicsEnsemble(BlockModule):
         mean, logvar = self.outputs(observations, actions)
         return Prediction(mean, (0.5 * logvar).exp())
 
-    def sample(self, observations: Tensor, actions: Tensor, generator: torch.Generator) -> Step:
+    def sample(
+        self, observations: Tensor, actions: Tensor, generator: torch.Generator
+    ) -> ModelStep:
         """Step each row with an elite drawn for it alone.
 
         Args:
@@ -157,7 +159,7 @@ class DynamicsEnsemble(BlockModule):
         mean, std = prediction.mean[member, rows], prediction.std[member, rows]
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)
         step = torch.addcmul(mean, std, noise)
-        return Step(
+        return ModelStep(
             next_observations=observations + step[:, 1:],
             rewards=step[:, 0],
             mean_next_observations=observations + mean[:, 1:],

@@ -8,7 +8,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from lit_offrl.dynamics.ensemble import Step
+from lit_offrl.dynamics.ensemble import ModelStep
 
 
 class Penalty(ABC):
@@ -18,7 +18,7 @@ class Penalty(ABC):
     """
 
     @abstractmethod
-    def __call__(self, observations: Tensor, actions: Tensor, step: Step) -> Tensor:
+    def __call__(self, observations: Tensor, actions: Tensor, step: ModelStep) -> Tensor:
         """The penalty ``[batch]``, not yet multiplied by its coefficient.
 
         Args:
@@ -49,7 +49,7 @@ class MaxStd(Penalty):
 
     members: Literal["all", "elites"] = "all"
 
-    def __call__(self, observations: Tensor, actions: Tensor, step: Step) -> Tensor:
+    def __call__(self, observations: Tensor, actions: Tensor, step: ModelStep) -> Tensor:
         std = step.prediction.std
         if self.members == "elites":
             std = std[step.elites]
@@ -60,7 +60,7 @@ class MaxStd(Penalty):
 class MeanStd(Penalty):
     """``mean over members of |std|_2``, over reward and observation (MOPO's "avg. var.")."""
 
-    def __call__(self, observations: Tensor, actions: Tensor, step: Step) -> Tensor:
+    def __call__(self, observations: Tensor, actions: Tensor, step: ModelStep) -> Tensor:
         return step.prediction.std.square().sum(dim=-1).sqrt().mean(dim=0)
 
 
@@ -68,6 +68,6 @@ class MeanStd(Penalty):
 class Disagreement(Penalty):
     """``max over members of |mean_i - mean over members|_2``, observation only (MOPO's "ens. pen.")."""
 
-    def __call__(self, observations: Tensor, actions: Tensor, step: Step) -> Tensor:
+    def __call__(self, observations: Tensor, actions: Tensor, step: ModelStep) -> Tensor:
         mean = step.prediction.mean[..., 1:]
         return (mean - mean.mean(dim=0)).square().sum(dim=-1).amax(dim=0).sqrt()

@@ -16,13 +16,13 @@ from gymnasium.wrappers import FilterObservation, FlattenObservation, RescaleAct
 from torch import Tensor
 from torchmetrics import MaxMetric, MeanMetric, MetricCollection, MinMetric
 
-from lit_offrl.data.tasks import with_task
+from lit_offrl.datasets.tasks import with_task
 from lit_offrl.environments import quiet_mujoco
 from lit_offrl.errors import UserError, first_line
 
 
 @dataclass(frozen=True)
-class Outcome:
+class EpisodeStats:
     """What a number of episodes came to.
 
     Attributes:
@@ -99,7 +99,7 @@ class Evaluator:
 
     def run(
         self, act: Callable[[Tensor], Tensor], seed: int, device: torch.device | str = "cpu"
-    ) -> Outcome:
+    ) -> EpisodeStats:
         """Play each environment's first episode from ``seed`` to its end.
 
         Args:
@@ -120,7 +120,7 @@ class Evaluator:
             returns += rewards * running
             lengths += running
             running &= ~(terminated | truncated)
-        return Outcome(torch.from_numpy(returns), torch.from_numpy(lengths))
+        return EpisodeStats(torch.from_numpy(returns), torch.from_numpy(lengths))
 
 
 def flattened(

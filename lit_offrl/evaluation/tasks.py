@@ -8,18 +8,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lit_offrl.evaluation.episodes import Evaluator, Outcome
+from lit_offrl.evaluation.episodes import EpisodeStats, Evaluator
 
 
 @dataclass(frozen=True)
-class TasksOutcome(Outcome):
+class MultitaskStats(EpisodeStats):
     """The episodes of all tasks, and of each.
 
     Attributes:
         by_task: What each task's episodes came to.
     """
 
-    by_task: dict[str, Outcome]
+    by_task: dict[str, EpisodeStats]
 
     def summary(self) -> dict[str, float]:
         """That of all episodes, and each task's mean return and its spread."""
@@ -30,7 +30,7 @@ class TasksOutcome(Outcome):
         return found
 
 
-class TasksEvaluator:
+class MultitaskEvaluator:
     """Plays every task in turn.
 
     Args:
@@ -42,7 +42,7 @@ class TasksEvaluator:
 
     def run(
         self, act: Callable[[Tensor], Tensor], seed: int, device: torch.device | str = "cpu"
-    ) -> TasksOutcome:
+    ) -> MultitaskStats:
         """As :meth:`Evaluator.run`, from the same starts in every task."""
         by_task = {name: one.run(act, seed, device) for name, one in self.evaluators.items()}
         found = list(by_task.values())
@@ -50,4 +50,4 @@ class TasksEvaluator:
             torch.cat([getattr(outcome, column) for outcome in found])
             for column in ("returns", "lengths")
         )
-        return TasksOutcome(returns, lengths, by_task)
+        return MultitaskStats(returns, lengths, by_task)

@@ -1,15 +1,15 @@
 """Bricks with no reinforcement learning in them."""
 
-from lit_offrl.nets.actors import NormalNet, TanhMixtureNet, TanhNormalNet
+from lit_offrl.nets.actors import GaussianNet, TanhGaussianMixtureNet, TanhGaussianNet
 from lit_offrl.nets.critic import Critics, critic_loss, td_target, values_of_several
 from lit_offrl.nets.distributions import (
     ActionDistribution,
-    DiagonalNormal,
-    TanhMixture,
-    TanhNormal,
+    Gaussian,
+    TanhGaussian,
+    TanhGaussianMixture,
 )
 from lit_offrl.nets.ensemble import EnsembleLinear, ensemble_mlp, one_by_one
-from lit_offrl.nets.heads import observer
+from lit_offrl.nets.heads import build_trunk
 from lit_offrl.nets.mlp import mlp
 from lit_offrl.nets.normalizer import Normalizer
 from lit_offrl.nets.quantiles import QuantileCritics
@@ -18,20 +18,20 @@ from lit_offrl.nets.target import copy_when, polyak_update, target_of
 __all__ = [
     "ActionDistribution",
     "Critics",
-    "DiagonalNormal",
     "EnsembleLinear",
-    "NormalNet",
+    "Gaussian",
+    "GaussianNet",
     "Normalizer",
     "QuantileCritics",
-    "TanhMixture",
-    "TanhMixtureNet",
-    "TanhNormal",
-    "TanhNormalNet",
+    "TanhGaussian",
+    "TanhGaussianMixture",
+    "TanhGaussianMixtureNet",
+    "TanhGaussianNet",
+    "build_trunk",
     "copy_when",
     "critic_loss",
     "ensemble_mlp",
     "mlp",
-    "observer",
     "one_by_one",
     "polyak_update",
     "target_of",

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lit_offrl.nets.distributions import DiagonalNormal, TanhMixture, TanhNormal
-from lit_offrl.nets.heads import observer
+from lit_offrl.nets.distributions import Gaussian, TanhGaussian, TanhGaussianMixture
+from lit_offrl.nets.heads import build_trunk
 
 # Between these a policy is neither deterministic nor uniform.
 LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0
 
 
-class TanhNormalNet(nn.Module):
-    """Observations ``[..., obs]`` to a :class:`TanhNormal` over actions ``[..., act]``.
+class TanhGaussianNet(nn.Module):
+    """Observations ``[..., obs]`` to a :class:`TanhGaussian` over actions ``[..., act]``.
 
     Args:
         obs_dim: Size of an observation.
@@ -37,17 +37,17 @@ class TanhNormalNet(nn.Module):
     ) -> None:
         super().__init__()
         self.noise_dim = act_dim
-        self.body = observer(obs_dim, hidden, 2 * act_dim, heads)
+        self.body = build_trunk(obs_dim, hidden, 2 * act_dim, heads)
         self.log_std_min = log_std_min
         self.log_std_max = log_std_max
 
-    def forward(self, observations: Tensor) -> TanhNormal:
+    def forward(self, observations: Tensor) -> TanhGaussian:
         mean, log_std = self.body(observations).chunk(2, dim=-1)
-        return TanhNormal(mean, log_std.clamp(self.log_std_min, self.log_std_max).exp())
+        return TanhGaussian(mean, log_std.clamp(self.log_std_min, self.log_std_max).exp())
 
 
-class NormalNet(nn.Module):
-    """Observations ``[..., obs]`` to a :class:`DiagonalNormal`, as in ABM (D-24, D-25).
+class GaussianNet(nn.Module):
+    """Observations ``[..., obs]`` to a :class:`Gaussian`, as in ABM (D-24, D-25).
 
     Args:
         obs_dim: Size of an observation.
@@ -55,7 +55,7 @@ class NormalNet(nn.Module):
         hidden: Widths of the hidden layers, the first one followed by layer normalisation and tanh,
             the others by ELU.
         min_std: Added to the softplus that gives the standard deviation.
-        heads: As in :class:`TanhNormalNet`.
+        heads: As in :class:`TanhGaussianNet`.
     """
 
     def __init__(
@@ -68,23 +68,23 @@ class NormalNet(nn.Module):
     ) -> None:
         super().__init__()
         self.noise_dim = act_dim
-        self.body = observer(obs_dim, hidden, 2 * act_dim, heads, normalized=True)
+        self.body = build_trunk(obs_dim, hidden, 2 * act_dim, heads, normalized=True)
         self.min_std = min_std
 
-    def forward(self, observations: Tensor) -> DiagonalNormal:
+    def forward(self, observations: Tensor) -> Gaussian:
         mean, raw = self.body(observations).chunk(2, dim=-1)
-        return DiagonalNormal(mean, self.min_std + functional.softplus(raw))
+        return Gaussian(mean, self.min_std + functional.softplus(raw))
 
 
-class TanhMixtureNet(nn.Module):
-    """Observations ``[..., obs]`` to a :class:`TanhMixture`.
+class TanhGaussianMixtureNet(nn.Module):
+    """Observations ``[..., obs]`` to a :class:`TanhGaussianMixture`.
 
     Args:
         obs_dim: Size of an observation.
         act_dim: Size of an action.
         hidden: Widths of the hidden layers.
         components: Gaussians in the mixture.
-        heads: As in :class:`TanhNormalNet`.
+        heads: As in :class:`TanhGaussianNet`.
     """
 
     def __init__(
@@ -98,10 +98,10 @@ class TanhMixtureNet(nn.Module):
         super().__init__()
         self.components = components
         self.noise_dim = act_dim + 1
-        self.body = observer(obs_dim, hidden, components * (2 * act_dim + 1), heads)
+        self.body = build_trunk(obs_dim, hidden, components * (2 * act_dim + 1), heads)
 
-    def forward(self, observations: Tensor) -> TanhMixture:
+    def forward(self, observations: Tensor) -> TanhGaussianMixture:
         output = self.body(observations)
         logits, rest = output[..., : self.components], output[..., self.components :]
         mean, log_std = rest.unflatten(-1, (self.components, -1)).chunk(2, dim=-1)
-        return TanhMixture(logits, mean, log_std.clamp(LOG_STD_MIN, LOG_STD_MAX).exp())
+        return TanhGaussianMixture(logits, mean, log_std.clamp(LOG_STD_MIN, LOG_STD_MAX).exp())

@@ -18,7 +18,7 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-# Logged SAC actions often sit on the bound, where atanh is infinite (ALGORITHMS section 4).
+# LoggedEpisode SAC actions often sit on the bound, where atanh is infinite (ALGORITHMS section 4).
 ACTION_BOUND = 1 - 1e-3
 
 
@@ -51,7 +51,7 @@ class ActionDistribution(Distribution):
         """Reparameterised actions from standard normal ``noise [..., noise_dim]``."""
 
     @abstractmethod
-    def several(self) -> Self:
+    def expand_draws(self) -> Self:
         """The same with a dimension for several actions at each state, ``[..., 1]``."""
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
@@ -60,7 +60,7 @@ class ActionDistribution(Distribution):
         return self.rsample_from(torch.randn(shape, device=self.loc.device, dtype=self.loc.dtype))
 
 
-class DiagonalNormal(ActionDistribution):
+class Gaussian(ActionDistribution):
     """``N(mean, diag std^2)``, whose draws may lie outside of the box (ABM, ALGORITHMS section 9).
 
     Args:
@@ -85,10 +85,10 @@ class DiagonalNormal(ActionDistribution):
     def rsample_from(self, noise: Tensor) -> Tensor:
         return self.loc + self.scale * noise
 
-    def several(self) -> Self:
+    def expand_draws(self) -> Self:
         return type(self)(self.loc.unsqueeze(-2), self.scale.unsqueeze(-2))
 
-    def divergence_from(self, other: DiagonalNormal) -> Tensor:
+    def divergence_from(self, other: Gaussian) -> Tensor:
         """``KL(self || other)`` ``[...]``, exact; both squashed or neither.
 
         The squashing is the same bijection on both sides, so it drops out (ALGORITHMS 0.1).
@@ -98,7 +98,7 @@ class DiagonalNormal(ActionDistribution):
         return 0.5 * (spread + shift - 1 - spread.log()).sum(dim=-1)
 
 
-class TanhNormal(DiagonalNormal):
+class TanhGaussian(Gaussian):
     """``tanh(u)`` with ``u ~ N(mean, diag std^2)`` over actions ``[..., act]``.
 
     Args:
@@ -137,7 +137,7 @@ class TanhNormal(DiagonalNormal):
         return action
 
 
-class TanhMixture(ActionDistribution):
+class TanhGaussianMixture(ActionDistribution):
     """``tanh(u)`` with ``u`` of a mixture of diagonal Gaussians (MB2PO, ALGORITHMS section 12).
 
     Args:
@@ -180,7 +180,7 @@ class TanhMixture(ActionDistribution):
         self.drawn = (action, raw)
         return action
 
-    def several(self) -> Self:
+    def expand_draws(self) -> Self:
         parts = self.logits.unsqueeze(-2), self.loc.unsqueeze(-3), self.scale.unsqueeze(-3)
         return type(self)(*parts)
 
@@ -202,4 +202,4 @@ def log_squashing(raw: Tensor) -> Tensor:
     return 2 * (math.log(2) - raw - functional.softplus(-2 * raw))
 
 
-register_kl(TanhNormal, TanhNormal)(TanhNormal.divergence_from)
+register_kl(TanhGaussian, TanhGaussian)(TanhGaussian.divergence_from)

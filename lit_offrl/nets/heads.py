@@ -44,7 +44,7 @@ def pick_head(outputs: Tensor, task: Tensor) -> Tensor:
     return (by_head * task.unsqueeze(-1)).sum(dim=-2)
 
 
-def observer(
+def build_trunk(
     obs_dim: int, hidden: Sequence[int], out_dim: int, heads: int, normalized: bool = False
 ) -> nn.Module:
     """What maps observations ``[..., obs_dim]`` to ``[..., out_dim]``, with as many heads as asked for."""

@@ -13,14 +13,15 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from lit_offrl.acceleration import Compile, accelerate
-from lit_offrl.blocks import BlockModule, seeded
-from lit_offrl.checkpoints import save_module
-from lit_offrl.data import MixedPlan, OfflineDataModule
+from lit_offrl.batches import MixedSampler
+from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.dynamics import DynamicsEnsemble, Imagination
 from lit_offrl.dynamics.terminations import Termination
 from lit_offrl.errors import check
 from lit_offrl.policy import PolicyLearner
+from lit_offrl.training.acceleration import Compile, accelerate
+from lit_offrl.training.block_module import BlockModule, seeded
+from lit_offrl.training.checkpoints import save_module
 
 
 class Checkpoints(pl.Callback):
@@ -203,7 +204,7 @@ class Refresh(PerEpoch):
     def before(self, module: BlockModule, epoch: int) -> dict[str, Any]:
         assert isinstance(module, PolicyLearner)
         assert self.data.imagined is not None
-        assert isinstance(self.data.plan, MixedPlan)
+        assert isinstance(self.data.plan, MixedSampler)
         if module.updates < self.imagination.after:
             return {}
         device, real = module.device, self.data.plan.real

@@ -9,20 +9,21 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from lit_offrl.blocks import BlockModule, mix_seed
-from lit_offrl.checkpoints import write_json
-from lit_offrl.data import OfflineDataModule, OfflineDataset
-from lit_offrl.data.tasks import one_hot
+from lit_offrl.datamodule import OfflineDataModule
+from lit_offrl.datasets import OfflineDataset
+from lit_offrl.datasets.tasks import one_hot
 from lit_offrl.errors import UserError, check
-from lit_offrl.evaluation import Evaluator, TasksEvaluator, TasksOutcome
+from lit_offrl.evaluation import Evaluator, MultitaskEvaluator, MultitaskStats
 from lit_offrl.pipeline.callbacks import PerEpoch
 from lit_offrl.pipeline.settings import PolicyStage
 from lit_offrl.policy import PolicyLearner
+from lit_offrl.training.block_module import BlockModule, mix_seed
+from lit_offrl.training.checkpoints import write_json
 
 
 def make_evaluator(
     policy: PolicyStage, data: OfflineDataModule
-) -> Evaluator | TasksEvaluator | None:
+) -> Evaluator | MultitaskEvaluator | None:
     """Where policies are played; nothing where the user wants none or the data name none.
 
     Raises:
@@ -45,7 +46,7 @@ def make_evaluator(
     return Evaluator(environment, *sizes, keys=data.observation_keys)
 
 
-def make_tasks_evaluator(policy: PolicyStage, data: OfflineDataModule) -> TasksEvaluator:
+def make_tasks_evaluator(policy: PolicyStage, data: OfflineDataModule) -> MultitaskEvaluator:
     """Where each of the data's tasks is played.
 
     Raises:
@@ -63,7 +64,7 @@ def make_tasks_evaluator(policy: PolicyStage, data: OfflineDataModule) -> TasksE
         sizes = dataset.obs_dim - count, dataset.act_dim
         task, keys = one_hot(number, count), data.observation_keys
         found[name] = Evaluator(environment, policy.episodes, *sizes, task, keys)
-    return TasksEvaluator(found)
+    return MultitaskEvaluator(found)
 
 
 class EvaluatePolicy(PerEpoch):
@@ -79,7 +80,7 @@ class EvaluatePolicy(PerEpoch):
 
     def __init__(
         self,
-        evaluator: Evaluator | TasksEvaluator,
+        evaluator: Evaluator | MultitaskEvaluator,
         dataset: OfflineDataset,
         every_n_epochs: int,
         seed: int,
@@ -103,7 +104,7 @@ class EvaluatePolicy(PerEpoch):
         line += f" (sd {values['return_std']:.0f}), length {values['length_mean']:.0f}"
         if score is not None:
             line += f", score {values['score']:.1f}"
-        if isinstance(outcome, TasksOutcome):
+        if isinstance(outcome, MultitaskStats):
             each = (f"{n} {values[f'return_mean_{n}']:.0f}" for n in outcome.by_task)
             line += f": {', '.join(each)}"
         # Around a progress bar, if there is one.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from lit_offrl.errors import check
-from lit_offrl.pipeline.settings import CriticStage, DynamicsStage, PolicyStage, PriorStage
+from lit_offrl.pipeline.settings import DynamicsStage, PolicyStage, PriorStage, ValueStage
 
 
 def needed_stages(
     dynamics: DynamicsStage,
-    critic: CriticStage,
+    value: ValueStage,
     prior: PriorStage,
     policy: PolicyStage,
     until: str | None,
@@ -18,9 +18,9 @@ def needed_stages(
     Raises:
         UserError: A stage needs one that is switched off.
     """
-    stages: dict[str, DynamicsStage | CriticStage | PriorStage | PolicyStage] = {
+    stages: dict[str, DynamicsStage | ValueStage | PriorStage | PolicyStage] = {
         "dynamics": dynamics,
-        "critic": critic,
+        "value": value,
         "prior": prior,
         "policy": policy,
     }
@@ -42,8 +42,8 @@ def needed_stages(
         until is None or until in on,
         f"--until: {until}.module is null, so there is nothing to stop after; switch it on",
     )
-    # Dynamics and critic serve the stages after them, and are of no use by themselves.
-    wanted = on - {"dynamics", "critic"} if until in (None, "policy") else {until}
+    # Dynamics and value serve the stages after them, and are of no use by themselves.
+    wanted = on - {"dynamics", "value"} if until in (None, "policy") else {until}
     if "policy" in wanted and policy.imagination and not policy.checkpoint:
         check(
             "dynamics" in on,
@@ -53,16 +53,16 @@ def needed_stages(
         wanted.add("dynamics")
     if "prior" in wanted and not prior.checkpoint and prior.weighting.needs_values:
         check(
-            "critic" in on,
-            "critic.module is null, and prior.weighting needs a critic; name one, or use "
+            "value" in on,
+            "value.module is null, and prior.weighting needs a value; name one, or use "
             "lit_offrl.priors.UniformWeighting",
         )
-        wanted.add("critic")
+        wanted.add("value")
     return wanted
 
 
-def needs_prior_data(critic: CriticStage, prior: PriorStage, wanted: set[str]) -> bool:
+def needs_prior_data(value: ValueStage, prior: PriorStage, wanted: set[str]) -> bool:
     """Whether any of the ``wanted`` stages is trained on data of the prior's own."""
-    stages: dict[str, CriticStage | PriorStage] = {"critic": critic, "prior": prior}
+    stages: dict[str, ValueStage | PriorStage] = {"value": value, "prior": prior}
     trained = [name for name, stage in stages.items() if name in wanted and not stage.checkpoint]
     return prior.data is not None and bool(trained)

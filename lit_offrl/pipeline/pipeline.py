@@ -1,4 +1,4 @@
-"""A run: dynamics, critic, prior, policy, and the report at the end."""
+"""A run: dynamics, value, prior, policy, and the report at the end."""
 
 from __future__ import annotations
 
@@ -10,19 +10,28 @@ import torch
 import yaml
 from torch import Tensor
 
-from lit_offrl.acceleration import Compile
-from lit_offrl.blocks import BlockModule
-from lit_offrl.checkpoints import write_whole
-from lit_offrl.data import MixedPlan, OfflineDataModule, SnippetPlan
+from lit_offrl.batches import MixedSampler, SegmentSampler
+from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.dynamics import DynamicsEnsemble
 from lit_offrl.errors import attempt
-from lit_offrl.evaluation import Evaluator, TasksEvaluator
+from lit_offrl.evaluation import Evaluator, MultitaskEvaluator
 from lit_offrl.evaluation.model_error import draw_segments, imagine_segments, step_errors
 from lit_offrl.pipeline.callbacks import PerEpoch, Refresh
 from lit_offrl.pipeline.evaluate import EvaluatePolicy, make_evaluator, read_evaluations
-from lit_offrl.pipeline.keys import StageKeys
+from lit_offrl.pipeline.fingerprint import StageKeys
 from lit_offrl.pipeline.needs import needed_stages, needs_prior_data
-from lit_offrl.pipeline.parts import (
+from lit_offrl.pipeline.report import Report
+from lit_offrl.pipeline.runner import Stage, StageRunner
+from lit_offrl.pipeline.settings import DynamicsStage, PolicyStage, PriorStage, ValueStage
+from lit_offrl.pipeline.stages import (
+    dynamics_stage,
+    policy_sampler,
+    prior_stage,
+    report_short_episodes,
+    value_rows,
+    value_stage,
+)
+from lit_offrl.pipeline.validation import (
     check_conservatism,
     check_heads,
     check_same_robot,
@@ -35,27 +44,19 @@ from lit_offrl.pipeline.parts import (
     try_imagination,
     try_prior,
 )
-from lit_offrl.pipeline.report import Report
-from lit_offrl.pipeline.runner import Stage, StageRunner
-from lit_offrl.pipeline.settings import CriticStage, DynamicsStage, PolicyStage, PriorStage
-from lit_offrl.pipeline.stages import (
-    critic_rows,
-    critic_stage,
-    dynamics_stage,
-    policy_plan,
-    prior_stage,
-    say_served,
-)
 from lit_offrl.policy import PolicyLearner
 from lit_offrl.policy.checks import check_prior
-from lit_offrl.priors import BehaviorPrior, WeighingCritic, effective_sample_size
-from lit_offrl.processes import is_first
+from lit_offrl.priors import BehaviorPrior, ValueEstimator, effective_sample_size
+from lit_offrl.training.acceleration import Compile
+from lit_offrl.training.block_module import BlockModule
+from lit_offrl.training.checkpoints import write_whole
+from lit_offrl.training.distributed import is_first
 from lit_offrl.transitions import Transitions
 
 EVALUATIONS = "evaluations.json"
 KINDS: dict[str, type[BlockModule]] = {
     "dynamics": DynamicsEnsemble,
-    "critic": WeighingCritic,  # type: ignore[type-abstract]
+    "value": ValueEstimator,  # type: ignore[type-abstract]
     "prior": BehaviorPrior,  # type: ignore[type-abstract]
     "policy": PolicyLearner,
 }
@@ -70,7 +71,7 @@ class Pipeline:
         trainer: Placement arguments of every stage's ``lightning.Trainer``.
         data: The data module.
         dynamics: Settings of the dynamics.
-        critic: Settings of the weighting critic.
+        value: Settings of the weighting value.
         prior: Settings of the prior.
         policy: Settings of the policy.
         config: The same as YAML text: saved with the run, and what the stages' keys are made from.
@@ -84,7 +85,7 @@ class Pipeline:
         trainer: dict[str, Any],
         data: OfflineDataModule,
         dynamics: DynamicsStage,
-        critic: CriticStage,
+        value: ValueStage,
         prior: PriorStage,
         policy: PolicyStage,
         config: str,
@@ -93,12 +94,12 @@ class Pipeline:
         self.run_dir, self.seed, self.data = run_dir, seed, data
         self.prior_data = data if prior.data is None else prior.data
         self.runner = StageRunner(run_dir, seed, trainer, compile)
-        self.dynamics, self.critic, self.prior, self.policy = dynamics, critic, prior, policy
+        self.dynamics, self.value, self.prior, self.policy = dynamics, value, prior, policy
         self.config = config
         needs_values = prior.weighting.needs_values
         values = yaml.safe_load(config)
         self.keys = StageKeys(values, data, self.prior_data, seed, needs_values)
-        self.evaluator: Evaluator | TasksEvaluator | None = None
+        self.evaluator: Evaluator | MultitaskEvaluator | None = None
         self.taken: dict[str, Any] = {}
         self.sample_size: float | None = None
         self.fitted_prior: BehaviorPrior | None = None
@@ -126,8 +127,8 @@ class Pipeline:
             UserError: Something the user gave cannot be used.
         """
         self.until = until
-        self.wanted = needed_stages(self.dynamics, self.critic, self.prior, self.policy, until)
-        other = needs_prior_data(self.critic, self.prior, self.wanted)
+        self.wanted = needed_stages(self.dynamics, self.value, self.prior, self.policy, until)
+        other = needs_prior_data(self.value, self.prior, self.wanted)
         if other:
             check_same_robot(self.data.dataset, self.prior_data.dataset)
         self._check(self.wanted)
@@ -144,8 +145,8 @@ class Pipeline:
         """
         wanted = self.wanted
         dynamics = self.fit_dynamics() if "dynamics" in wanted else None
-        critic = self.fit_critic() if "critic" in wanted else None
-        self.fitted_prior = self.fit_prior(critic) if "prior" in wanted else None
+        value = self.fit_value() if "value" in wanted else None
+        self.fitted_prior = self.fit_prior(value) if "prior" in wanted else None
         if "policy" not in wanted or self.policy.checkpoint:
             return None
         return self.policy_stage(dynamics, self.fitted_prior)
@@ -190,8 +191,8 @@ class Pipeline:
             prior = self._try("prior") if jointly else tried.get("prior")
             if "dynamics" in wanted and not self.dynamics.checkpoint:
                 self.data.holdout(self.runner.seed_of("dynamics"))
-            if "critic" in tried:
-                check_weighing(tried["critic"], self.prior.weighting)
+            if "value" in tried:
+                check_weighing(tried["value"], self.prior.weighting)
             if prior is not None:
                 check_heads("prior.module", prior, len(self.data.tasks))
                 try_prior(prior, self.data.dataset)
@@ -205,7 +206,7 @@ class Pipeline:
             try_draws(learner, self.data.dataset)
             check_heads("policy.module", learner, len(self.data.tasks))
             check_tasks(self.data, self.policy)
-            say_served(self.data.dataset, self.policy.snippet)
+            report_short_episodes(self.data.dataset, self.policy.segment_length)
             check_conservatism(learner, self.policy)
             if self.policy.imagination is not None:
                 try_imagination(self.policy.imagination, tried["dynamics"], learner, self.data)
@@ -256,19 +257,19 @@ class Pipeline:
         logger.experiment.add_figure("dynamics/imagined_segments", figure)
         logger.finalize("success")
 
-    def fit_critic(self) -> WeighingCritic:
+    def fit_value(self) -> ValueEstimator:
         """Fit what the prior's weights come from."""
-        if self.critic.checkpoint is not None:
-            return self._taken("critic")
-        seed, key = self.runner.seed_of("critic"), self.keys.critic()
-        build = partial(self._build, "critic")
-        return self.runner.run(critic_stage(self.critic, self.prior_data, seed, key, build))
+        if self.value.checkpoint is not None:
+            return self._taken("value")
+        seed, key = self.runner.seed_of("value"), self.keys.value()
+        build = partial(self._build, "value")
+        return self.runner.run(value_stage(self.value, self.prior_data, seed, key, build))
 
-    def fit_prior(self, critic: WeighingCritic | None) -> BehaviorPrior:
+    def fit_prior(self, value: ValueEstimator | None) -> BehaviorPrior:
         """Weigh the rows and fit the prior to them."""
         if self.prior.checkpoint is not None:
             return self._taken("prior")
-        weights = self._weigh(critic)
+        weights = self._weigh(value)
         seed, key = self.runner.seed_of("prior"), self.keys.prior()
         build = partial(self._build, "prior")
         stage = prior_stage(self.prior, self.prior_data, seed, key, build, weights)
@@ -279,16 +280,16 @@ class Pipeline:
             logger.finalize("success")
         return self.runner.run(stage)
 
-    def _weigh(self, critic: WeighingCritic | None) -> Tensor:
+    def _weigh(self, value: ValueEstimator | None) -> Tensor:
         dataset = self.prior_data.dataset
         returns = dataset.returns.float().repeat_interleave(dataset.lengths)
         known, values = torch.arange(len(dataset)), None
-        if critic is not None:
-            rows, trained_on = critic_rows(self.prior_data, dataset.transitions, critic)
-            if critic.gives_advantages:
+        if value is not None:
+            rows, trained_on = value_rows(self.prior_data, dataset.transitions, value)
+            if value.gives_advantages:
                 # Nobody knows what those near a cut would have earned.
                 known = trained_on
-            values = critic.values(rows)[known]
+            values = value.values(rows)[known]
         weights = torch.zeros(len(dataset))
         # Picked rows are copies: mapped ones are read-only, and the weighting may be the user's own.
         rewards = dataset.transitions.rewards[known]
@@ -316,10 +317,10 @@ class Pipeline:
             evaluated = self.evaluator, self.data.dataset
             callbacks.append(EvaluatePolicy(*evaluated, every, seed, history))
 
-        def plan(device: torch.device, _: PolicyLearner) -> MixedPlan | SnippetPlan:
+        def plan(device: torch.device, _: PolicyLearner) -> MixedSampler | SegmentSampler:
             if dynamics is not None:
                 dynamics.to(device)
-            return policy_plan(settings, self.data, seed, device)
+            return policy_sampler(settings, self.data, seed, device)
 
         return Stage(
             name="policy",

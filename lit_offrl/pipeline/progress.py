@@ -9,7 +9,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ProgressBar
 from tqdm.auto import tqdm
 
-from lit_offrl.blocks import BlockModule
+from lit_offrl.training.block_module import BlockModule
 
 
 class StageBar(ProgressBar):

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lit_offrl.blocks import mix_seed
-from lit_offrl.checkpoints import write_json
-from lit_offrl.data import OfflineDataset
-from lit_offrl.evaluation import Evaluator, Outcome, Panel, TasksEvaluator, draw_curves
+from lit_offrl.datasets import OfflineDataset
+from lit_offrl.evaluation import EpisodeStats, Evaluator, MultitaskEvaluator, Panel, draw_curves
 from lit_offrl.policy import PolicyLearner
 from lit_offrl.priors import BehaviorPrior
+from lit_offrl.training.block_module import mix_seed
+from lit_offrl.training.checkpoints import write_json
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Report:
     seconds: dict[str, float]
     prior: BehaviorPrior | None
     learner: PolicyLearner | None
-    evaluator: Evaluator | TasksEvaluator | None
+    evaluator: Evaluator | MultitaskEvaluator | None
     evaluations: list[dict[str, float]]
     sample_size: float | None
 
@@ -93,7 +93,7 @@ class Report:
     def _play(self, module: BehaviorPrior | PolicyLearner | None) -> dict[str, Any] | None:
         if module is None or self.evaluator is None:
             return None
-        outcome: Outcome = self.evaluator.run(module.cpu().act, mix_seed(self.seed, "report"))
+        outcome: EpisodeStats = self.evaluator.run(module.cpu().act, mix_seed(self.seed, "report"))
         score = self.dataset.score(outcome.returns)
         return {**outcome.summary(), "score": None if score is None else float(score.mean())}
 

@@ -14,15 +14,15 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from lit_offrl.acceleration import Compile, onednn_products
-from lit_offrl.blocks import BlockModule, mix_seed
-from lit_offrl.checkpoints import load_module, save_module, write_json
-from lit_offrl.data import OfflineDataModule
-from lit_offrl.data.plans import Plan
+from lit_offrl.batches.sampling import Sampler
+from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.errors import Stopped, attempt, check
 from lit_offrl.pipeline.callbacks import Accelerate, Checkpoints
 from lit_offrl.pipeline.progress import StageBar
-from lit_offrl.processes import SharedBatches, is_first
+from lit_offrl.training.acceleration import Compile, onednn_products
+from lit_offrl.training.block_module import BlockModule, mix_seed
+from lit_offrl.training.checkpoints import load_module, save_module, write_json
+from lit_offrl.training.distributed import SharedBatches, is_first
 
 Module = TypeVar("Module", bound=BlockModule)
 
@@ -32,7 +32,7 @@ class Stage(Generic[Module]):
     """What differs between the stages as far as running them goes.
 
     Attributes:
-        name: ``dynamics``, ``critic``, ``prior`` or ``policy``.
+        name: ``dynamics``, ``value``, ``prior`` or ``policy``.
         key: Hash of all that its result depends on.
         kind: The class it trains, or a base of it.
         data: Serves it.
@@ -54,7 +54,7 @@ class Stage(Generic[Module]):
     kind: type[Module]
     data: OfflineDataModule
     build: Callable[[], Module]
-    plan: Callable[[torch.device, Module], Plan]
+    plan: Callable[[torch.device, Module], Sampler]
     max_epochs: int
     total: int | None
     callbacks: list[pl.Callback]
@@ -88,7 +88,7 @@ class StageRunner:
     ) -> None:
         self.run_dir, self.seed, self.placement = run_dir, seed, placement
         self.compile = compile
-        self.seconds = dict.fromkeys(("dynamics", "critic", "prior", "policy"), 0.0)
+        self.seconds = dict.fromkeys(("dynamics", "value", "prior", "policy"), 0.0)
 
     def run(self, stage: Stage[Module]) -> Module:
         """Train ``stage``, or continue it, or take what it gave before."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from lit_offrl.data import OfflineDataModule
+from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.dynamics import DynamicsEnsemble, Imagination
 from lit_offrl.errors import check, check_at_least
 from lit_offrl.policy import PolicyLearner, WeightedLikelihood
-from lit_offrl.priors import BehaviorPrior, WeighingCritic, Weighting
+from lit_offrl.priors import BehaviorPrior, ValueEstimator, Weighting
 
 
 class DynamicsFactory(Protocol):
@@ -18,10 +18,10 @@ class DynamicsFactory(Protocol):
     def __call__(self, *, obs_dim: int, act_dim: int) -> DynamicsEnsemble: ...
 
 
-class CriticFactory(Protocol):
-    """Builds the weighting critic once the data are known."""
+class ValueFactory(Protocol):
+    """Builds the weighting value once the data are known."""
 
-    def __call__(self, *, obs_dim: int, act_dim: int) -> WeighingCritic: ...
+    def __call__(self, *, obs_dim: int, act_dim: int) -> ValueEstimator: ...
 
 
 class PriorFactory(Protocol):
@@ -66,7 +66,7 @@ class DynamicsStage:
 
 
 @dataclass
-class CriticStage:
+class ValueStage:
     """The behaviour's action values, fitted only where the prior's weighting needs them.
 
     Args:
@@ -80,7 +80,7 @@ class CriticStage:
         max_updates: Stop here if patience has not stopped it before.
     """
 
-    module: CriticFactory | None = None
+    module: ValueFactory | None = None
     checkpoint: str | None = None
     batch_size: int = 256
     updates_per_block: int = 100
@@ -91,9 +91,9 @@ class CriticStage:
 
     def __post_init__(self) -> None:
         names = ("batch_size", "updates_per_block", "window", "patience", "max_updates")
-        check_at_least(1, "critic", self, *names)
+        check_at_least(1, "value", self, *names)
         self.window = min(self.window, self.max_updates)
-        check_multiple("critic.max_updates", self.max_updates, "critic.window", self.window)
+        check_multiple("value.max_updates", self.max_updates, "value.window", self.window)
 
 
 @dataclass
@@ -107,7 +107,7 @@ class PriorStage:
         jointly: Train it along with the policy, in the same updates and on these weights of their
             rows; no setting below then matters, nor does the weighting (ABM). By default it is
             fitted before the policy.
-        data: Other data for prior and critic, such as an expert's in another domain; dynamics,
+        data: Other data for prior and value, such as an expert's in another domain; dynamics,
             policy and evaluation stay with the run's own. By default all share those.
         batch_size: Rows per update.
         updates_per_block: Updates per call of Lightning.
@@ -155,7 +155,7 @@ class PolicyStage:
         refresh_every: Updates between refreshes of the imagined rows.
         batch_size: Rows per update.
         real_fraction: Share of real rows in a batch, rounded down to whole rows.
-        snippet: Serve rows as runs of this many consecutive ones, where something looks ahead along
+        segment_length: Serve rows as runs of this many consecutive ones, where something looks ahead along
             them; batches are rounded up to whole runs.
         updates_per_block: Updates per call of Lightning.
         evaluate_every: Updates between evaluations; 0 for none at all.
@@ -170,7 +170,7 @@ class PolicyStage:
     refresh_every: int = 1000
     batch_size: int = 256
     real_fraction: float = 0.05
-    snippet: int = 1
+    segment_length: int = 1
     updates_per_block: int = 100
     evaluate_every: int = 10_000
     episodes: int = 10
@@ -178,7 +178,7 @@ class PolicyStage:
 
     def __post_init__(self) -> None:
         names = ("updates", "refresh_every", "batch_size", "updates_per_block", "episodes")
-        check_at_least(1, "policy", self, *names, "checkpoint_every", "snippet")
+        check_at_least(1, "policy", self, *names, "checkpoint_every", "segment_length")
         check_at_least(0, "policy", self, "evaluate_every")
         self.refresh_every = min(self.refresh_every, self.updates)
         for name in ("updates", "evaluate_every", "checkpoint_every"):
@@ -194,8 +194,8 @@ class PolicyStage:
             "policy.imagination to null",
         )
         check(
-            self.imagination is None or self.snippet == 1,
-            f"policy.snippet: {self.snippet} rows in a run, but imagined rows are in none; set it to 1, "
+            self.imagination is None or self.segment_length == 1,
+            f"policy.segment_length: {self.segment_length} rows in a run, but imagined rows are in none; set it to 1, "
             "or policy.imagination to null",
         )
         if self.imagination is not None:

@@ -8,22 +8,22 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from lit_offrl.blocks import seeded
-from lit_offrl.data import (
-    BootstrapPlan,
-    MixedPlan,
-    OfflineDataModule,
-    OfflineDataset,
-    RowsPlan,
-    SnippetPlan,
+from lit_offrl.batches import (
+    BootstrapSampler,
+    MixedSampler,
+    SegmentSampler,
     TransitionStore,
+    UniformSampler,
 )
+from lit_offrl.datamodule import OfflineDataModule
+from lit_offrl.datasets import OfflineDataset
 from lit_offrl.dynamics import DynamicsEnsemble
 from lit_offrl.errors import check
 from lit_offrl.pipeline.callbacks import Patience
 from lit_offrl.pipeline.runner import Stage
-from lit_offrl.pipeline.settings import CriticStage, DynamicsStage, PolicyStage, PriorStage
-from lit_offrl.priors import BehaviorPrior, WeighingCritic
+from lit_offrl.pipeline.settings import DynamicsStage, PolicyStage, PriorStage, ValueStage
+from lit_offrl.priors import BehaviorPrior, ValueEstimator
+from lit_offrl.training.block_module import seeded
 from lit_offrl.transitions import Transitions
 
 # They are one batch, and more of them would measure no better.
@@ -51,7 +51,7 @@ def dynamics_stage(
         kind=DynamicsEnsemble,
         data=data,
         build=normalized,
-        plan=lambda device, module: BootstrapPlan(
+        plan=lambda device, module: BootstrapSampler(
             data.rows_on(device),
             train,
             holdout,
@@ -68,52 +68,52 @@ def dynamics_stage(
     return stage, data.dataset.transitions[segments]
 
 
-def critic_rows(
-    data: OfflineDataModule, rows: Transitions, critic: WeighingCritic
+def value_rows(
+    data: OfflineDataModule, rows: Transitions, value: ValueEstimator
 ) -> tuple[Transitions, Tensor]:
-    """Rows as ``critic`` has to be shown them, and the indices of those it can be trained on."""
+    """Rows as ``value`` has to be shown them, and the indices of those it can be trained on."""
     dataset = data.dataset
-    if not critic.gives_advantages:
+    if not value.gives_advantages:
         return rows, dataset.with_next_actions
-    returns = dataset.returns_to_go(critic.discount).to(rows.rewards.device)
-    known = dataset.with_whole_returns(critic.discount).nonzero().squeeze(1)
+    returns = dataset.returns_to_go(value.discount).to(rows.rewards.device)
+    known = dataset.with_whole_returns(value.discount).nonzero().squeeze(1)
     check(
         len(known) > 0,
-        f"critic.module: no row of '{dataset.name}' is far enough from where its episode was cut for its "
-        f"return to be known at a discount of {critic.discount}; lower critic.module.discount",
+        f"value.module: no row of '{dataset.name}' is far enough from where its episode was cut for its "
+        f"return to be known at a discount of {value.discount}; lower value.module.discount",
     )
     return replace(rows, rewards=returns), known
 
 
-def say_served(dataset: OfflineDataset, steps: int) -> None:
+def report_short_episodes(dataset: OfflineDataset, steps: int) -> None:
     """Say which share of the rows is in no run of ``steps``.
 
     Raises:
         UserError: All are.
     """
-    dataset.segments(steps, "policy.snippet")
+    dataset.segments(steps, "policy.segment_length")
     short = dataset.lengths[dataset.lengths < steps]
     if len(short):
         share = float(short.sum()) / len(dataset)
         print(
-            f"policy: {len(short)} episodes, {share:.1%} of the rows, are shorter than policy.snippet "
+            f"policy: {len(short)} episodes, {share:.1%} of the rows, are shorter than policy.segment_length "
             f"({steps}) and left out",
             flush=True,
         )
 
 
-def critic_stage(
-    settings: CriticStage,
+def value_stage(
+    settings: ValueStage,
     data: OfflineDataModule,
     seed: int,
     key: str,
-    build: Callable[[], WeighingCritic],
-) -> Stage[WeighingCritic]:
+    build: Callable[[], ValueEstimator],
+) -> Stage[ValueEstimator]:
     """The stage of what the prior's weights come from."""
 
-    def plan(device: torch.device, critic: WeighingCritic) -> RowsPlan:
-        rows, train = critic_rows(data, data.rows_on(device), critic)
-        return RowsPlan(
+    def plan(device: torch.device, value: ValueEstimator) -> UniformSampler:
+        rows, train = value_rows(data, data.rows_on(device), value)
+        return UniformSampler(
             rows,
             train,
             None,
@@ -121,21 +121,21 @@ def critic_stage(
             settings.updates_per_block,
             seed,
             updates_per_epoch=settings.window,
-            next_actions=not critic.gives_advantages,
+            next_actions=not value.gives_advantages,
         )
 
-    patience = Patience("critic/td_loss_epoch", settings.patience, settings.min_improvement)
+    patience = Patience("value/td_loss_epoch", settings.patience, settings.min_improvement)
     return Stage(
-        name="critic",
+        name="value",
         key=key,
-        kind=WeighingCritic,  # type: ignore[type-abstract]
+        kind=ValueEstimator,  # type: ignore[type-abstract]
         data=data,
         build=build,
         plan=plan,
         max_epochs=settings.max_updates // settings.window,
         total=settings.max_updates,
         callbacks=[patience],
-        shown=("critic/td_loss", "critic/q_mean"),
+        shown=("value/td_loss", "value/q_mean"),
     )
 
 
@@ -149,7 +149,7 @@ def prior_stage(
 ) -> Stage[BehaviorPrior]:
     """The prior's stage, on rows that count as much as their ``weights [n]``."""
 
-    def plan(device: torch.device, _: BehaviorPrior) -> RowsPlan:
+    def plan(device: torch.device, _: BehaviorPrior) -> UniformSampler:
         rows = data.rows_on(device)
         # A batch of rows that count nothing would have no mean.
         counted = weights.cpu().nonzero().squeeze(1)
@@ -161,7 +161,7 @@ def prior_stage(
         order = counted[torch.randperm(len(counted), generator=seeded("cpu", seed, "split"))]
         withheld = max(1, int(len(counted) * settings.validation_fraction))
         withheld = min(withheld, MOST_VALIDATED)
-        return RowsPlan(
+        return UniformSampler(
             replace(rows, weights=weights.to(rows.rewards.device)),
             order[withheld:],
             order[:withheld],
@@ -185,18 +185,18 @@ def prior_stage(
     )
 
 
-def policy_plan(
+def policy_sampler(
     settings: PolicyStage, data: OfflineDataModule, seed: int, device: torch.device
-) -> MixedPlan | SnippetPlan:
+) -> MixedSampler | SegmentSampler:
     """Rows of the log and, where there is imagination, of a store that is yet to be filled."""
     data.imagined = None
     rows, dataset, per_epoch = data.rows_on(device), data.dataset, settings.refresh_every
-    if settings.snippet > 1:
-        starts = dataset.segments(settings.snippet, "policy.snippet")
+    if settings.segment_length > 1:
+        starts = dataset.segments(settings.segment_length, "policy.segment_length")
         blocks = settings.batch_size, settings.updates_per_block
-        return SnippetPlan(rows, starts, settings.snippet, *blocks, per_epoch, seed)
+        return SegmentSampler(rows, starts, settings.segment_length, *blocks, per_epoch, seed)
     if settings.imagination is not None:
         sizes = settings.imagination.capacity, dataset.obs_dim, dataset.act_dim
         data.imagined = TransitionStore(*sizes, device, settings.imagination.half)
     share, blocks = settings.real_fraction, (settings.batch_size, settings.updates_per_block)
-    return MixedPlan(rows, data.imagined, share, *blocks, per_epoch, seed)
+    return MixedSampler(rows, data.imagined, share, *blocks, per_epoch, seed)

@@ -3,7 +3,7 @@
 from lit_offrl.policy.advantages import (
     Advantage,
     SampledAdvantage,
-    SnippetAdvantage,
+    SegmentAdvantage,
     StateValueAdvantage,
 )
 from lit_offrl.policy.backup import (
@@ -28,10 +28,10 @@ from lit_offrl.policy.networks import (
     ActorKind,
     CriticKind,
     GaussianActor,
-    MixtureActor,
     QuantilePair,
     ScalarCritics,
     TanhGaussianActor,
+    TanhGaussianMixtureActor,
 )
 
 __all__ = [
@@ -47,7 +47,6 @@ __all__ = [
     "GaussianActor",
     "ImitatingGradient",
     "Improvement",
-    "MixtureActor",
     "PolicyBackup",
     "PolicyLearner",
     "PriorDivergence",
@@ -56,10 +55,11 @@ __all__ = [
     "SampledBackup",
     "SampledGradient",
     "ScalarCritics",
+    "SegmentAdvantage",
     "SmoothedBackup",
-    "SnippetAdvantage",
     "StateValueAdvantage",
     "TanhGaussianActor",
+    "TanhGaussianMixtureActor",
     "ValueGradient",
     "WeightedLikelihood",
 ]

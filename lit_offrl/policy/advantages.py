@@ -46,7 +46,7 @@ class Advantage(ABC):
 
         Args:
             learner: Whose networks to ask.
-            batch: Rows ``[batch, ...]``, or snippets ``[snippets, steps, ...]``.
+            batch: Rows ``[batch, ...]``, or segments ``[segments, steps, ...]``.
             noise: Standard normal, ``[..., draws, noise_dim]``.
             following: The target policy's values of next observations ``[...]``, where they are known
                 already.
@@ -99,7 +99,7 @@ class SampledAdvantage(Advantage):
         noise: Tensor,
         following: Tensor | None = None,
     ) -> Tensor:
-        own = learner.actor(batch.observations).several().rsample_from(noise)
+        own = learner.actor(batch.observations).expand_draws().rsample_from(noise)
         logged = batch.actions.unsqueeze(-2)
         actions = torch.cat([logged, own.clamp(-1, 1)], dim=-2)
         if self.space == "raw":
@@ -111,8 +111,8 @@ class SampledAdvantage(Advantage):
 
 
 @dataclass(frozen=True)
-class SnippetAdvantage(Advantage):
-    """``sum_j discount^(j-t) r_j + discount^(N-t) V(s_N) - V(s_t)`` within a snippet (ABM eq. 4).
+class SegmentAdvantage(Advantage):
+    """``sum_j discount^(j-t) r_j + discount^(N-t) V(s_N) - V(s_t)`` within a segment (ABM eq. 4).
 
     ``V(s)`` is the mean of the target critics over draws of the target actor. Nothing follows a
     termination.
@@ -160,16 +160,16 @@ class SnippetAdvantage(Advantage):
 def n_step_returns(
     rewards: Tensor, terminations: Tensor, last_value: Tensor, discount: float
 ) -> Tensor:
-    """What each step of a snippet earned until its end, and what the end is worth.
+    """What each step of a segment earned until its end, and what the end is worth.
 
     Args:
-        rewards: ``[snippets, steps]``.
-        terminations: ``[snippets, steps]`` bool.
-        last_value: Of the observation after the last step, ``[snippets]``.
+        rewards: ``[segments, steps]``.
+        terminations: ``[segments, steps]`` bool.
+        last_value: Of the observation after the last step, ``[segments]``.
         discount: Weight of the next step's return.
 
     Returns:
-        ``[snippets, steps]``.
+        ``[segments, steps]``.
     """
     returns: list[Tensor] = []
     for step in reversed(range(rewards.shape[1])):

@@ -153,7 +153,7 @@ def values_of_draws(learner: PolicyLearner, observations: Tensor, noise: Tensor)
         noise: Standard normal, ``[..., draws, noise_dim]``.
     """
     assert learner.target_actor is not None
-    actions = learner.target_actor(observations).several().rsample_from(noise).clamp(-1, 1)
+    actions = learner.target_actor(observations).expand_draws().rsample_from(noise).clamp(-1, 1)
     return values_of_several(learner.target_critics, observations, actions).amin(dim=0)
 
 

@@ -9,8 +9,8 @@ from torch import nn
 from torch.distributions import Distribution
 
 from lit_offrl.errors import check, check_at_least
-from lit_offrl.nets import ActionDistribution, DiagonalNormal, QuantileCritics
-from lit_offrl.priors import BehaviorPrior, GaussianPrior
+from lit_offrl.nets import ActionDistribution, Gaussian, QuantileCritics
+from lit_offrl.priors import BehaviorPrior, TanhGaussianPrior
 
 if TYPE_CHECKING:
     from lit_offrl.policy.constraint import Constraint
@@ -58,7 +58,7 @@ def check_parts(learner: PolicyLearner) -> None:
     }
     for name, part in parts.items():
         check(
-            part is None or not part.needs_gaussian or isinstance(policy, DiagonalNormal),
+            part is None or not part.needs_gaussian or isinstance(policy, Gaussian),
             f"policy.module.{name}: {type(part).__name__} needs a policy that is one Gaussian; use "
             "lit_offrl.policy.TanhGaussianActor, or improve by lit_offrl.policy.WeightedLikelihood "
             "with no constraint",
@@ -103,7 +103,7 @@ def _check_support(learner: PolicyLearner, prior: BehaviorPrior) -> None:
     check(
         covered,
         f"policy.module.constraint: the policy goes beyond the box, where {type(prior).__name__} has no "
-        "density; use lit_offrl.priors.NormalPrior, or lit_offrl.policy.TanhGaussianActor",
+        "density; use lit_offrl.priors.GaussianPrior, or lit_offrl.policy.TanhGaussianActor",
     )
 
 
@@ -127,10 +127,10 @@ def start_at(prior: BehaviorPrior, actor: nn.Module) -> None:
     """
     owner = "policy.module.start_at_prior"
     check(
-        isinstance(prior, GaussianPrior),
-        f"{owner}: a {type(prior).__name__} has other weights than the actor; use a GaussianPrior",
+        isinstance(prior, TanhGaussianPrior),
+        f"{owner}: a {type(prior).__name__} has other weights than the actor; use a TanhGaussianPrior",
     )
-    assert isinstance(prior, GaussianPrior)
+    assert isinstance(prior, TanhGaussianPrior)
     shapes = [[p.shape for p in net.parameters()] for net in (actor, prior.net)]
     check(
         shapes[0] == shapes[1],

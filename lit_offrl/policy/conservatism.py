@@ -81,7 +81,7 @@ class Conservatism:
             (batch.observations, here),
             (batch.next_observations, following),
         ):
-            policy = learner.actor(observations).several()
+            policy = learner.actor(observations).expand_draws()
             actions.append(policy.rsample_from(drawn))
             densities.append(policy.log_prob(actions[-1]))
         return torch.cat(actions, dim=-2), torch.cat(densities, dim=-1)

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from lit_offrl.errors import check
-from lit_offrl.nets import ActionDistribution, DiagonalNormal
+from lit_offrl.nets import ActionDistribution, Gaussian
 
 # In float32 tanh reaches 1 exactly, where a squashed density is not finite.
 SATURATED = 1 - 1e-6
@@ -102,7 +102,7 @@ class PriorDivergence(Constraint):
         self, policy: ActionDistribution, actions: Tensor, prior: Distribution | None
     ) -> Tensor:
         assert prior is not None
-        if isinstance(policy, DiagonalNormal) and type(prior) is type(policy):
+        if isinstance(policy, Gaussian) and type(prior) is type(policy):
             return policy.divergence_from(prior)
         inside = actions if policy.unbounded else actions.clamp(-SATURATED, SATURATED)
         density: Tensor = prior.log_prob(inside)

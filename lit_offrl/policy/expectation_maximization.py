@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from lit_offrl.blocks import Metrics
 from lit_offrl.errors import check_at_least, check_positive
-from lit_offrl.nets import ActionDistribution, DiagonalNormal, values_of_several
+from lit_offrl.nets import ActionDistribution, Gaussian, values_of_several
 from lit_offrl.nets.distributions import ACTION_BOUND
 from lit_offrl.policy.improvement import Improvement
+from lit_offrl.training.block_module import Metrics
 from lit_offrl.transitions import Transitions
 
 if TYPE_CHECKING:
@@ -79,10 +79,10 @@ class ExpectationMaximization(Improvement):
         actions: Tensor,
         noise: Tensor,
     ) -> tuple[Tensor, Metrics]:
-        assert isinstance(policy, DiagonalNormal)
+        assert isinstance(policy, Gaussian)
         assert learner.target_actor is not None
         with torch.no_grad():
-            before: DiagonalNormal = learner.target_actor(batch.observations)
+            before: Gaussian = learner.target_actor(batch.observations)
             proposal: Distribution = before
             if learner.prior is not None:
                 proposal = learner.prior.distribution(batch.observations)
@@ -96,14 +96,14 @@ class ExpectationMaximization(Improvement):
         moved, spread = kind(policy.loc, before.scale), kind(before.loc, policy.scale)
         if not kind.unbounded:
             drawn = drawn.clamp(-ACTION_BOUND, ACTION_BOUND)
-        likelihood = moved.several().log_prob(drawn) + spread.several().log_prob(drawn)
+        likelihood = moved.expand_draws().log_prob(drawn) + spread.expand_draws().log_prob(drawn)
         fit = -(weights * likelihood).sum(dim=-1).mean()
         by_mean = before.divergence_from(moved).mean()
         by_std = before.divergence_from(spread).mean()
         loss = (
             fit
-            + held(by_mean, self.mean_divergence, mean_multiplier)
-            + held(by_std, self.std_divergence, std_multiplier)
+            + multiplier_loss(by_mean, self.mean_divergence, mean_multiplier)
+            + multiplier_loss(by_std, self.std_divergence, std_multiplier)
             + temperature_loss(values, temperature, self.divergence)
         )
         with torch.no_grad():
@@ -119,12 +119,12 @@ class ExpectationMaximization(Improvement):
 
 def draw(proposal: Distribution, noise: Tensor) -> Tensor:
     """Several actions at each state ``[..., draws, act]``, of any distribution with batch shape ``[...]``."""
-    if takes(proposal, noise.shape[-1]):
-        return proposal.several().rsample_from(noise[..., : proposal.noise_dim])
+    if accepts_noise(proposal, noise.shape[-1]):
+        return proposal.expand_draws().rsample_from(noise[..., : proposal.noise_dim])
     return proposal.sample((noise.shape[-2],)).movedim(0, -2)
 
 
-def takes(proposal: Distribution, noise_dim: int) -> TypeGuard[ActionDistribution]:
+def accepts_noise(proposal: Distribution, noise_dim: int) -> TypeGuard[ActionDistribution]:
     """Whether actions of ``proposal`` are made from as many normal numbers, and no others."""
     return isinstance(proposal, ActionDistribution) and proposal.noise_dim <= noise_dim
 
@@ -141,7 +141,7 @@ def temperature_loss(values: Tensor, temperature: Tensor, divergence: float) -> 
     return temperature * (divergence + normalizer.mean())
 
 
-def held(divergence: Tensor, target: float, multiplier: Tensor) -> Tensor:
+def multiplier_loss(divergence: Tensor, target: float, multiplier: Tensor) -> Tensor:
     """The actor's loss by a divergence, and its multiplier's, which grows while it is above target."""
     pressed = multiplier.detach() * divergence
     return pressed + multiplier * (target - divergence.detach())

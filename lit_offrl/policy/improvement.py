@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from lit_offrl.blocks import Metrics
 from lit_offrl.errors import check_at_least, check_positive
 from lit_offrl.nets import ActionDistribution, values_of_several
 from lit_offrl.nets.distributions import ACTION_BOUND
 from lit_offrl.policy.advantages import Advantage, StateValueAdvantage
+from lit_offrl.training.block_module import Metrics
 from lit_offrl.transitions import Transitions
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class SampledGradient(Improvement):
         actions: Tensor,
         noise: Tensor,
     ) -> tuple[Tensor, Metrics]:
-        drawn = policy.several().rsample_from(noise).clamp(-1, 1)
+        drawn = policy.expand_draws().rsample_from(noise).clamp(-1, 1)
         values = values_of_several(learner.target_critics, batch.observations, drawn)
         return -values.amin(dim=0).mean(), {}
 

@@ -12,18 +12,18 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.optim import Optimizer
 
-from lit_offrl.adam import Adam
-from lit_offrl.blocks import BlockModule, Metrics, Objective
 from lit_offrl.errors import check
-from lit_offrl.nets import copy_when, observer, polyak_update, target_of, td_target
+from lit_offrl.nets import build_trunk, copy_when, polyak_update, target_of, td_target
 from lit_offrl.policy.backup import Backup, PolicyBackup
 from lit_offrl.policy.checks import check_parts, check_prior, start_at
 from lit_offrl.policy.conservatism import Conservatism
 from lit_offrl.policy.constraint import Constraint
-from lit_offrl.policy.expectation_maximization import takes
+from lit_offrl.policy.expectation_maximization import accepts_noise
 from lit_offrl.policy.improvement import Improvement, ValueGradient, WeightedLikelihood
 from lit_offrl.policy.networks import ActorKind, CriticKind, ScalarCritics, TanhGaussianActor
 from lit_offrl.priors import BehaviorPrior
+from lit_offrl.training.adam import Adam
+from lit_offrl.training.block_module import BlockModule, Metrics, Objective
 from lit_offrl.transitions import Transitions
 
 
@@ -62,7 +62,7 @@ class PolicyLearner(BlockModule):
         UserError: Parts do not go together.
     """
 
-    room = "policy"
+    log_prefix = "policy"
 
     prior: BehaviorPrior | None
     trained_prior: BehaviorPrior | None
@@ -126,7 +126,7 @@ class PolicyLearner(BlockModule):
             self.register_buffer("age", torch.zeros((), dtype=torch.int64))
         self.state_critic = None
         if backup.needs_state_values:
-            self.state_critic = observer(obs_dim, critic_hidden, 1, heads)
+            self.state_critic = build_trunk(obs_dim, critic_hidden, 1, heads)
 
     @torch.no_grad()
     def act(self, observations: Tensor) -> Tensor:
@@ -307,7 +307,7 @@ class PolicyLearner(BlockModule):
             return False
         with torch.no_grad():
             found = self.prior.distribution(torch.zeros(1, self.obs_dim, device=self.device))
-        return not takes(found, self.noise_dim)
+        return not accepts_noise(found, self.noise_dim)
 
     @torch.no_grad()
     def prior_at(self, observations: Tensor) -> Distribution | None:

@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from torch import nn
 
 from lit_offrl.errors import check, check_at_least
-from lit_offrl.nets import Critics, NormalNet, QuantileCritics, TanhMixtureNet, TanhNormalNet
+from lit_offrl.nets import (
+    Critics,
+    GaussianNet,
+    QuantileCritics,
+    TanhGaussianMixtureNet,
+    TanhGaussianNet,
+)
 
 
 class ActorKind(ABC):
@@ -27,8 +33,10 @@ class ActorKind(ABC):
 class TanhGaussianActor(ActorKind):
     """A diagonal Gaussian squashed by tanh (SAC and its kin)."""
 
-    def build(self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int) -> TanhNormalNet:
-        return TanhNormalNet(obs_dim, act_dim, hidden, heads=heads)
+    def build(
+        self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int
+    ) -> TanhGaussianNet:
+        return TanhGaussianNet(obs_dim, act_dim, hidden, heads=heads)
 
 
 @dataclass(frozen=True)
@@ -47,12 +55,12 @@ class GaussianActor(ActorKind):
             f"policy.module.actor.min_std: {self.min_std} is not positive; give one, such as 0.1",
         )
 
-    def build(self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int) -> NormalNet:
-        return NormalNet(obs_dim, act_dim, hidden, self.min_std, heads)
+    def build(self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int) -> GaussianNet:
+        return GaussianNet(obs_dim, act_dim, hidden, self.min_std, heads)
 
 
 @dataclass(frozen=True)
-class MixtureActor(ActorKind):
+class TanhGaussianMixtureActor(ActorKind):
     """A mixture of diagonal Gaussians squashed by tanh (AWAC as in MB2PO).
 
     Args:
@@ -66,8 +74,8 @@ class MixtureActor(ActorKind):
 
     def build(
         self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int
-    ) -> TanhMixtureNet:
-        return TanhMixtureNet(obs_dim, act_dim, hidden, self.components, heads)
+    ) -> TanhGaussianMixtureNet:
+        return TanhGaussianMixtureNet(obs_dim, act_dim, hidden, self.components, heads)
 
 
 class CriticKind(ABC):

@@ -1,9 +1,9 @@
 """What the data's authors would do, and how well."""
 
 from lit_offrl.priors.base import BehaviorPrior
-from lit_offrl.priors.critic import BehaviorCritic, ReturnCritic, WeighingCritic
+from lit_offrl.priors.behavior_value import BehaviorValue, ReturnRegression, ValueEstimator
 from lit_offrl.priors.gaussian import GaussianPrior
-from lit_offrl.priors.normal import NormalPrior
+from lit_offrl.priors.tanh_gaussian import TanhGaussianPrior
 from lit_offrl.priors.weighting import (
     AdvantageWeighting,
     ReturnWeighting,
@@ -15,15 +15,15 @@ from lit_offrl.priors.weighting import (
 
 __all__ = [
     "AdvantageWeighting",
-    "BehaviorCritic",
     "BehaviorPrior",
+    "BehaviorValue",
     "GaussianPrior",
-    "NormalPrior",
-    "ReturnCritic",
+    "ReturnRegression",
     "ReturnWeighting",
+    "TanhGaussianPrior",
     "UniformWeighting",
+    "ValueEstimator",
     "ValueWeighting",
-    "WeighingCritic",
     "Weighting",
     "effective_sample_size",
 ]

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.distributions import Distribution, TransformedDistribution
 from torch.optim import Optimizer
 
-from lit_offrl.adam import Adam
-from lit_offrl.blocks import BlockModule, Metrics, Objective
 from lit_offrl.nets.distributions import ACTION_BOUND
+from lit_offrl.training.adam import Adam
+from lit_offrl.training.block_module import BlockModule, Metrics, Objective
 from lit_offrl.transitions import Transitions
 
 
@@ -26,7 +26,7 @@ class BehaviorPrior(BlockModule):
         learning_rate: Adam's.
     """
 
-    room = "prior"
+    log_prefix = "prior"
 
     def __init__(self, learning_rate: float = 3e-4) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The tanh-Gaussian prior of MABE (ALGORITHMS 5.6)."""
+"""The unsquashed Gaussian prior of ABM (ALGORITHMS section 9)."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from lit_offrl.errors import check_at_least
-from lit_offrl.nets import TanhNormal, TanhNormalNet
+from lit_offrl.errors import check, check_at_least
+from lit_offrl.nets import Gaussian, GaussianNet
 from lit_offrl.priors.base import BehaviorPrior
 
 
 class GaussianPrior(BehaviorPrior):
-    """A tanh-squashed diagonal Gaussian with the policy's architecture.
+    """A diagonal Gaussian whose actions are clipped to the box, with ABM's architecture.
 
     Args:
         obs_dim: Size of an observation.
         act_dim: Size of an action.
         hidden: Widths of the hidden layers.
+        min_std: Smallest standard deviation (D-25).
         learning_rate: Adam's.
         heads: As the learner's.
     """
@@ -27,13 +28,17 @@ class GaussianPrior(BehaviorPrior):
         obs_dim: int,
         act_dim: int,
         hidden: Sequence[int] = (256, 256),
-        learning_rate: float = 3e-4,
+        min_std: float = 0.1,
+        learning_rate: float = 2e-4,
         heads: int = 1,
     ) -> None:
         super().__init__(learning_rate)
         self.heads = heads
         check_at_least(1, "prior.module", self, "heads")
-        self.net = TanhNormalNet(obs_dim, act_dim, hidden, heads=heads)
+        check(
+            min_std > 0, f"prior.module.min_std: {min_std} is not positive; give one, such as 0.1"
+        )
+        self.net = GaussianNet(obs_dim, act_dim, hidden, min_std, heads)
 
-    def distribution(self, observations: Tensor) -> TanhNormal:
+    def distribution(self, observations: Tensor) -> Gaussian:
         return self.net(observations)

@@ -103,7 +103,7 @@ class ValueWeighting(Weighting):
 
 @dataclass(frozen=True)
 class AdvantageWeighting(Weighting):
-    """``min(exp(A / std(A) / temperature), largest)`` with the advantages of a ReturnCritic (AWR).
+    """``min(exp(A / std(A) / temperature), largest)`` with the advantages of a ReturnRegression (AWR).
 
     Args:
         temperature: The smaller, the fewer actions count, in standard deviations of the advantages.

@@ -1,0 +1,19 @@
+"""Samplers of batches, and the store of imagined rows."""
+
+from lit_offrl.batches.sampling import (
+    BootstrapSampler,
+    MixedSampler,
+    Sampler,
+    SegmentSampler,
+    UniformSampler,
+)
+from lit_offrl.batches.store import TransitionStore
+
+__all__ = [
+    "BootstrapSampler",
+    "MixedSampler",
+    "Sampler",
+    "SegmentSampler",
+    "TransitionStore",
+    "UniformSampler",
+]

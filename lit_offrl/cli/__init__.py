@@ -1,0 +1,65 @@
+"""The command line: ``lit-offrl fit --config FILE``, and the verbs beside it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+from lit_offrl import __version__
+from lit_offrl.errors import Stopped, UserError
+
+HELP = f"""\
+lit-offrl {__version__}: model-based offline reinforcement learning with behaviour priors
+
+  lit-offrl fit --config FILE [--key value ...]   train dynamics, prior and policy, and evaluate them
+  lit-offrl fit --help                            every option
+  lit-offrl fit --config FILE --print_config      what a run would use, all defaults filled in
+  lit-offrl data make ID --environment ENV --steps N --keep replay|rollouts
+                                                  a dataset of your own, by a policy trained online
+  lit-offrl data list | info ID | check ID | import FILE --to ID | fetch ID | collect ID ...
+  lit-offrl data make --help                      options of make; so for the others
+  lit-offrl --version
+"""
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line.
+
+    Args:
+        args: Arguments after the program's name; by default those of the process.
+
+    Raises:
+        SystemExit: With code 2 and one line on standard error if the user has something to mend.
+    """
+    args = sys.argv[1:] if args is None else args
+    if not args or args[0] in ("-h", "--help"):
+        print(HELP)
+        return
+    if args[0] == "--version":
+        print(__version__)
+        return
+    # A console script does not see the working folder, where users keep their own priors.
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        if args[0] == "data":
+            from lit_offrl.cli.data import run_data_verb
+
+            run_data_verb(args[1:])
+        else:
+            from lit_offrl.cli.fit import run_fit
+
+            run_fit(args)
+    except UserError as error:
+        fail(str(error))
+    except (KeyboardInterrupt, Stopped) as error:
+        again = "starts anew" if args[0] == "data" else "continues"
+        print(f"\nlit-offrl: stopped; the same command {again}", file=sys.stderr)
+        raise SystemExit(error.code if isinstance(error, Stopped) else 130) from None
+
+
+def fail(message: str) -> NoReturn:
+    """Print one line and leave with code 2."""
+    print(f"lit-offrl: error: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(2)

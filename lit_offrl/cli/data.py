@@ -1,0 +1,141 @@
+"""The command line's ``lit-offrl data VERB``."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any, NoReturn
+
+from jsonargparse import ArgumentParser
+
+from lit_offrl.cli.messages import explain
+from lit_offrl.collect import collect, import_dataset, make_dataset
+from lit_offrl.datasets import minari_remote, open_dataset
+from lit_offrl.datasets.columns import Layout
+from lit_offrl.datasets.d4rl import PREFIX, addresses, d4rl_file
+from lit_offrl.datasets.download import cache_folder
+from lit_offrl.datasets.minari import BUNDLED
+from lit_offrl.datasets.summary import described, draw
+from lit_offrl.datasets.validate import find_problems
+from lit_offrl.errors import UserError, check
+
+
+def run_data_verb(args: list[str]) -> None:
+    """Do what ``args``, those after ``data``, say.
+
+    Raises:
+        UserError: They cannot be understood, or what they ask for cannot be done.
+        SystemExit: Help was asked for.
+    """
+    parser = _Parser(prog="lit-offrl data", description="Datasets, and what to do with them.")
+    verbs = parser.add_subcommands(dest="verb")
+    for name, verb in VERBS.items():
+        own = _Parser(prog=f"lit-offrl data {name}")
+        positional = [p for p in inspect.signature(verb).parameters if p in ("id", "file")]
+        for one in positional:
+            own.add_argument(one, type=str, help=POSITIONAL[one])
+        own.add_function_arguments(verb, skip=set(positional), as_positional=False)
+        verbs.add_subcommand(name, own, help=(verb.__doc__ or "").partition("\n")[0])
+    chosen = parser.parse_args(args)
+    given = parser.instantiate_classes(chosen)[chosen.verb]
+    VERBS[chosen.verb](**vars(given))
+
+
+def list_datasets() -> None:
+    """Name the datasets that are on this machine, and D4RL's."""
+    import minari
+
+    for path in sorted(BUNDLED.iterdir()):
+        if path.is_dir():
+            print(f"bundled/{path.name}")
+    for id, metadata in sorted(minari.list_local_datasets().items()):
+        print(
+            f"{id}: {metadata['total_steps']} transitions in {metadata['total_episodes']} episodes"
+        )
+    for id in sorted(addresses()):
+        there = (cache_folder() / "d4rl" / f"{id}.hdf5").is_file()
+        print(f"{PREFIX}{id}{', fetched' if there else ''}")
+
+
+def info(
+    id: str,
+    figure: str | None = None,
+    layout: Layout = Layout(),
+    observation_keys: list[str] | None = None,
+) -> None:
+    """Print and draw what a dataset holds.
+
+    Args:
+        id: What data.dataset takes.
+        figure: Where the picture goes, a PNG; by default the dataset's name in this folder.
+        layout: Which columns of a file are what.
+        observation_keys: Of observations that are dictionaries, which to look at; all by default.
+    """
+    data = open_dataset(id, None, layout, observation_keys).read()
+    print("\n".join(described(data)))
+    path = Path(figure or f"{Path(id.replace(':', '-')).name}.png")
+    draw(data, path)
+    print(f"picture: {path}")
+
+
+def check_dataset(
+    id: str,
+    most: int = 20,
+    layout: Layout = Layout(),
+    observation_keys: list[str] | None = None,
+) -> None:
+    """See whether a dataset keeps the rules, and name the rows that do not.
+
+    Args:
+        id: What data.dataset takes.
+        most: Complaints to print.
+        layout: Which columns of a file are what.
+        observation_keys: Of observations that are dictionaries, which to look at; all by default.
+
+    Raises:
+        UserError: It does not.
+    """
+    found = list(find_problems(open_dataset(id, None, layout, observation_keys)))
+    for line in found[:most]:
+        print(line)
+    check(
+        not found,
+        f"dataset '{id}': {len(found)} complaints; mend these rows, or drop their episodes",
+    )
+    print(f"{id}: no complaints")
+
+
+def fetch(id: str) -> None:
+    """Fetch a public dataset.
+
+    Args:
+        id: d4rl:halfcheetah-medium-v2 and the like, or the id of a public Minari dataset, with minari:
+            before it or without.
+
+    Raises:
+        UserError: There is none of that name, or no network.
+    """
+    if id.startswith(PREFIX):
+        print(d4rl_file(id))
+        return
+    minari_remote.fetch_minari(id.removeprefix(minari_remote.PREFIX))
+
+
+class _Parser(ArgumentParser):
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        raise UserError(explain(message, [action.dest for action in self._actions])) from ex
+
+
+POSITIONAL = {
+    "id": "The dataset's id, such as mine/cheetah-v0.",
+    "file": "The file's path, or d4rl:halfcheetah-medium-v2 and the like.",
+}
+VERBS: dict[str, Any] = {
+    "list": list_datasets,
+    "info": info,
+    "check": check_dataset,
+    "import": import_dataset,
+    "fetch": fetch,
+    "collect": collect,
+    "make": make_dataset,
+}

@@ -1,0 +1,244 @@
+"""``lit-offrl fit``: LightningCLI whose ``fit`` runs every stage."""
+
+from __future__ import annotations
+
+import io
+import sys
+import warnings
+from copy import copy
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+from lit_offrl.cli import fail
+from lit_offrl.cli.messages import explain, reason_of
+from lit_offrl.errors import UserError, check
+
+
+def run_fit(args: list[str]) -> None:
+    """Parse ``fit`` and run the pipeline."""
+    from jsonargparse import Namespace, set_parsing_settings
+    from jsonargparse.typing import PositiveInt
+    from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+    from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+    from lit_offrl.datamodule import OfflineDataModule
+    from lit_offrl.pipeline import DynamicsStage, Pipeline, PolicyStage, PriorStage, ValueStage
+    from lit_offrl.pipeline.many_devices import spread
+    from lit_offrl.pipeline.many_seeds import fit_together
+    from lit_offrl.pipeline.runner import quiet_lightning
+    from lit_offrl.training.distributed import is_first
+
+    quiet_lightning()
+    # So that prior.data takes the keys of data as they are, without naming the class.
+    set_parsing_settings(subclasses_disabled=[OfflineDataModule])
+    if not is_first():
+        sys.stdout = io.StringIO()
+
+    class Parser(LightningArgumentParser):
+        def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+            parsers = [self, *self._subcommands()]
+            fail(explain(message, [a.dest for parser in parsers for a in parser._actions]))
+
+        def _subcommands(self) -> list[Any]:
+            action = self._subcommands_action
+            return [] if action is None else list(action._name_parser_map.values())
+
+    class OfflineRLCLI(LightningCLI):
+        """LightningCLI whose ``fit`` is the pipeline: one Trainer placement, one block per stage."""
+
+        def __init__(self) -> None:
+            super().__init__(
+                LightningModule,
+                LightningDataModule,
+                save_config_callback=None,
+                auto_configure_optimizers=False,
+                load_from_checkpoint_support=False,
+                seed_everything_default=0,
+                args=args,
+                parser_kwargs={"fit": {"description": "Train every stage, in order."}},
+            )
+
+        @staticmethod
+        def subcommands() -> dict[str, set[str]]:
+            skip = {
+                "model",
+                "datamodule",
+                "train_dataloaders",
+                "val_dataloaders",
+                "ckpt_path",
+                "weights_only",
+            }
+            return {"fit": skip}
+
+        def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+            parser = Parser(**kwargs)
+            parser.add_argument(
+                "-c", "--config", action="config", help="A YAML file; several may stack."
+            )
+            return parser
+
+        def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+            parser.usage = "lit-offrl fit --config FILE [--key value ...]"
+            parser.add_argument(
+                "--run_dir",
+                type=str | None,
+                default=None,
+                help="The run's folder; by default runs/<names of the configs>-seed<seed>.",
+            )
+            parser.add_argument(
+                "--until",
+                type=Literal["dynamics", "value", "prior", "policy"] | None,
+                default=None,
+                help="Stop after this stage, skipping those it does not need.",
+            )
+            parser.add_argument(
+                "--seeds",
+                type=PositiveInt,
+                default=1,
+                help="Train this many seeds at once, from seed_everything on.",
+            )
+            parser.add_argument(
+                "--compile",
+                type=Literal["auto", "always", "never"],
+                default="auto",
+                help="Compile whole updates: by default for 20 000 updates or more.",
+            )
+            parser.add_class_arguments(
+                Trainer,
+                "trainer",
+                skip=set(OWNED_BY_STAGES),
+                instantiate=False,
+                fail_untyped=False,
+                sub_configs=True,
+            )
+            parser.set_defaults({"trainer.accelerator": "auto", "trainer.devices": 1})
+            parser.add_class_arguments(OfflineDataModule, "data", sub_configs=True)
+            parser.set_defaults({"data.dataset": "bundled/halfcheetah-mixed"})
+            parser.add_class_arguments(DynamicsStage, "dynamics", fail_untyped=False)
+            parser.add_class_arguments(ValueStage, "value", fail_untyped=False)
+            parser.add_class_arguments(PriorStage, "prior", fail_untyped=False)
+            parser.add_class_arguments(PolicyStage, "policy", fail_untyped=False)
+            parser.set_defaults(
+                {
+                    "dynamics.module": {"class_path": "lit_offrl.dynamics.DynamicsEnsemble"},
+                    "value.module": {"class_path": "lit_offrl.priors.BehaviorValue"},
+                    "prior.module": {"class_path": "lit_offrl.priors.TanhGaussianPrior"},
+                    "prior.weighting": {"class_path": "lit_offrl.priors.ValueWeighting"},
+                    "policy.module": {
+                        "class_path": "lit_offrl.policy.PolicyLearner",
+                        "init_args": {
+                            "constraint": {"class_path": "lit_offrl.policy.PriorDivergence"}
+                        },
+                    },
+                    "policy.imagination": {"penalty": {"class_path": "lit_offrl.dynamics.MaxStd"}},
+                }
+            )
+
+        def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+            super().parse_arguments(parser, args)
+            fit = self.config.fit
+            seed = fit.seed_everything
+            check(
+                isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**32,
+                f"seed_everything: {seed} is no integer within 0 and 2^32; give one",
+            )
+            for name in ("data", "dynamics", "value", "prior", "policy"):
+                check(
+                    isinstance(fit[name], Namespace),
+                    f"{name}: {fit[name]!r} is no block of settings; give keys below it",
+                )
+
+        def before_instantiate_classes(self) -> None:
+            return
+
+        def instantiate_classes(self) -> None:
+            try:
+                self.init = self.parser.instantiate(self.config).fit
+            except Exception as error:
+                raise UserError(reason_of(error)) from error
+            self.model, self.datamodule = None, self.init.data
+            # LightningCLI looks up the subcommand's method on what it calls the trainer.
+            self.trainer = self.pipeline = self._pipeline(0)  # type: ignore[assignment]
+
+        def _pipeline(self, number: int) -> Pipeline:
+            """The pipeline of one of the seeds."""
+            fit, init = self.config.fit.clone(), self.init
+            if fit.seeds > 1:
+                fit.seed_everything += number
+                fit.seeds = 1
+                if fit.run_dir is not None:
+                    fit.run_dir = f"{fit.run_dir}/seed{fit.seed_everything}"
+            return Pipeline(
+                Path(fit.run_dir or default_run_dir(fit)),
+                int(fit.seed_everything),
+                vars(init.trainer),
+                # Each has plans of its own; the rows are there once.
+                copy(init.data) if number else init.data,
+                init.dynamics,
+                init.value,
+                init.prior,
+                init.policy,
+                self._subcommand_parsers["fit"].dump(fit, skip_none=False, skip_check=True),
+                fit.compile,
+            )
+
+        def _run_subcommand(self, subcommand: str) -> None:
+            fit = self.config.fit
+            if fit.seeds == 1:
+                self.pipeline.fit(fit.until)
+                return
+            devices = self.pipeline.runner.devices()
+            if len(devices) > 1:
+                spread(args, fit.run_dir, fit.seed_everything, fit.seeds, devices)
+                return
+            # Read before the data module is copied, so that all copies share it.
+            _ = self.init.data.dataset
+            others = [self._pipeline(number) for number in range(1, fit.seeds)]
+            fit_together([self.pipeline, *others], fit.until)
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
+        OfflineRLCLI()
+
+
+# What the stages' own settings decide, so that no option can contradict them.
+OWNED_BY_STAGES = (
+    "logger",
+    "max_epochs",
+    "min_epochs",
+    "max_steps",
+    "min_steps",
+    "limit_train_batches",
+    "limit_val_batches",
+    "limit_test_batches",
+    "limit_predict_batches",
+    "overfit_batches",
+    "fast_dev_run",
+    "val_check_interval",
+    "check_val_every_n_epoch",
+    "num_sanity_val_steps",
+    "log_every_n_steps",
+    "enable_checkpointing",
+    "enable_model_summary",
+    "enable_progress_bar",
+    "max_time",
+    "accumulate_grad_batches",
+    "gradient_clip_val",
+    "gradient_clip_algorithm",
+    "use_distributed_sampler",
+    "reload_dataloaders_every_n_epochs",
+    "default_root_dir",
+    "barebones",
+    "model_registry",
+    "inference_mode",
+    "enable_autolog_hparams",
+    "sync_batchnorm",
+)
+
+
+def default_run_dir(config: Any) -> str:
+    """``runs/<names of the config files>-seed<seed>``: files stacked otherwise are another run."""
+    files = config.get("config") or []
+    name = "-".join(Path(str(file)).stem for file in files) or "fit"
+    return f"runs/{name}-seed{config.seed_everything}"

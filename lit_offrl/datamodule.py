@@ -1,0 +1,249 @@
+"""The LightningDataModule that every stage of a run is served from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, Literal
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+
+from lit_offrl.batches.loader import BlockLoader, ValidationLoader
+from lit_offrl.batches.sampling import Sampler
+from lit_offrl.batches.store import TransitionStore
+from lit_offrl.datasets.columns import Layout
+from lit_offrl.datasets.dataset import OfflineDataset
+from lit_offrl.datasets.mapped import free_memory, read_mapped
+from lit_offrl.datasets.open_dataset import Source
+from lit_offrl.datasets.reader import DatasetReader
+from lit_offrl.datasets.references import References
+from lit_offrl.datasets.rewards import Reward
+from lit_offrl.datasets.subset import ExtraDataset, Subset, concat, select_episodes
+from lit_offrl.datasets.tasks import add_task_column
+from lit_offrl.errors import UserError, check
+from lit_offrl.training.block_module import seeded
+from lit_offrl.transitions import Transitions
+
+
+class OfflineDataModule(pl.LightningDataModule):
+    """Reads a log once, keeps it on the device or disk, and serves each stage blocks of batches.
+
+    Args:
+        dataset: ``bundled/halfcheetah-mixed``, the id of a local Minari dataset, or with ``minari:``
+            before it of a public one, the path of a folder in Minari's layout,
+            ``d4rl:hopper-medium-v2`` and the like, the path of a file: D4RL's HDF5, or .npz, .h5,
+            .parquet or .csv; or a DatasetReader of one's own, such as an ArrayReader.
+        layout: Which columns of a file are what.
+        observation_keys: Of observations that are dictionaries, which to put side by side, in the
+            environment too; all by default.
+        subset: Which of its episodes to learn from; all by default. Of several tasks' returns it
+            looks at the logged ones.
+        more: Other logs of the same robot to learn from, too.
+        reward: What the steps are worth instead of what was logged, such as
+            lit_offrl.datasets.rewards.HalfCheetahBackward or a Reward of your own.
+        tasks: Rewards of several tasks that share the networks; null among them is the logged one.
+            Each row is served once for each, and observations end with the task as a one-hot vector.
+        environment: Gymnasium id to evaluate in; by default the reward's, or the one that made the
+            data.
+        references: Returns of the scores 0 and 100; by default those the log names, or D4RL's of its
+            task.
+        holdout_rows: Rows withheld from dynamics training, at most a fifth of all.
+        holdout_segment: Withhold rows in runs of this many consecutive ones, so that the error of
+            several steps can be measured on them; 1 is the papers' independent rows.
+        storage: Where the rows stay: in ``memory``, which is the device's, or ``mapped`` from a copy
+            on disk, whose folder ``LIT_OFFRL_CACHE`` names; ``auto`` maps what would take more than
+            half of the memory that is free.
+    """
+
+    plan: Sampler
+
+    def __init__(
+        self,
+        dataset: Source,
+        layout: Layout = Layout(),
+        observation_keys: list[str] | None = None,
+        subset: Subset | None = None,
+        more: list[ExtraDataset] | None = None,
+        reward: Reward | None = None,
+        tasks: list[Reward | None] | None = None,
+        environment: str | None = None,
+        references: References | None = None,
+        holdout_rows: int = 1000,
+        holdout_segment: int = 10,
+        storage: Literal["auto", "memory", "mapped"] = "auto",
+    ) -> None:
+        super().__init__()
+        self.first = ExtraDataset(dataset, layout, observation_keys)
+        self.subset, self.more = subset, more or []
+        self.observation_keys = observation_keys
+        check(holdout_rows >= 1, f"data.holdout_rows: {holdout_rows} is too small; give at least 1")
+        check(
+            holdout_segment >= 1,
+            f"data.holdout_segment: {holdout_segment} is too small; give at least 1",
+        )
+        check(
+            not tasks or (reward is None and environment is None and references is None),
+            "data.tasks: each task has a reward, an environment and returns of its own; leave data.reward, "
+            "data.environment and data.references out",
+        )
+        self.reward, self.tasks = reward, tasks or []
+        # Made of rows that are copied.
+        self.made = bool(tasks or subset or more)
+        check(
+            not self.made or storage != "mapped",
+            "data.storage: data.subset, more and tasks make rows of their own, which are in memory; set "
+            "it to memory, or write the dataset they make",
+        )
+        self.environment = environment or (None if reward is None else reward.environment)
+        check(
+            references is None or references[0] < references[1],
+            f"data.references: {references} are not in order; give the random policy's return first",
+        )
+        self.references = references
+        self.holdout_rows = holdout_rows
+        self.holdout_segment = holdout_segment
+        self.storage = storage
+        # Shared by this module's copies, one for each seed.
+        self.on_device: dict[torch.device, Transitions] = {}
+        self.imagined: TransitionStore | None = None
+
+    @cached_property
+    def dataset(self) -> OfflineDataset:
+        """The log in main memory or mapped from disk, read when first asked for.
+
+        Raises:
+            UserError: The dataset is missing or holds what cannot be trained on.
+        """
+        if self.tasks:
+            # The same episodes for all of them.
+            chosen = (
+                None if self.subset is None else self.subset.numbers(self.first.open(None).read())
+            )
+            return add_task_column(
+                [self._read(self.first.open(reward), chosen) for reward in self.tasks]
+            )
+        data = read_mapped(self.log) if self.mapped else self._read(self.log)
+        # It may hold all columns of a file, which the rows are now made of.
+        del self.log
+        if self.references is None:
+            return data
+        return replace(data, score_min=self.references[0], score_max=self.references[1])
+
+    def _read(self, log: DatasetReader, chosen: Tensor | None = None) -> OfflineDataset:
+        data = log.read()
+        if self.subset is not None:
+            data = self.subset(data) if chosen is None else select_episodes(data, chosen)
+        others = [part(part.open(log.reward).read()) for part in self.more]
+        return concat([data, *others]) if others else data
+
+    @cached_property
+    def log(self) -> DatasetReader:
+        """The log, opened.
+
+        Raises:
+            UserError: It is missing or holds what cannot be trained on.
+        """
+        return self.first.open(self.reward)
+
+    @cached_property
+    def mapped(self) -> bool:
+        """Whether the rows stay on disk."""
+        if self.made:
+            return False
+        if self.storage == "auto":
+            return bool(self.log.files) and self.log.nbytes > free_memory() / 2
+        return self.storage == "mapped"
+
+    @property
+    def environment_name(self) -> str | None:
+        """Gymnasium id of the environment to evaluate in or, failing that, of the data's, if any."""
+        spec = self.dataset.env_spec
+        return self.environment or (spec.id if spec is not None else None)
+
+    @property
+    def task_names(self) -> list[str]:
+        """What each task is called: its reward's class, or ``logged``, numbered if it is not the first."""
+        names: list[str] = []
+        for reward in self.tasks:
+            name = first = "logged" if reward is None else type(reward).__name__
+            number = 1
+            while name in names:
+                number += 1
+                name = f"{first}{number}"
+            names.append(name)
+        return names
+
+    def summary(self) -> str:
+        """One line on the log: its name and size, and what its episodes earned."""
+        data = self.dataset
+        by = "" if self.reward is None else f", rewards by {type(self.reward).__name__}"
+        if self.tasks:
+            by = f", of {len(self.tasks)} tasks: {', '.join(self.task_names)}"
+        return (
+            f"{data.name}, {len(data)} transitions in {len(data.episode_starts)} episodes{by}, "
+            f"return {data.returns.mean():.0f} on average, {data.returns.max():.0f} at best"
+        )
+
+    def rows_on(self, device: torch.device) -> Transitions:
+        """All rows, on ``device`` unless they are mapped."""
+        if self.mapped:
+            return self.dataset.transitions
+        if device not in self.on_device:
+            self.on_device[device] = self.dataset.transitions.to(device)
+        return self.on_device[device]
+
+    def holdout(self, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Split rows for dynamics training, the same for every member.
+
+        Returns:
+            Rows to train on ``[n]``, rows withheld ``[h]``, and the withheld segments
+            ``[segments, holdout_segment]`` that these are.
+        """
+        data = self.dataset
+        length = self.holdout_segment
+        wanted = min(self.holdout_rows, len(data) // 5)
+        if wanted < length:
+            raise UserError(
+                f"data.holdout_rows: {wanted} of {len(data)} rows cannot hold a segment of {length}; "
+                "lower data.holdout_segment or raise data.holdout_rows"
+            )
+        starts = data.segments(length)
+        order = torch.randperm(len(starts), generator=seeded("cpu", seed, "holdout"))
+        taken = torch.zeros(len(data), dtype=torch.bool)
+        chosen: list[Tensor] = []
+        # As many numbers of Python's own as rows would take more memory than the rows.
+        for start in (int(starts[number]) for number in order):
+            if len(chosen) == wanted // length:
+                break
+            if not taken[start : start + length].any():
+                taken[start : start + length] = True
+                chosen.append(torch.arange(start, start + length))
+        check(
+            len(chosen) == wanted // length,
+            f"data.holdout_segment: only {len(chosen)} segments of {length} rows fit into the episodes, "
+            f"{wanted // length} are wanted; lower it, or data.holdout_rows",
+        )
+        segments = torch.stack(chosen)
+        return (~taken).nonzero().squeeze(1), segments.flatten(), segments
+
+    def train_dataloader(self) -> BlockLoader:
+        """Blocks of the plan in force."""
+        assert self.trainer is not None
+        return self.loader(self.trainer)
+
+    def loader(self, trainer: pl.Trainer) -> BlockLoader:
+        """Blocks of the plan in force, for ``trainer``."""
+        return BlockLoader(self.plan, trainer, prefetch=self.mapped)
+
+    def val_dataloader(self) -> ValidationLoader | list[Any]:
+        """The plan's validation rows as one batch, if it has any."""
+        return [] if self.plan.validation is None else ValidationLoader(self.plan.validation)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {} if self.imagined is None else {"imagined": self.imagined.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if self.imagined is not None:
+            self.imagined.load_state_dict(state_dict["imagined"])

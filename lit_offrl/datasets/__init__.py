@@ -1,0 +1,9 @@
+"""Datasets of logged transitions: readers for every file format, validation, subsets, rewards."""
+
+from lit_offrl.datasets.arrays import ArrayReader
+from lit_offrl.datasets.columns import Layout
+from lit_offrl.datasets.dataset import OfflineDataset
+from lit_offrl.datasets.open_dataset import open_dataset
+from lit_offrl.datasets.reader import DatasetReader
+
+__all__ = ["ArrayReader", "DatasetReader", "Layout", "OfflineDataset", "open_dataset"]

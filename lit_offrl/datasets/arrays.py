@@ -1,0 +1,224 @@
+"""Logs in flat columns, row after row: D4RL's files, and arrays and tables of one's own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium.envs.registration import EnvSpec
+
+from lit_offrl.datasets.columns import Layout
+from lit_offrl.datasets.files import Columns, LazyColumns
+from lit_offrl.datasets.reader import DatasetReader, LoggedEpisode
+from lit_offrl.errors import UserError, check
+
+# What the names of columns begin with that were logged beside the transitions.
+INFOS = "infos/"
+
+
+class ArrayReader(DatasetReader):
+    """Columns of arrays, cut into episodes; a class of one's own for ``data.dataset`` builds on it.
+
+    An episode ends after a row that is terminated or truncated, before a row of another episode, and
+    after ``layout.episode_steps`` rows. The last episode, if nothing ends it, counts as cut.
+
+    Args:
+        columns: Arrays of as many rows each, by their names, such as ``observations [N, obs]``.
+        layout: Which of them are what.
+        name: What the user calls it.
+        files: What the columns are read from; without any they cannot be mapped.
+        env_spec: What made it, if that is known.
+
+    Raises:
+        UserError: The columns do not fit together.
+    """
+
+    def __init__(
+        self,
+        columns: Columns,
+        layout: Layout = Layout(),
+        name: str = "arrays",
+        files: Sequence[Path] = (),
+        env_spec: EnvSpec | None = None,
+    ) -> None:
+        super().__init__(name)
+        self.files, self.layout, self.env_spec = files, layout, env_spec
+        self.settings = str(layout)
+        self.found = layout.find(columns, name)
+        names = {n.removeprefix(INFOS): n for n in columns if n.startswith(INFOS)}
+        # Read when somebody asks, and once.
+        self._info = cache(lambda name: np.asarray(columns[names[name]]))
+        self.infos = tuple(names)
+        self.arrays = {kind: self._joined(columns, kind) for kind in self.found}
+        self.steps = len(self.arrays["rewards"])
+        for kind, values in self.arrays.items():
+            check(
+                len(values) == self.steps,
+                f"dataset '{self.name}': {self._shown(kind)} has {len(values)} rows, the rewards have "
+                f"{self.steps}; they must be of the same steps",
+            )
+        for kind in {"terminations", "truncations"} & self.found.keys():
+            self._check_flags(kind)
+        self.obs_dim, self.act_dim = (
+            math.prod(self.arrays[kind].shape[1:]) for kind in ("observations", "actions")
+        )
+        self._check_continuous()
+        self.low = self._bound("action_low", layout.action_low)
+        self.high = self._bound("action_high", layout.action_high)
+        check(
+            bool((self.low < self.high).all()),
+            f"data.layout.action_low: {layout.action_low} is not below action_high {layout.action_high}",
+        )
+
+    def read_episodes(self) -> Iterator[LoggedEpisode]:
+        rows, none = self.arrays, np.zeros(self.steps, bool)
+        terminations = rows.get("terminations", none).astype(bool)
+        truncations = rows.get("truncations", none).astype(bool)
+        observations, following = rows["observations"], rows.get("next_observations")
+        for number, (start, end) in enumerate(self._bounds(terminations, truncations)):
+            terminated = bool(terminations[end - 1])
+            if following is None and not terminated:
+                # Nobody saw what followed the last step.
+                end -= 1
+                if end == start:
+                    continue
+            span = slice(start, end)
+            if following is not None:
+                seen_next = following[span]
+            elif terminated:
+                # Nor here, where nothing looks at it but the dynamics, to which the robot stands still.
+                seen_next = np.concatenate(
+                    [observations[start + 1 : end], observations[end - 1 : end]]
+                )
+            else:
+                seen_next = observations[start + 1 : end + 1]
+            cut = truncations[span].copy()
+            cut[-1] = cut[-1] or not terminated
+            yield LoggedEpisode(
+                number=number,
+                observations=observations[span],
+                actions=rows["actions"][span],
+                rewards=rows["rewards"][span],
+                next_observations=seen_next,
+                terminations=terminations[span],
+                truncations=cut,
+                infos=self._infos_at(span),
+                first_row=start,
+            )
+
+    def _infos_at(self, rows: slice) -> LazyColumns:
+        return LazyColumns(self.infos, lambda name: self._info(name)[rows])
+
+    def _bounds(
+        self, terminations: np.ndarray, truncations: np.ndarray
+    ) -> Iterator[tuple[int, int]]:
+        """First row of each episode, and the row after its last one."""
+        ends = terminations | truncations
+        if self.steps:
+            ends[-1] = True
+        if "episodes" in self.arrays:
+            ends[:-1] |= self._begins()[1:]
+        start = 0
+        for end in (np.flatnonzero(ends) + 1).tolist():
+            longest = self.layout.episode_steps or end - start
+            for first in range(start, end, longest):
+                yield first, min(first + longest, end)
+            start = end
+
+    def _begins(self) -> np.ndarray:
+        """Whether a row is the first one with its episode's name, ``[steps]``.
+
+        Raises:
+            UserError: A name comes again after another, or is none.
+        """
+        names = self.arrays["episodes"]
+        begins = np.append(True, names[1:] != names[:-1])
+        known = set()
+        for row in np.flatnonzero(begins).tolist():
+            where, name = f"dataset '{self.name}', row {row}: {self._shown('episodes')}", names[row]
+            check(name == name, f"{where} is {name}; name the episode")
+            check(
+                name not in known,
+                f"{where} is {name} again; sort the rows by episode and step, and name each episode anew",
+            )
+            known.add(name)
+        return begins
+
+    def _joined(self, columns: Columns, kind: str) -> np.ndarray:
+        parts = [np.asarray(columns[name]) for name in self.found[kind]]
+        for name, part in zip(self.found[kind], parts, strict=True):
+            where = f"dataset '{self.name}', column '{name}'"
+            check(part.ndim > 0, f"{where}: is one number; give one for each row")
+            if (
+                kind != "episodes"
+                and part.dtype != bool
+                and not np.issubdtype(part.dtype, np.number)
+            ):
+                row = next((row for row, value in enumerate(part) if not is_number(value)), 0)
+                held = f"'{part[row]}'" if len(part) else "nothing"
+                raise UserError(
+                    f"{where}, row {row}: holds {held}, not numbers; mend it, or take another column as "
+                    f"data.layout.{kind}"
+                )
+        if kind not in ("observations", "next_observations", "actions"):
+            # Some of D4RL's rewards and flags are columns of one number.
+            whole = parts[0]
+            check(
+                len(parts) == 1 and whole[:1].size == len(whole[:1]),
+                f"dataset '{self.name}': {self._shown(kind)} have shape {whole.shape}; give one for each row",
+            )
+            return whole.reshape(len(whole))
+        if len(parts) == 1:
+            return parts[0]
+        lengths = {len(part) for part in parts}
+        check(
+            len(lengths) == 1,
+            f"dataset '{self.name}': {self._shown(kind)} have {sorted(lengths)} rows; they must be of "
+            "the same steps",
+        )
+        wide = [part[:, None] if part.ndim == 1 else part.reshape(len(part), -1) for part in parts]
+        return np.concatenate(wide, axis=1)
+
+    def _check_flags(self, kind: str) -> None:
+        values = self.arrays[kind]
+        odd = np.flatnonzero((values != 0) & (values != 1))
+        if len(odd):
+            raise UserError(
+                f"dataset '{self.name}', row {odd[0]}: {self._shown(kind)} is {values[odd[0]]}, neither 0 nor 1; "
+                "mend it, or take another column"
+            )
+
+    def _check_continuous(self) -> None:
+        kind, given = self.arrays["actions"].dtype, Layout()
+        bounded = self.layout.action_low, self.layout.action_high
+        check(
+            np.issubdtype(kind, np.floating) or bounded != (given.action_low, given.action_high),
+            f"dataset '{self.name}': {self._shown('actions')} holds {kind}, as discrete actions are, and only "
+            "continuous ones can be learned; if they are on a scale, say data.layout.action_low and "
+            "action_high",
+        )
+
+    def _bound(self, key: str, given: float | list[float]) -> np.ndarray:
+        bound = np.asarray(given, np.float32)
+        check(
+            bound.shape in ((), (self.act_dim,)),
+            f"data.layout.{key}: {given} has {bound.size} numbers, actions have {self.act_dim}; give one, "
+            "or one for each",
+        )
+        return np.broadcast_to(bound, (self.act_dim,)).copy()
+
+    def _shown(self, kind: str) -> str:
+        return f"{kind} ({', '.join(self.found[kind])})"
+
+
+def is_number(value: Any) -> bool:
+    """Whether a cell holds one, be it as text."""
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True

@@ -1,0 +1,180 @@
+"""Rows on disk, mapped into memory: the same columns for data larger than memory.
+
+A cache holds one raw file per column, row after row, and ``about.json`` with their types and shapes
+and with what they were made from. A row takes ``4 (2 obs + act + 1) + 2`` bytes: with 17 numbers
+observed and 6 done, 166 bytes, or 166 MB for a million rows.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import mmap
+import os
+import shutil
+import warnings
+from collections.abc import Iterable
+from contextlib import ExitStack, suppress
+from dataclasses import fields
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lit_offrl.datasets import rewards
+from lit_offrl.datasets.dataset import OfflineDataset
+from lit_offrl.datasets.download import cache_folder
+from lit_offrl.datasets.reader import DatasetReader
+from lit_offrl.errors import UserError, check
+from lit_offrl.transitions import Transitions
+
+# Part of every stamp: raise it when the same dataset gives other files.
+FORMAT = 1
+ABOUT = "about.json"
+
+
+def read_mapped(log: DatasetReader) -> OfflineDataset:
+    """Map a dataset's rows, after copying them to the cache if they have changed since, or are not there.
+
+    The cache is below ``LIT_OFFRL_CACHE``, by default ``~/.cache/lit_offrl``, in a folder for each
+    dataset and reward. Rows are read, checked and written one episode at a time.
+
+    Raises:
+        UserError: The dataset holds what cannot be trained on, or the cache cannot be written.
+    """
+    check(
+        bool(log.files),
+        f"data.storage: '{log.name}' is no file that could be seen to change; set it to memory",
+    )
+    named = [*(str(path.resolve()) for path in log.files), log.settings]
+    source, stamp = " ".join(named).strip(), _stamp(log)
+    if log.reward is not None:
+        source += f" {rewards.identity(log.reward)}"
+    root = cache_folder()
+    folder = root / blake2b(source.encode(), digest_size=8).hexdigest()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        # Of several runs that start together one writes and the others wait.
+        with folder.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not _holds(folder, stamp):
+                shutil.rmtree(folder, ignore_errors=True)
+                print(f"data: '{log.name}' is copied to {folder}, to be mapped", flush=True)
+                write_rows(log.episodes(), folder, {"source": source, "stamp": stamp})
+            rows, starts = map_rows(folder)
+    except OSError as error:
+        raise UserError(
+            f"data.storage: {log.nbytes / 1e9:.1f} GB of rows cannot be kept in '{root}', "
+            f"{error.strerror}; set LIT_OFFRL_CACHE to a folder where they can"
+        ) from error
+    return log.dataset(rows, starts)
+
+
+def write_rows(episodes: Iterable[Transitions], folder: Path, about: dict[str, Any]) -> None:
+    """Write episodes as they come, so that ``folder`` appears with all of them or not at all.
+
+    Args:
+        episodes: Rows of each, ``[steps, ...]``.
+        folder: Not there yet.
+        about: What else ``about.json`` says.
+    """
+    part = folder.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        columns = _write_columns(episodes, part)
+        (part / ABOUT).write_text(json.dumps({**about, "columns": columns}, indent=2))
+        os.rename(part, folder)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+def map_rows(folder: Path) -> tuple[Transitions, Tensor]:
+    """Map what :func:`write_rows` wrote: all rows, and the first one of each episode ``[episodes]``.
+
+    The columns are read-only: the system ends a process that writes to them.
+    """
+    columns = json.loads((folder / ABOUT).read_text())["columns"]
+    fits = sum((folder / name).stat().st_size for name in columns) < free_memory()
+    mapped = {
+        name: _map(folder / name, getattr(torch, dtype), fits).view(shape)
+        for name, (dtype, shape) in columns.items()
+    }
+    starts = mapped.pop("episode_starts").clone()
+    return Transitions(**mapped), starts
+
+
+def _write_columns(
+    episodes: Iterable[Transitions], folder: Path
+) -> dict[str, tuple[str, list[int]]]:
+    """Write one file per column, and return the type and shape of each."""
+    columns: dict[str, tuple[str, list[int]]] = {}
+    starts, count = [], 0
+    with ExitStack() as stack:
+        names = [f.name for f in fields(Transitions) if f.default is not None]
+        files = {name: stack.enter_context((folder / name).open("wb")) for name in names}
+        for rows in episodes:
+            starts.append(count)
+            count += len(rows)
+            for name, file in files.items():
+                values = getattr(rows, name).contiguous().numpy()
+                columns[name] = (values.dtype.name, [count, *values.shape[1:]])
+                file.write(values.data)
+        for file in files.values():
+            file.flush()
+            os.fsync(file.fileno())
+    first_rows = np.asarray(starts, np.int64)
+    first_rows.tofile(folder / "episode_starts")
+    columns["episode_starts"] = (first_rows.dtype.name, [len(starts)])
+    return columns
+
+
+def _map(path: Path, dtype: torch.dtype, fits: bool) -> Tensor:
+    with path.open("rb") as file:
+        mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    # Reading ahead fills memory soon where all rows fit, and else costs dozens of pages for each row.
+    mapping.madvise(mmap.MADV_NORMAL if fits else mmap.MADV_RANDOM)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*not writable.*")
+        return torch.frombuffer(mapping, dtype=dtype)
+
+
+def _holds(folder: Path, stamp: str) -> bool:
+    """Whether ``folder`` was made from the files that ``stamp`` is of, and is all there."""
+    try:
+        about = json.loads((folder / ABOUT).read_text())
+        sizes = {name: (folder / name).stat().st_size for name in about["columns"]}
+    except (OSError, ValueError, KeyError):
+        return False
+    columns = about["columns"].items()
+    whole = all(sizes[n] == np.dtype(d).itemsize * math.prod(s) for n, (d, s) in columns)
+    return whole and about["stamp"] == stamp
+
+
+def _stamp(log: DatasetReader) -> str:
+    """Hash of what the rows are made from: names, sizes and times of all files, the reward's source."""
+    inside = [sorted(path.rglob("*")) if path.is_dir() else [path] for path in log.files]
+    found = [(path, path.stat()) for paths in inside for path in paths if path.is_file()]
+    files = [(path.name, s.st_size, s.st_mtime_ns) for path, s in found]
+    made_from: list[object] = [FORMAT, files]
+    if log.reward is not None:
+        made_from.append(rewards.source(log.reward))
+    return blake2b(json.dumps(made_from).encode(), digest_size=16).hexdigest()
+
+
+def free_memory() -> int:
+    """Bytes of main memory that this process may still take, as far as the system says."""
+    found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    with suppress(OSError):
+        described = Path("/proc/meminfo").read_text().split("MemAvailable:")[1]
+        found.append(1024 * int(described.split()[0]))
+    # A container's limit, which the machine's figures know nothing of.
+    for limit in ("memory.max", "memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):
+            found.append(int((Path("/sys/fs/cgroup") / limit).read_text()))
+    return min(found)

@@ -1,0 +1,71 @@
+"""Public Minari datasets, each fetched once."""
+
+from __future__ import annotations
+
+import os
+import re
+import urllib.error
+import urllib.request
+from contextlib import suppress
+
+from lit_offrl.datasets.download import PATIENCE_SECONDS, cache_folder, make_folder
+from lit_offrl.errors import UserError, check, first_line
+
+PREFIX = "minari:"
+# What an installation without minari's own extra lacks.
+NEEDS = "it needs pip install 'lit-offrl[remote]'"
+
+
+def fetch_minari(id: str) -> None:
+    """See that a dataset is on this machine, where minari keeps them, and all of it.
+
+    Args:
+        id: As on https://minari.farama.org, such as ``mujoco/hopper/medium-v0``.
+
+    Raises:
+        UserError: It is not there, and cannot be fetched.
+    """
+    import minari
+    from minari.storage import get_dataset_path
+
+    check(
+        re.search(r"-v\d+$", id) is not None,
+        f"data.dataset: '{PREFIX}{id}' has no version; give one, such as {PREFIX}{id}-v0",
+    )
+    # What broke off lies where whole datasets do, and minari would take it for one.
+    mark = cache_folder() / "minari" / f"{id.replace('/', '-')}.part"
+    try:
+        if get_dataset_path(id).is_dir() and not mark.is_file():
+            return
+        make_folder(mark.parent)
+        broken = mark.is_file()
+        mark.touch()
+        _check_network()
+        minari.download_dataset(id, force_download=broken)
+    except UserError:
+        raise
+    except ImportError as error:
+        raise UserError(f"data.dataset: '{PREFIX}{id}' cannot be fetched, {NEEDS}") from error
+    except ValueError as error:
+        mark.unlink(missing_ok=True)
+        raise UserError(
+            f"data.dataset: no '{id}' to fetch, {first_line(error)}; https://minari.farama.org lists them"
+        ) from error
+    except Exception as error:
+        raise UserError(
+            f"data.dataset: '{PREFIX}{id}' cannot be fetched, {first_line(error)}; is there a network? "
+            "Copy the dataset's folder here by hand and give its path, or use bundled/halfcheetah-mixed"
+        ) from error
+    mark.unlink()
+
+
+def _check_network() -> None:
+    """See that the public datasets' host answers: minari's own client tries again for half a minute.
+
+    Raises:
+        OSError: It does not.
+    """
+    if os.environ.get("MINARI_REMOTE", "hf://").startswith("hf://"):
+        address = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+        with suppress(urllib.error.HTTPError):
+            urllib.request.urlopen(address, timeout=PATIENCE_SECONDS).close()

@@ -1,0 +1,128 @@
+"""One value for every kind of log: ``data.dataset``."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Collection
+from copy import copy
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+from lit_offrl.datasets import minari_remote
+from lit_offrl.datasets.columns import Layout
+from lit_offrl.datasets.d4rl import PREFIX, d4rl_file, d4rl_reader
+from lit_offrl.datasets.files import FORMATS
+from lit_offrl.datasets.minari import MinariReader
+from lit_offrl.datasets.reader import DatasetReader
+from lit_offrl.datasets.rewards import Reward
+from lit_offrl.errors import attempt, check
+
+# With a path among them jsonargparse leaves the file alone; else it looks for a class's arguments in it.
+Source = str | DatasetReader | Path
+
+
+def open_dataset(
+    source: Source,
+    reward: Reward | None = None,
+    layout: Layout = Layout(),
+    keys: Collection[str] | None = None,
+) -> DatasetReader:
+    """Open what ``data.dataset`` names.
+
+    Args:
+        source: A file of arrays or a table by its path, ``d4rl:halfcheetah-medium-v2`` and the like, what
+            :class:`MinariReader` takes, such an id after ``minari:`` to fetch it if it is not there, or a log
+            of one's own, or its class's path.
+        reward: What the steps are worth instead of what was logged.
+        layout: Which columns of a file are what.
+        keys: Of dictionaries of observations, which to put side by side; all by default.
+
+    Raises:
+        UserError: It is missing or holds what cannot be trained on.
+    """
+    log = open_source(source, layout, keys)
+    return log if reward is None else log.with_reward(reward)
+
+
+def open_source(source: Source, layout: Layout, keys: Collection[str] | None) -> DatasetReader:
+    """The log whose steps are worth what was logged.
+
+    Raises:
+        UserError: It is missing or holds what cannot be trained on.
+    """
+    if isinstance(source, DatasetReader):
+        return adopt_reader(source, layout, keys)
+    name, path = str(source), Path(os.path.expanduser(source))
+    if name.startswith(PREFIX) or path.suffix.lower() in FORMATS:
+        check(
+            keys is None,
+            f"data.observation_keys: '{name}' has no dictionaries; name its columns by data.layout",
+        )
+        path = d4rl_file(name) if name.startswith(PREFIX) else path
+        return d4rl_reader(path, layout, name)
+    if is_class(name) and not os.path.exists(path):
+        return adopt_reader(load_class(name), layout, keys)
+    check(
+        layout == Layout(),
+        f"data.layout: '{name}' is in Minari's layout, and knows its columns; leave it out",
+    )
+    if name.startswith(minari_remote.PREFIX):
+        name = name.removeprefix(minari_remote.PREFIX)
+        minari_remote.fetch_minari(name)
+    return MinariReader(name, keys)
+
+
+def adopt_reader(log: DatasetReader, layout: Layout, keys: Collection[str] | None) -> DatasetReader:
+    """A copy of a log of one's own, whose rows stay in memory.
+
+    Raises:
+        UserError: It is half made, or is told what it knows itself.
+    """
+    check(
+        hasattr(log, "name"),
+        f"data.dataset: '{type(log).__name__}' was not made whole; call super().__init__ in its own",
+    )
+    check(
+        keys is None and layout == Layout(),
+        f"data.layout, observation_keys: '{log.name}' is an object that knows its columns; leave "
+        "them out",
+    )
+    log = copy(log)
+    # Its arguments may be what its rows depend on, which a cache of them would not notice.
+    log.files = ()
+    return log
+
+
+def is_class(name: str) -> bool:
+    """Whether ``name`` is a path in Python, ``module.Class``, whose module is there."""
+    module, _, last = name.rpartition(".")
+    if not module or not all(part.isidentifier() for part in (*module.split("."), last)):
+        return False
+    try:
+        return find_spec(module) is not None
+    # Of a parent that is not there, or is no package.
+    except (ImportError, ValueError):
+        return False
+
+
+def load_class(name: str) -> DatasetReader:
+    """The log of the class whose path is ``name``.
+
+    Raises:
+        UserError: There is none, or it failed.
+    """
+    owner = f"data.dataset: '{name}'"
+    module, _, last = name.rpartition(".")
+    there = vars(attempt(owner, import_module, module))
+    logs = [
+        key
+        for key, value in there.items()
+        if isinstance(value, type) and issubclass(value, DatasetReader)
+    ]
+    near = difflib.get_close_matches(last, logs, n=1, cutoff=0.0)
+    hint = f"; did you mean '{module}.{near[0]}'?" if near else "; derive one from ArrayReader"
+    check(last in logs, f"{owner}: is no DatasetReader{hint}")
+    found: DatasetReader = attempt(owner, there[last])
+    return found

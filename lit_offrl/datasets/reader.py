@@ -1,0 +1,268 @@
+"""A log of episodes, whatever file it is in: read, checked and scaled one episode at a time."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from gymnasium.envs.registration import EnvSpec
+from torch import Tensor
+
+from lit_offrl.datasets.dataset import OfflineDataset
+from lit_offrl.datasets.references import References, references_of
+from lit_offrl.datasets.rewards import Reward, name_of, rewards_of
+from lit_offrl.environments import task_of
+from lit_offrl.errors import UserError, check, first_line
+from lit_offrl.transitions import Transitions
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+# Of a number that is squared in float32.
+LARGEST = 1e15
+
+
+@dataclass(frozen=True)
+class LoggedEpisode:
+    """One episode as it was logged, of ``steps`` steps.
+
+    Attributes:
+        number: What messages call it.
+        observations: ``[steps, ...]``.
+        actions: ``[steps, ...]``, in the units of the log.
+        rewards: ``[steps]``.
+        next_observations: ``[steps, ...]``.
+        terminations: ``[steps]``.
+        truncations: ``[steps]``.
+        infos: What else was logged by step.
+        first_row: Row of the file that it begins at, where the file has rows.
+    """
+
+    number: int
+    observations: np.ndarray
+    actions: np.ndarray
+    rewards: np.ndarray
+    next_observations: np.ndarray
+    terminations: np.ndarray
+    truncations: np.ndarray
+    infos: Mapping[str, Any] = field(default_factory=dict)
+    first_row: int = 0
+
+
+class DatasetReader(ABC):
+    """An opened log.
+
+    Args:
+        name: What the user calls it.
+
+    Attributes:
+        reward: What the steps are worth instead of what was logged; :meth:`with_reward` sets it.
+        files: What it is read from; a folder stands for all that is in it. Without any its rows stay
+            in memory.
+        settings: What else its rows depend on, but for the reward.
+        steps: How many rows there are, as far as the log says itself.
+        obs_dim: Size of an observation.
+        act_dim: Size of an action.
+        low: Smallest action, ``[act]``, in the units of the log.
+        high: Largest action, ``[act]``.
+        env_spec: What made it, if that is known.
+        references: Returns of the scores 0 and 100, if it names them; else they are D4RL's of its task.
+    """
+
+    reward: Reward | None = None
+    files: Sequence[Path] = ()
+    settings: str = ""
+    steps: int
+    obs_dim: int
+    act_dim: int
+    low: np.ndarray
+    high: np.ndarray
+    env_spec: EnvSpec | None = None
+    references: References | None = None
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @abstractmethod
+    def read_episodes(self) -> Iterator[LoggedEpisode]:
+        """Every episode that has any step."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all rows, as far as the log says itself."""
+        return (4 * (2 * self.obs_dim + self.act_dim + 1) + 2) * self.steps
+
+    def with_reward(self, reward: Reward) -> Self:
+        """The same log, whose steps are worth ``reward``.
+
+        Raises:
+            UserError: It is another robot's.
+        """
+        check(
+            reward.obs_dim in (None, self.obs_dim),
+            f"{name_of(reward)}: made for observations of {reward.obs_dim} numbers, dataset "
+            f"'{self.name}' has {self.obs_dim}; take the reward of its robot",
+        )
+        made_in = None if self.env_spec is None else self.env_spec.id
+        check(
+            made_in is None or task_of(made_in).startswith(reward.robot or ""),
+            f"{name_of(reward)}: made for {reward.robot}, dataset '{self.name}' is of {made_in}; take "
+            "the reward of its robot",
+        )
+        other = copy(self)
+        other.reward = reward
+        return other
+
+    def open_episodes(self) -> Iterator[LoggedEpisode]:
+        """What :meth:`read_episodes` gives, at least one.
+
+        Raises:
+            UserError: The files are broken, or hold none.
+        """
+        none = True
+        try:
+            for episode in self.read_episodes():
+                none = False
+                yield episode
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(
+                f"dataset '{self.name}': cannot be read, {type(error).__name__}, {first_line(error)}; copy "
+                "it anew"
+            ) from error
+        check(
+            not none,
+            f"dataset '{self.name}': holds no episodes; record some, or choose another dataset",
+        )
+
+    def episodes(self) -> Iterator[Transitions]:
+        """The rows of each episode that has any, ``[steps, ...]``, actions scaled to ``[-1, 1]``.
+
+        Raises:
+            UserError: The files are broken, or an episode holds what cannot be trained on.
+        """
+        yield from map(self.rows_of, self.open_episodes())
+
+    def dataset(self, transitions: Transitions, episode_starts: Tensor) -> OfflineDataset:
+        """These rows with what the log says about itself, as far as it holds for its rewards."""
+        low, high = self.known_references() or (None, None)
+        return OfflineDataset(
+            name=self.name,
+            transitions=transitions,
+            episode_starts=episode_starts,
+            env_spec=self.env_spec,
+            score_min=low,
+            score_max=high,
+        )
+
+    def known_references(self) -> References | None:
+        """Returns of the scores 0 and 100: none hold for rewards that are computed anew."""
+        if self.reward is not None:
+            return None
+        return self.references or references_of(self.env_spec.id if self.env_spec else None)
+
+    def read(self) -> OfflineDataset:
+        """All rows in memory.
+
+        Raises:
+            UserError: The log holds what cannot be trained on.
+        """
+        columns: dict[str, Tensor] = {}
+        starts, count = [], 0
+        for rows in self.episodes():
+            starts.append(count)
+            end = count + len(rows)
+            for name, values in named_columns(rows):
+                if name not in columns:
+                    # All at once: joining episodes at the end would take as much again.
+                    columns[name] = values.new_empty(max(self.steps, end), *values.shape[1:])
+                while end > len(columns[name]):
+                    # The log says less of itself than it holds.
+                    columns[name] = torch.cat([columns[name], torch.empty_like(columns[name])])
+                columns[name][count:end] = values
+            count = end
+        whole = {name: column[:count] for name, column in columns.items()}
+        return self.dataset(Transitions(**whole), torch.tensor(starts))
+
+    def rows_of(self, episode: LoggedEpisode) -> Transitions:
+        """One episode checked, scaled and paid, ``[steps, ...]``.
+
+        Raises:
+            UserError: It holds what cannot be trained on.
+        """
+        steps = len(episode.rewards)
+        where = f"dataset '{self.name}', episode {episode.number}"
+        columns = {
+            "observations": flat(episode.observations),
+            "actions": flat(episode.actions),
+            "rewards": np.asarray(episode.rewards, np.float32),
+            "next_observations": flat(episode.next_observations),
+            "terminations": np.asarray(episode.terminations, bool),
+            "truncations": np.asarray(episode.truncations, bool),
+        }
+        sizes = {"observations": self.obs_dim, "actions": self.act_dim}
+        sizes["next_observations"] = self.obs_dim
+        for name, values in columns.items():
+            expected = (steps, sizes[name]) if name in sizes else (steps,)
+            check(
+                values.shape == expected,
+                f"{where}: {name} have shape {values.shape}, expected {expected}; mend the episode",
+            )
+        for name in ("observations", "actions", "rewards", "next_observations"):
+            finite = np.isfinite(columns[name].reshape(steps, -1)).all(axis=1)
+            row = episode.first_row + int(np.argmin(finite))
+            check(
+                bool(finite.all()),
+                f"{where}, row {row}: {name} hold NaN or Inf; drop or mend the episode",
+            )
+            large = np.abs(columns[name].reshape(steps, -1)).max(axis=1, initial=0)
+            row = int(np.argmax(large))
+            check(
+                float(large[row]) < LARGEST,
+                f"{where}, row {episode.first_row + row}: {name} reach {large[row]:.0e}, whose square no "
+                "float32 can hold; rescale them, or drop the episode",
+            )
+        both = columns["terminations"] & columns["truncations"]
+        check(
+            not both.any(),
+            f"{where}, row {episode.first_row + int(np.argmax(both))}: terminations and truncations are "
+            "both set; a step that ended the task was not cut, so clear its truncation",
+        )
+        self._check_inside(columns["actions"], where, episode.first_row)
+        tensors = {name: torch.from_numpy(values) for name, values in columns.items()}
+        low, high = torch.from_numpy(self.low), torch.from_numpy(self.high)
+        actions = (2 * (tensors["actions"] - low) / (high - low) - 1).clamp(-1, 1)
+        rows = Transitions(**{**tensors, "actions": actions.float()})
+        if self.reward is None:
+            return rows
+        return replace(rows, rewards=rewards_of(self.reward, rows, episode.infos, where))
+
+    def _check_inside(self, actions: np.ndarray, where: str, first_row: int) -> None:
+        # Actions that were clipped after they were logged differ from the box by rounding alone.
+        slack = 1e-3 * (self.high - self.low)
+        inside = ((actions >= self.low - slack) & (actions <= self.high + slack)).all(axis=1)
+        if not inside.all():
+            row = int(np.argmin(inside))
+            box = f"[{self.low.tolist()}, {self.high.tolist()}]"
+            raise UserError(
+                f"{where}, row {first_row + row}: actions {actions[row].tolist()} lie outside the "
+                f"action space {box}; log what the robot was really sent, or declare the right space"
+            )
+
+
+def named_columns(rows: Transitions) -> list[tuple[str, Tensor]]:
+    """The columns that are present, by their names."""
+    return [(name, column) for name, column in vars(rows).items() if column is not None]
+
+
+def flat(values: np.ndarray) -> np.ndarray:
+    """``[steps, ...]`` as ``[steps, numbers]`` float32."""
+    found = np.asarray(values, np.float32)
+    return found.reshape(len(found), -1) if found.ndim != 1 else found[:, None]

@@ -1,0 +1,143 @@
+"""Some of a log's episodes, and several logs as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from lit_offrl.datasets.columns import Layout
+from lit_offrl.datasets.dataset import OfflineDataset
+from lit_offrl.datasets.open_dataset import Source, open_dataset
+from lit_offrl.datasets.reader import DatasetReader
+from lit_offrl.datasets.rewards import Reward
+from lit_offrl.errors import check, check_at_least, check_positive
+from lit_offrl.training.block_module import seeded
+from lit_offrl.transitions import Transitions
+
+
+@dataclass(frozen=True)
+class Subset:
+    """Which episodes to learn from.
+
+    Args:
+        fraction: Share of the episodes that are left, drawn at random.
+        episodes: How many of those, at most.
+        lowest: Leave out episodes whose return is below this quantile of all, such as 0.9 for the
+            best tenth.
+        highest: Leave out those above this quantile.
+        seed: Of the draw.
+
+    Raises:
+        UserError: A share is not within 0 and 1, or no episode would be left.
+    """
+
+    fraction: float = 1.0
+    episodes: int | None = None
+    lowest: float = 0.0
+    highest: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check(
+            0 < self.fraction <= 1,
+            f"data.subset.fraction: {self.fraction} is not above 0 and at most 1; give a share",
+        )
+        check(
+            0 <= self.lowest < self.highest <= 1,
+            f"data.subset.lowest: {self.lowest} and highest {self.highest} are not quantiles in order; "
+            "give 0 <= lowest < highest <= 1",
+        )
+        if self.episodes is not None:
+            check_at_least(1, "data.subset", self, "episodes")
+
+    def __call__(self, data: OfflineDataset) -> OfflineDataset:
+        """Those episodes of ``data``, in their order."""
+        return select_episodes(data, self.numbers(data))
+
+    def numbers(self, data: OfflineDataset) -> Tensor:
+        """Numbers of those episodes of ``data``, in their order, ``[n]``."""
+        bounds = torch.tensor([self.lowest, self.highest], dtype=torch.float64)
+        low, high = torch.quantile(data.returns, bounds)
+        left = ((data.returns >= low) & (data.returns <= high)).nonzero().squeeze(1)
+        order = torch.randperm(len(left), generator=seeded("cpu", self.seed, "subset"))
+        count = max(1, round(self.fraction * len(left)))
+        count = min(count, self.episodes or count)
+        return left[order[:count]].sort().values
+
+
+@dataclass(frozen=True)
+class ExtraDataset:
+    """Another log of the same robot to learn from, too.
+
+    Args:
+        dataset: As data.dataset.
+        layout: As data.layout.
+        observation_keys: As data.observation_keys.
+        weight: How often its rows are seen beside the first log's: 2 takes each episode twice, 0.5 a
+            random half of them.
+
+    Raises:
+        UserError: The weight is not positive.
+    """
+
+    dataset: Source
+    layout: Layout = Layout()
+    observation_keys: list[str] | None = None
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_positive("data.more", self, "weight")
+
+    def open(self, reward: Reward | None) -> DatasetReader:
+        """The log, whose steps are worth ``reward`` if one is given.
+
+        Raises:
+            UserError: It is missing or holds what cannot be trained on.
+        """
+        return open_dataset(self.dataset, reward, self.layout, self.observation_keys)
+
+    def __call__(self, data: OfflineDataset) -> OfflineDataset:
+        """The episodes of ``data``, as often as the weight says."""
+        count = len(data.episode_starts)
+        whole, rest = divmod(round(self.weight * count), count)
+        order = torch.randperm(count, generator=seeded("cpu", 0, "part"))
+        numbers = torch.cat([torch.arange(count).repeat(whole), order[:rest].sort().values])
+        check(len(numbers) > 0, f"data.more.weight: {self.weight} leaves none of {count} episodes")
+        return select_episodes(data, numbers)
+
+
+def select_episodes(data: OfflineDataset, numbers: Tensor) -> OfflineDataset:
+    """The episodes with these ``numbers [n]``, in this order."""
+    lengths = data.lengths[numbers]
+    starts = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)[:-1]])
+    within = torch.arange(int(lengths.sum())) - starts.repeat_interleave(lengths)
+    index = data.episode_starts[numbers].repeat_interleave(lengths) + within
+    return replace(data, transitions=data.transitions[index], episode_starts=starts)
+
+
+def concat(datasets: Sequence[OfflineDataset]) -> OfflineDataset:
+    """Several datasets of one robot as one, with what the first says of itself.
+
+    Raises:
+        UserError: One has observations or actions of another size.
+    """
+    first = datasets[0]
+    for other in datasets[1:]:
+        for what in ("obs_dim", "act_dim"):
+            here, there = getattr(first, what), getattr(other, what)
+            check(
+                here == there,
+                f"data.more: '{other.name}' has {what} {there}, data.dataset '{first.name}' {here}; give "
+                "data of the same robot",
+            )
+    offsets = torch.tensor([0, *[len(data) for data in datasets[:-1]]]).cumsum(0)
+    pairs = zip(datasets, offsets, strict=True)
+    return replace(
+        first,
+        name=" + ".join(data.name for data in datasets),
+        transitions=Transitions.cat([data.transitions for data in datasets]),
+        episode_starts=torch.cat([data.episode_starts + offset for data, offset in pairs]),
+    )

@@ -1,0 +1,108 @@
+"""What a dataset holds, in words and in one picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from torch import Tensor
+
+from lit_offrl.datasets.dataset import OfflineDataset
+from lit_offrl.errors import UserError
+from lit_offrl.transitions import Transitions
+
+# Rows that statistics and pictures are made of, evenly spread over all.
+LOOKED_AT = 100_000
+# Numbers that directions are found from.
+LARGEST = 20_000_000
+
+
+def described(data: OfflineDataset) -> Iterator[str]:
+    """Lines on a dataset: its sizes, returns, lengths, ends, actions and observations."""
+    rows, lengths = sample(data), data.lengths
+    spec = data.env_spec.id if data.env_spec else "unknown"
+    yield f"{data.name}: {len(data)} transitions in {len(lengths)} episodes, environment {spec}"
+    yield f"observations: {data.obs_dim} numbers, actions: {data.act_dim}"
+    yield f"returns: {spread(data.returns)}"
+    score = data.score(data.returns.mean())
+    if score is not None:
+        yield f"score: {float(score):.1f} on average (0 is random, 100 an expert)"
+    yield f"lengths: {spread(lengths)}"
+    flags = data.transitions.terminations, data.transitions.truncations
+    ended, cut = (int(flag.sum()) for flag in flags)
+    yield f"ends: {ended} terminated, {cut} truncated"
+    low, high = rows.actions.amin(dim=0), rows.actions.amax(dim=0)
+    yield f"actions, scaled to -1 and 1: lowest {numbers(low)}, highest {numbers(high)}"
+    at_bound = (rows.actions.abs() > 0.999).float().mean()
+    yield f"actions at their bounds: {float(at_bound):.1%}"
+    std = rows.observations.std(dim=0, correction=0)
+    still = (std < 1e-6).nonzero().flatten().tolist()
+    if still:
+        yield f"observations that never change: numbers {still}; they are of no use, and do no harm"
+    yield f"spread of observations: {numbers(std)}"
+
+
+def draw(data: OfflineDataset, path: Path) -> None:
+    """Returns, lengths, actions and where the observations are, saved to ``path``, a PNG."""
+    rows = sample(data)
+    figure = Figure(figsize=(11, 7), layout="constrained")
+    (returns, lengths), (actions, coverage) = figure.subplots(2, 2)
+    returns.hist(data.returns.numpy(), bins=50)
+    returns.set(title="returns", xlabel="return", ylabel="episodes")
+    longest = float(data.lengths.max())
+    last = data.episode_starts + data.lengths - 1
+    ended = data.transitions.terminations[last]
+    parts = [data.lengths[ended].numpy(), data.lengths[~ended].numpy()]
+    bins, names = (0, 1.02 * longest), ["terminated", "truncated"]
+    lengths.hist(parts, bins=50, range=bins, stacked=True, label=names)
+    lengths.set(title="lengths", xlabel="steps", ylabel="episodes")
+    lengths.legend()
+    actions.violinplot(rows.actions[:: max(1, len(rows) // 5000)].numpy(), showextrema=True)
+    actions.set(title="actions, scaled", xlabel="number", ylim=(-1.1, 1.1))
+    actions.xaxis.set_major_locator(MaxNLocator(integer=True))
+    across = principal(rows.observations)
+    shown = coverage.hexbin(across[:, 0].numpy(), across[:, 1].numpy(), bins="log", gridsize=60)
+    coverage.set(title="observations along their two main directions", xticks=[], yticks=[])
+    figure.colorbar(shown, ax=coverage, label="rows")
+    figure.suptitle(data.name)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=110)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"figure: '{path}' cannot be written, {error}; give --figure a PNG's path"
+        ) from error
+
+
+def principal(observations: Tensor) -> Tensor:
+    """Standardised ``observations [n, obs]`` along the two directions in which they vary most, ``[n, 2]``."""
+    std = observations.std(dim=0, correction=0)
+    whitened = (observations - observations.mean(dim=0)) / torch.where(std < 1e-6, 1.0, std)
+    # A few rows do where many numbers are observed, as of images.
+    few = whitened[:: max(1, whitened.numel() // LARGEST)]
+    *_, main = torch.pca_lowrank(few, q=min(2, *few.shape), center=False)
+    found = whitened @ main
+    return found if found.shape[1] == 2 else torch.cat([found, torch.zeros_like(found)], dim=1)
+
+
+def sample(data: OfflineDataset) -> Transitions:
+    """Evenly spread rows, all of them where there are few."""
+    every = max(1, len(data) // LOOKED_AT)
+    return data.transitions[torch.arange(0, len(data), every)]
+
+
+def spread(values: Tensor) -> str:
+    """Mean and quartiles of ``values``."""
+    quartiles = torch.quantile(values.double(), torch.tensor([0, 0.25, 0.5, 0.75, 1]).double())
+    low, first, median, third, high = (f"{float(q):.4g}" for q in quartiles)
+    mean = float(values.double().mean())
+    return f"{mean:.4g} on average, {low} to {high}, quartiles {first}, {median}, {third}"
+
+
+def numbers(values: Tensor) -> str:
+    """The first few of ``values [n]``."""
+    shown = ", ".join(f"{float(value):.3g}" for value in values[:20])
+    return shown + (", ..." if len(values) > 20 else "")

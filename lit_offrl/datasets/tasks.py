@@ -1,0 +1,53 @@
+"""Several tasks over one log: every row once for each, with the task at the end of its observations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from lit_offrl.datasets.dataset import OfflineDataset
+from lit_offrl.datasets.subset import concat
+from lit_offrl.transitions import Transitions
+
+
+def add_task_column(datasets: Sequence[OfflineDataset]) -> OfflineDataset:
+    """The same steps under several rewards as one dataset (ALGORITHMS section 11).
+
+    Args:
+        datasets: One for each task, alike but for their rewards.
+
+    Returns:
+        All of their rows ``[tasks * n]``, whose observations ``[obs + tasks]`` end with the task as a
+        one-hot vector.
+    """
+    parts = [
+        replace(
+            data, transitions=with_task_column(data.transitions, one_hot(number, len(datasets)))
+        )
+        for number, data in enumerate(datasets)
+    ]
+    # The scores known are of one task.
+    return replace(concat(parts), name=datasets[0].name, score_min=None, score_max=None)
+
+
+def one_hot(number: int, count: int) -> Tensor:
+    """A task as the networks see it, ``[count]``."""
+    return torch.eye(count)[number]
+
+
+def with_task_column(rows: Transitions, task: Tensor) -> Transitions:
+    """``rows`` with ``task`` after their observations."""
+    return replace(
+        rows,
+        observations=with_task(rows.observations, task),
+        next_observations=with_task(rows.next_observations, task),
+    )
+
+
+def with_task(observations: Tensor, task: Tensor) -> Tensor:
+    """``observations [..., obs]`` with ``task [tasks]`` after each."""
+    task = task.to(observations.device)
+    return torch.cat([observations, task.expand(*observations.shape[:-1], -1)], dim=-1)

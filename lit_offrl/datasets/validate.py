@@ -1,0 +1,111 @@
+"""What is wrong with a log, row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from hashlib import blake2b
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lit_offrl.datasets.reader import DatasetReader, LoggedEpisode
+from lit_offrl.environments import robot_of
+from lit_offrl.errors import UserError
+from lit_offrl.transitions import Transitions
+
+# Of the numbers compared, relative to the larger one.
+TOLERANCE = 1e-4
+
+
+def find_problems(log: DatasetReader) -> Iterator[str]:
+    """Each rule that an episode breaks, with the first row that does.
+
+    What cannot be trained on at all; next observations that are not the following row's; flags before
+    an episode's end, or none at it; episodes that are there twice; rewards that are not those of the
+    robot's task, where the log has its velocities.
+
+    Raises:
+        UserError: The files themselves cannot be read.
+    """
+    known: dict[bytes, int] = {}
+    formula = REWARDS.get(robot_of(None if log.env_spec is None else log.env_spec.id) or "")
+    for episode in log.open_episodes():
+        where = f"episode {episode.number}"
+        try:
+            rows = log.rows_of(episode)
+        except UserError as error:
+            yield str(error)
+            continue
+        for rule in (check_next_observations, check_flags):
+            said = rule(rows, episode)
+            if said:
+                yield f"{where}, {said}"
+        if formula is not None and log.reward is None and "x_velocity" in episode.infos:
+            said = check_rewards(rows, episode, formula)
+            if said:
+                yield f"{where}, {said}"
+        digest = blake2b(rows.observations.numpy().tobytes() + rows.actions.numpy().tobytes())
+        first = known.setdefault(digest.digest(), episode.number)
+        if first != episode.number:
+            yield f"{where}: is episode {first} again; one of the two should go"
+
+
+def check_next_observations(rows: Transitions, episode: LoggedEpisode) -> str | None:
+    """Where a next observation is not the observation of the row after."""
+    seen, logged = rows.observations[1:], rows.next_observations[:-1]
+    apart = (seen - logged).abs() > TOLERANCE * (1 + seen.abs())
+    found = first_row(apart.any(dim=1), episode)
+    return found and f"{found}: its next observation is not the observation of the row after"
+
+
+def check_flags(rows: Transitions, episode: LoggedEpisode) -> str | None:
+    """Where a flag is set before the end, or none is at it."""
+    ended = rows.terminations | rows.truncations
+    found = first_row(ended[:-1], episode)
+    if found:
+        return f"{found}: it is terminated or truncated, and the episode goes on"
+    if ended[-1]:
+        return None
+    last = first_row(torch.ones(1, dtype=torch.bool), episode, len(rows) - 1)
+    return f"{last}: the episode ends there, neither terminated nor truncated"
+
+
+def check_rewards(
+    rows: Transitions, episode: LoggedEpisode, formula: Callable[[Tensor, Transitions], Tensor]
+) -> str | None:
+    """Where the reward is not that of the robot's task."""
+    logged = np.asarray(episode.infos["x_velocity"], np.float32)
+    velocity = torch.from_numpy(logged[len(logged) - len(rows) :].copy())
+    expected = formula(velocity, rows)
+    apart = (rows.rewards - expected).abs() > 1e-3 * (1 + expected.abs())
+    found = first_row(apart, episode)
+    if not found:
+        return None
+    row = int(apart.int().argmax())
+    return f"{found}: the reward is {rows.rewards[row]:.4g}, its velocity and action give {expected[row]:.4g}"
+
+
+def first_row(wrong: Tensor, episode: LoggedEpisode, start: int = 0) -> str | None:
+    """The first of the rows that are ``wrong``, in words."""
+    if not wrong.any():
+        return None
+    return f"row {episode.first_row + start + int(wrong.int().argmax())}"
+
+
+def cheetah(velocity: Tensor, rows: Transitions) -> Tensor:
+    """``v - 0.1 |a|^2`` (ALGORITHMS 0.4)."""
+    return velocity - 0.1 * rows.actions.square().sum(dim=1)
+
+
+def hopping(velocity: Tensor, rows: Transitions) -> Tensor:
+    """``v + 1 - 0.001 |a|^2``; the 1 while the robot has not fallen, as from version 5 on."""
+    alive = 1 - rows.terminations.float()
+    return velocity + alive - 0.001 * rows.actions.square().sum(dim=1)
+
+
+REWARDS: dict[str, Callable[[Tensor, Transitions], Tensor]] = {
+    "HalfCheetah": cheetah,
+    "Hopper": hopping,
+    "Walker2d": hopping,
+}

@@ -1,0 +1,69 @@
+"""An ensemble that learns when the task ends, for robots of which nobody wrote down a rule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.optim import Optimizer
+
+from lit_offrl.dynamics.ensemble import DynamicsEnsemble
+from lit_offrl.nets import mlp
+from lit_offrl.training.adam import Adam
+from lit_offrl.training.block_module import Metrics, Objective
+from lit_offrl.transitions import Transitions
+
+
+class TerminatingEnsemble(DynamicsEnsemble):
+    """A :class:`DynamicsEnsemble` with a classifier of next observations beside it.
+
+    The papers give imagination the true rule. Where there is one, take it: a learned rule knows no
+    fall that the log does not hold.
+
+    Args:
+        obs_dim: Size of an observation.
+        act_dim: Size of an action.
+        termination_hidden: Widths of the classifier's hidden layers.
+        **kwargs: What :class:`DynamicsEnsemble` takes.
+    """
+
+    def __init__(
+        self,
+        obs_dim: int,
+        act_dim: int,
+        termination_hidden: Sequence[int] = (128, 128),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(obs_dim, act_dim, **kwargs)
+        self.termination_net = mlp(obs_dim, termination_hidden, 1)
+
+    def termination_logits(self, next_observations: Tensor) -> Tensor:
+        """How sure it is that the task ends there, ``[..., obs]`` to ``[...]``."""
+        size = next_observations.shape[-1]
+        mean, std = self.normalizer.mean[:size], self.normalizer.std[:size]
+        logits: Tensor = self.termination_net((next_observations - mean) / std).squeeze(-1)
+        return logits
+
+    @torch.no_grad()
+    def ended(self, next_observations: Tensor) -> Tensor:
+        """The learned rule: ``[batch, obs]`` to ``[batch]`` bool; what is not finite has ended."""
+        finite = next_observations.isfinite().all(dim=-1)
+        return (self.termination_logits(next_observations.nan_to_num()) > 0) | ~finite
+
+    def objectives(self) -> list[tuple[Objective, Optimizer]]:
+        return [*super().objectives(), (self.termination_objective, self.termination_optimizer)]
+
+    def termination_objective(self, batch: Transitions, noise: Tensor) -> tuple[Tensor, Metrics]:
+        """Cross-entropy of ``[members, batch, ...]`` rows' terminations."""
+        logits, ends = self.termination_logits(batch.next_observations), batch.terminations.float()
+        loss = functional.binary_cross_entropy_with_logits(logits, ends)
+        right = ((logits.detach() > 0) == batch.terminations).float().mean()
+        return loss, {"end_loss": loss.detach(), "end_accuracy": right}
+
+    def configure_optimizers(self) -> list[Optimizer]:  # type: ignore[override]
+        main = super().configure_optimizers()
+        self.termination_optimizer = Adam(self.termination_net.parameters(), self.learning_rate)
+        return [main, self.termination_optimizer]

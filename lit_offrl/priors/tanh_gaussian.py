@@ -1,0 +1,39 @@
+"""The tanh-Gaussian prior of MABE (ALGORITHMS 5.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from lit_offrl.errors import check_at_least
+from lit_offrl.nets import TanhGaussian, TanhGaussianNet
+from lit_offrl.priors.base import BehaviorPrior
+
+
+class TanhGaussianPrior(BehaviorPrior):
+    """A tanh-squashed diagonal Gaussian with the policy's architecture.
+
+    Args:
+        obs_dim: Size of an observation.
+        act_dim: Size of an action.
+        hidden: Widths of the hidden layers.
+        learning_rate: Adam's.
+        heads: As the learner's.
+    """
+
+    def __init__(
+        self,
+        obs_dim: int,
+        act_dim: int,
+        hidden: Sequence[int] = (256, 256),
+        learning_rate: float = 3e-4,
+        heads: int = 1,
+    ) -> None:
+        super().__init__(learning_rate)
+        self.heads = heads
+        check_at_least(1, "prior.module", self, "heads")
+        self.net = TanhGaussianNet(obs_dim, act_dim, hidden, heads=heads)
+
+    def distribution(self, observations: Tensor) -> TanhGaussian:
+        return self.net(observations)

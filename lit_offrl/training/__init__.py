@@ -1,0 +1,1 @@
+"""Training in blocks of updates, with Lightning."""

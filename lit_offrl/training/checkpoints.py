@@ -1,0 +1,173 @@
+"""Checkpoints that load with ``weights_only=True`` and know what they hold; files written whole."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import io
+import json
+import os
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from lit_offrl import __version__
+from lit_offrl.errors import UserError, first_line
+from lit_offrl.training.block_module import BlockModule
+from lit_offrl.training.distributed import is_first
+
+Module = TypeVar("Module", bound=BlockModule)
+
+
+def write_whole(content: bytes, path: Path) -> None:
+    """Write ``content`` so that ``path`` is either the old file or the new one, never half of it.
+
+    Of several processes the first one writes.
+    """
+    if not is_first():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_bytes(content)
+    os.replace(part, path)
+
+
+def write_json(content: Any, path: Path) -> None:
+    """Write ``content`` as JSON, whole."""
+    write_whole(json.dumps(content, indent=2).encode() + b"\n", path)
+
+
+def save_module(module: BlockModule, path: Path | io.BytesIO) -> None:
+    """Save what :func:`load_module` needs: class, arguments, weights.
+
+    Raises:
+        UserError: An argument of the module is nothing that a checkpoint can hold.
+    """
+    content = {
+        "lit_offrl": __version__,
+        **_described(module),
+        # A view would be saved with all that it is a view of.
+        "state_dict": {k: v.detach().cpu().clone() for k, v in module.state_dict().items()},
+        "updates": module.updates,
+    }
+    buffer = io.BytesIO() if isinstance(path, Path) else path
+    torch.save(content, buffer)
+    if isinstance(path, Path):
+        write_whole(buffer.getvalue(), path)
+
+
+def load_module(path: str | Path | io.BytesIO, expected: type[Module], **given: Any) -> Module:
+    """Rebuild a trained part from a checkpoint, on the CPU and in eval mode.
+
+    Args:
+        path: A ``best.ckpt`` or ``last.ckpt`` of a stage.
+        expected: The class it must be, or a base of it.
+        given: Arguments of the class that are not part of its checkpoint, such as a learner's
+            ``prior``.
+
+    Raises:
+        UserError: The file is missing, broken, or holds something else.
+    """
+    name = "checkpoint of it" if isinstance(path, io.BytesIO) else f"checkpoint '{path}'"
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"{name}: no such file; give a stage's best.ckpt") from None
+    except Exception as error:
+        raise UserError(
+            f"{name}: not a checkpoint of lit-offrl ({type(error).__name__}); "
+            "give a stage's best.ckpt"
+        ) from error
+    if (
+        not isinstance(content, dict)
+        or not {"class_path", "init_args", "state_dict", "updates"} <= content.keys()
+    ):
+        raise UserError(f"{name}: not a stage's best.ckpt or last.ckpt; give one of these")
+    try:
+        cls = _import(content["class_path"])
+    except (ImportError, AttributeError) as error:
+        raise UserError(
+            f"{name} needs {content['class_path']}, which cannot be imported: {error}"
+        ) from error
+    if not (isinstance(cls, type) and issubclass(cls, expected)):
+        raise UserError(f"{name} holds {content['class_path']}, not a {expected.__name__}")
+    try:
+        module = cls(**{**{k: _decode(v) for k, v in content["init_args"].items()}, **given})
+        module.load_state_dict(content["state_dict"])
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"{name} names a class that cannot be imported: {error}") from error
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"{name} does not fit today's {content['class_path']}: {first_line(error)} Train the stage anew"
+        ) from error
+    module.updates = content["updates"]
+    return module.eval()
+
+
+def _described(module: BlockModule) -> dict[str, Any]:
+    # Lightning collects the arguments of the bases too.
+    taken = inspect.signature(type(module)).parameters
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in taken.values())
+    arguments = {k: v for k, v in module.hparams.items() if open_ended or k in taken}
+    encoded = {k: _encode(v, k) for k, v in arguments.items()}
+    return {"class_path": _class_path(type(module)), "init_args": encoded}
+
+
+def _class_path(value: Any) -> str:
+    return f"{value.__module__}.{value.__qualname__}"
+
+
+def _import(class_path: str) -> Any:
+    module, _, name = class_path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def _encode(value: Any, name: str) -> Any:
+    """Plain values as they are, dataclasses and paths with their class, functions by their name."""
+    if value is None or isinstance(value, (bool, int, float, str, torch.Tensor)):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_encode(item, name) for item in value]
+    if isinstance(value, dict):
+        return {key: _encode(item, name) for key, item in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        args = {f.name: _encode(getattr(value, f.name), name) for f in fields(value)}
+        return {"class_path": _class_path(type(value)), "init_args": args}
+    if isinstance(value, BlockModule):
+        # Its weights are those of the module that it is an argument of.
+        return {"module": _described(value)}
+    if isinstance(value, Path):
+        return {"class_path": "pathlib.Path", "args": [str(value)]}
+    if callable(value) and getattr(value, "__qualname__", "<").isidentifier():
+        return {"function": _class_path(value)}
+    raise UserError(
+        f"argument '{name}' is a {type(value).__name__}, which a checkpoint cannot hold; take numbers, "
+        "texts, lists, dataclasses or classes, and build the rest of them inside"
+    )
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_decode(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {"function"}:
+        return _import(value["function"])
+    if value.keys() == {"module"}:
+        described = value["module"]
+        arguments = {k: _decode(v) for k, v in described["init_args"].items()}
+        cls = _import(described["class_path"])
+        if not (isinstance(cls, type) and issubclass(cls, BlockModule)):
+            raise UserError(f"checkpoint names {described['class_path']}, which is no module")
+        return cls(**arguments)
+    if value.keys() == {"class_path", "args"}:
+        return Path(*value["args"])
+    if value.keys() == {"class_path", "init_args"}:
+        cls = _import(value["class_path"])
+        if not (isinstance(cls, type) and is_dataclass(cls)):
+            raise UserError(f"checkpoint names {value['class_path']}, which is no part of a module")
+        arguments = {k: _decode(v) for k, v in value["init_args"].items()}
+        return cls(**arguments)
+    return {key: _decode(item) for key, item in value.items()}
