@@ -1,3 +1,3 @@
 """Model-based offline reinforcement learning with behaviour priors, on PyTorch Lightning."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal
@@ -23,7 +24,8 @@ from lit_offrl.datasets.rewards import Reward
 from lit_offrl.datasets.subset import ExtraDataset, Subset, concat, select_episodes
 from lit_offrl.datasets.tasks import add_task_column
 from lit_offrl.errors import UserError, check
-from lit_offrl.training.block_module import seeded
+from lit_offrl.training.block_module import BlockModule
+from lit_offrl.training.blocks import mix_seed, seeded
 from lit_offrl.transitions import Transitions
 
 
@@ -55,9 +57,12 @@ class OfflineDataModule(pl.LightningDataModule):
         storage: Where the rows stay: in ``memory``, which is the device's, or ``mapped`` from a copy
             on disk, whose folder ``LIT_OFFRL_CACHE`` names; ``auto`` maps what would take more than
             half of the memory that is free.
-    """
+        seed: Seed of the run, from which every part has its own; by default that of Lightning's
+            ``seed_everything``, or 0.
 
-    plan: Sampler
+    Attributes:
+        imagined: The store of imagined rows, where an :class:`lit_offrl.dynamics.Imagination` fills one.
+    """
 
     def __init__(
         self,
@@ -73,6 +78,7 @@ class OfflineDataModule(pl.LightningDataModule):
         holdout_rows: int = 1000,
         holdout_segment: int = 10,
         storage: Literal["auto", "memory", "mapped"] = "auto",
+        seed: int | None = None,
     ) -> None:
         super().__init__()
         self.first = ExtraDataset(dataset, layout, observation_keys)
@@ -104,10 +110,12 @@ class OfflineDataModule(pl.LightningDataModule):
         self.references = references
         self.holdout_rows = holdout_rows
         self.holdout_segment = holdout_segment
-        self.storage = storage
+        self.storage, self.seed = storage, seed
         # Shared by this module's copies, one for each seed.
         self.on_device: dict[torch.device, Transitions] = {}
         self.imagined: TransitionStore | None = None
+        self._sampler: Sampler | None = None
+        self._device = torch.device("cpu")
 
     @cached_property
     def dataset(self) -> OfflineDataset:
@@ -228,18 +236,65 @@ class OfflineDataModule(pl.LightningDataModule):
         segments = torch.stack(chosen)
         return (~taken).nonzero().squeeze(1), segments.flatten(), segments
 
-    def train_dataloader(self) -> BlockLoader:
-        """Blocks of the plan in force."""
-        assert self.trainer is not None
-        return self.loader(self.trainer)
+    @property
+    def obs_dim(self) -> int:
+        """Size of an observation."""
+        return self.dataset.obs_dim
 
-    def loader(self, trainer: pl.Trainer) -> BlockLoader:
-        """Blocks of the plan in force, for ``trainer``."""
-        return BlockLoader(self.plan, trainer, prefetch=self.mapped)
+    @property
+    def act_dim(self) -> int:
+        """Size of an action."""
+        return self.dataset.act_dim
+
+    @property
+    def device(self) -> torch.device:
+        """Where the Trainer trains."""
+        return self._device if self.trainer is None else self.trainer.strategy.root_device
+
+    def seed_of(self, part: str) -> int:
+        """The seed of one part, such as ``prior``: reusing an earlier one changes nothing in a later one."""
+        seed = self.seed
+        if seed is None:
+            seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
+        return mix_seed(seed, part)
+
+    def setup(self, stage: str) -> None:
+        """Forget what an earlier part was served."""
+        self._sampler = self.imagined = None
+
+    @property
+    def sampler(self) -> Sampler:
+        """What draws the blocks of the module that is trained; it names it itself."""
+        if self._sampler is None:
+            assert self.trainer is not None
+            module = self.trainer.lightning_module
+            check(
+                isinstance(module, BlockModule),
+                f"{type(module).__name__}: is no BlockModule, which names the sampler that it is trained on; "
+                "pass dataloaders of your own to trainer.fit",
+            )
+            assert isinstance(module, BlockModule)
+            self._sampler = module.sampler(self, self.seed_of(module.log_prefix))
+        return self._sampler
+
+    def serve(self, module: BlockModule, device: torch.device) -> None:
+        """Serve ``module``, on ``device``, whatever a Trainer trains."""
+        self._device = device
+        self._sampler = module.sampler(self, self.seed_of(module.log_prefix))
+
+    def train_dataloader(self) -> BlockLoader:
+        """Blocks of the module's sampler."""
+        assert self.trainer is not None
+        return BlockLoader(self.sampler, self.trainer, prefetch=self.mapped)
 
     def val_dataloader(self) -> ValidationLoader | list[Any]:
-        """The plan's validation rows as one batch, if it has any."""
-        return [] if self.plan.validation is None else ValidationLoader(self.plan.validation)
+        """The sampler's validation rows as one batch, if it has any."""
+        rows = self.sampler.validation
+        return [] if rows is None else ValidationLoader(rows)
+
+    def teardown(self, stage: str) -> None:
+        """Release what the module was served; the rows stay for the next one."""
+        self._sampler = None
 
     def state_dict(self) -> dict[str, Any]:
         return {} if self.imagined is None else {"imagined": self.imagined.state_dict()}

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 Result = TypeVar("Result")
 
 
-class UserError(Exception):
+class UserError(ValueError):
     """Something the user gave cannot be used; exit code 2.
 
     The message names the file or key, says what is wrong and what to do about it.
@@ -35,18 +35,18 @@ def check(holds: bool, message: str) -> None:
         raise UserError(message)
 
 
-def check_at_least(minimum: int, owner: str, settings: object, *names: str) -> None:
-    """Check integers of ``settings``, which the user knows as ``owner.name``."""
+def check_at_least(minimum: float, settings: object, *names: str) -> None:
+    """Check numbers of ``settings``, attributes of these ``names``."""
     for name in names:
         value = getattr(settings, name)
-        check(value >= minimum, f"{owner}.{name}: {value} is too small; give at least {minimum}")
+        check(value >= minimum, f"{name}: {value} is too small; give at least {minimum}")
 
 
-def check_positive(owner: str, settings: object, *names: str) -> None:
-    """Check numbers of ``settings``, which the user knows as ``owner.name``."""
+def check_positive(settings: object, *names: str) -> None:
+    """Check numbers of ``settings``, attributes of these ``names``."""
     for name in names:
         value = getattr(settings, name)
-        check(value > 0, f"{owner}.{name}: {value} is not positive; give one that is")
+        check(value > 0, f"{name}: {value} is not positive; give one that is")
 
 
 def first_line(error: BaseException) -> str:

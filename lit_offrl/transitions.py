@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -49,6 +49,10 @@ class Transitions:
         columns: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
         mapped: dict[str, Any] = {k: v if v is None else function(v) for k, v in columns.items()}
         return Transitions(**mapped)
+
+    def replace(self, **columns: Tensor | None) -> Transitions:
+        """The same rows with other ``columns``."""
+        return replace(self, **columns)  # type: ignore[arg-type]
 
     def __getitem__(self, index: int | slice | Tensor) -> Transitions:
         return self.map(lambda column: column[index])

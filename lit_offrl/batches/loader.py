@@ -4,36 +4,52 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
 import lightning.pytorch as pl
 import torch
 
 from lit_offrl.batches.sampling import Sampler, move
-from lit_offrl.training.block_module import UpdateBlock
+from lit_offrl.training.blocks import UpdateBlock
 from lit_offrl.transitions import Transitions
 
 
 class BlockLoader:
-    """A sized loader: without a length Lightning would draw one block too early.
+    """A sized loader that continues within an epoch: without a length Lightning draws one block too early.
 
     Args:
-        plan: What draws the blocks.
+        sampler: Draws the blocks.
         trainer: Knows the epoch and the device.
         prefetch: Gather the next block in a thread while the current one is trained on.
     """
 
-    def __init__(self, plan: Sampler, trainer: pl.Trainer, prefetch: bool) -> None:
-        self.plan, self.trainer, self.prefetch = plan, trainer, prefetch
+    def __init__(self, sampler: Sampler, trainer: pl.Trainer, prefetch: bool) -> None:
+        self.sampler, self.trainer, self.prefetch = sampler, trainer, prefetch
+        self.position = 0
 
     def __len__(self) -> int:
-        return self.plan.blocks_per_epoch
+        return self.sampler.blocks_per_epoch
+
+    def state_dict(self) -> dict[str, int]:
+        """The number of blocks of the epoch that were drawn."""
+        return {"position": self.position}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Continue after as many blocks."""
+        self.position = state_dict["position"]
 
     def __iter__(self) -> Iterator[UpdateBlock]:
         # Lazily: after a resume Lightning makes the iterator before it has corrected the epoch.
-        blocks = self.plan.blocks(self.trainer.current_epoch)
+        first, count = self.position, len(self)
+        blocks: Iterator[UpdateBlock] = islice(
+            self.sampler.blocks(self.trainer.current_epoch), first, None
+        )
         if self.prefetch:
-            blocks = prefetch(blocks, len(self), self.trainer.strategy.root_device)
-        yield from blocks
+            blocks = prefetch(blocks, count - first, self.trainer.strategy.root_device)
+        for number, block in enumerate(blocks, start=first + 1):
+            # Before the last one is handed out: Lightning does not ask for another.
+            self.position = number % count
+            yield block
 
 
 def prefetch(

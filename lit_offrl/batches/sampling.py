@@ -1,6 +1,6 @@
 """Which rows each update of a stage sees: indices are drawn, and rows gathered, block by block.
 
-A plan holds all rows where they lie, on the device or mapped from disk, and indices into them.
+A sampler holds all rows where they lie, on the device or mapped from disk, and indices into them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lit_offrl.batches.store import TransitionStore
-from lit_offrl.training.block_module import UpdateBlock, mix_seed, seeded
+from lit_offrl.training.blocks import UpdateBlock, mix_seed, seeded
 from lit_offrl.transitions import Transitions
 
 

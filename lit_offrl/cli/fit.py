@@ -6,8 +6,11 @@ import io
 import sys
 import warnings
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn
+
+import yaml
 
 from lit_offrl.cli import fail
 from lit_offrl.cli.messages import explain, reason_of
@@ -22,10 +25,21 @@ def run_fit(args: list[str]) -> None:
     from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
     from lit_offrl.datamodule import OfflineDataModule
-    from lit_offrl.pipeline import DynamicsStage, Pipeline, PolicyStage, PriorStage, ValueStage
+    from lit_offrl.pipeline.dynamics import DynamicsSettings
     from lit_offrl.pipeline.many_devices import spread
     from lit_offrl.pipeline.many_seeds import fit_together
-    from lit_offrl.pipeline.runner import quiet_lightning
+    from lit_offrl.pipeline.policy import PolicySettings
+    from lit_offrl.pipeline.prior import PriorSettings
+    from lit_offrl.pipeline.run import STAGES, Run
+    from lit_offrl.pipeline.stage import RunSettings
+    from lit_offrl.pipeline.trainers import (
+        OF_A_STAGE,
+        REFUSED,
+        LoggerFactory,
+        chosen_devices,
+        quiet_lightning,
+    )
+    from lit_offrl.pipeline.value import ValueSettings
     from lit_offrl.training.distributed import is_first
 
     quiet_lightning()
@@ -106,18 +120,23 @@ def run_fit(args: list[str]) -> None:
             parser.add_class_arguments(
                 Trainer,
                 "trainer",
-                skip=set(OWNED_BY_STAGES),
+                skip={*REFUSED, *OF_A_STAGE, "logger"},
                 instantiate=False,
                 fail_untyped=False,
                 sub_configs=True,
             )
+            parser.add_argument(
+                "--trainer.logger",
+                type=bool | LoggerFactory | list[LoggerFactory] | None,
+                default=None,
+                help="Loggers by class path; TensorBoard by default, false for none.",
+            )
             parser.set_defaults({"trainer.accelerator": "auto", "trainer.devices": 1})
-            parser.add_class_arguments(OfflineDataModule, "data", sub_configs=True)
-            parser.set_defaults({"data.dataset": "bundled/halfcheetah-mixed"})
-            parser.add_class_arguments(DynamicsStage, "dynamics", fail_untyped=False)
-            parser.add_class_arguments(ValueStage, "value", fail_untyped=False)
-            parser.add_class_arguments(PriorStage, "prior", fail_untyped=False)
-            parser.add_class_arguments(PolicyStage, "policy", fail_untyped=False)
+            parser.add_class_arguments(OfflineDataModule, "data", skip={"seed"}, sub_configs=True)
+            parser.add_class_arguments(DynamicsSettings, "dynamics", fail_untyped=False)
+            parser.add_class_arguments(ValueSettings, "value", fail_untyped=False)
+            parser.add_class_arguments(PriorSettings, "prior", fail_untyped=False)
+            parser.add_class_arguments(PolicySettings, "policy", fail_untyped=False)
             parser.set_defaults(
                 {
                     "dynamics.module": {"class_path": "lit_offrl.dynamics.DynamicsEnsemble"},
@@ -133,6 +152,7 @@ def run_fit(args: list[str]) -> None:
                     "policy.imagination": {"penalty": {"class_path": "lit_offrl.dynamics.MaxStd"}},
                 }
             )
+            parser.set_defaults({"data.dataset": "bundled/halfcheetah-mixed"})
 
         def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
             super().parse_arguments(parser, args)
@@ -142,7 +162,7 @@ def run_fit(args: list[str]) -> None:
                 isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**32,
                 f"seed_everything: {seed} is no integer within 0 and 2^32; give one",
             )
-            for name in ("data", "dynamics", "value", "prior", "policy"):
+            for name in ("data", *STAGES):
                 check(
                     isinstance(fit[name], Namespace),
                     f"{name}: {fit[name]!r} is no block of settings; give keys below it",
@@ -157,84 +177,49 @@ def run_fit(args: list[str]) -> None:
             except Exception as error:
                 raise UserError(reason_of(error)) from error
             self.model, self.datamodule = None, self.init.data
-            # LightningCLI looks up the subcommand's method on what it calls the trainer.
-            self.trainer = self.pipeline = self._pipeline(0)  # type: ignore[assignment]
+            self.trainer = self.runs = [self._run(0)]  # type: ignore[assignment]
 
-        def _pipeline(self, number: int) -> Pipeline:
-            """The pipeline of one of the seeds."""
+        def _run(self, number: int) -> Run:
+            """The run of one of the seeds."""
             fit, init = self.config.fit.clone(), self.init
             if fit.seeds > 1:
                 fit.seed_everything += number
                 fit.seeds = 1
                 if fit.run_dir is not None:
                     fit.run_dir = f"{fit.run_dir}/seed{fit.seed_everything}"
-            return Pipeline(
+            text = self._subcommand_parsers["fit"].dump(fit, skip_none=False, skip_check=True)
+            settings = RunSettings(
                 Path(fit.run_dir or default_run_dir(fit)),
                 int(fit.seed_everything),
                 vars(init.trainer),
-                # Each has plans of its own; the rows are there once.
-                copy(init.data) if number else init.data,
-                init.dynamics,
-                init.value,
-                init.prior,
-                init.policy,
-                self._subcommand_parsers["fit"].dump(fit, skip_none=False, skip_check=True),
+                yaml.safe_load(text),
                 fit.compile,
             )
+            # Each has samplers of its own; the rows are there once.
+            data = copy(init.data) if number else init.data
+            prior = init.prior
+            if number and prior.data is not None:
+                prior = replace(prior, data=copy(prior.data))
+            return Run(settings, data, init.dynamics, init.value, prior, init.policy, text)
 
         def _run_subcommand(self, subcommand: str) -> None:
-            fit = self.config.fit
+            fit, (first,) = self.config.fit, self.runs
             if fit.seeds == 1:
-                self.pipeline.fit(fit.until)
+                first.fit(fit.until)
                 return
-            devices = self.pipeline.runner.devices()
+            devices = chosen_devices(vars(self.init.trainer), first.settings.run_dir)
             if len(devices) > 1:
                 spread(args, fit.run_dir, fit.seed_everything, fit.seeds, devices)
                 return
             # Read before the data module is copied, so that all copies share it.
             _ = self.init.data.dataset
-            others = [self._pipeline(number) for number in range(1, fit.seeds)]
-            fit_together([self.pipeline, *others], fit.until)
+            others = [self._run(number) for number in range(1, fit.seeds)]
+            fit_together([first, *others], fit.until)
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
         OfflineRLCLI()
-
-
-# What the stages' own settings decide, so that no option can contradict them.
-OWNED_BY_STAGES = (
-    "logger",
-    "max_epochs",
-    "min_epochs",
-    "max_steps",
-    "min_steps",
-    "limit_train_batches",
-    "limit_val_batches",
-    "limit_test_batches",
-    "limit_predict_batches",
-    "overfit_batches",
-    "fast_dev_run",
-    "val_check_interval",
-    "check_val_every_n_epoch",
-    "num_sanity_val_steps",
-    "log_every_n_steps",
-    "enable_checkpointing",
-    "enable_model_summary",
-    "enable_progress_bar",
-    "max_time",
-    "accumulate_grad_batches",
-    "gradient_clip_val",
-    "gradient_clip_algorithm",
-    "use_distributed_sampler",
-    "reload_dataloaders_every_n_epochs",
-    "default_root_dir",
-    "barebones",
-    "model_registry",
-    "inference_mode",
-    "enable_autolog_hparams",
-    "sync_batchnorm",
-)
 
 
 def default_run_dir(config: Any) -> str:

@@ -58,7 +58,7 @@ class Layout:
 
     def __post_init__(self) -> None:
         if self.episode_steps is not None:
-            check_at_least(1, "data.layout", self, "episode_steps")
+            check_at_least(1, self, "episode_steps")
 
     def find(self, columns: Collection[str], file: str) -> dict[str, list[str]]:
         """The columns of each kind that the file has.

@@ -14,7 +14,7 @@ from lit_offrl.datasets.open_dataset import Source, open_dataset
 from lit_offrl.datasets.reader import DatasetReader
 from lit_offrl.datasets.rewards import Reward
 from lit_offrl.errors import check, check_at_least, check_positive
-from lit_offrl.training.block_module import seeded
+from lit_offrl.training.blocks import seeded
 from lit_offrl.transitions import Transitions
 
 
@@ -51,7 +51,7 @@ class Subset:
             "give 0 <= lowest < highest <= 1",
         )
         if self.episodes is not None:
-            check_at_least(1, "data.subset", self, "episodes")
+            check_at_least(1, self, "episodes")
 
     def __call__(self, data: OfflineDataset) -> OfflineDataset:
         """Those episodes of ``data``, in their order."""
@@ -89,7 +89,7 @@ class ExtraDataset:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        check_positive("data.more", self, "weight")
+        check_positive(self, "weight")
 
     def open(self, reward: Reward | None) -> DatasetReader:
         """The log, whose steps are worth ``reward`` if one is given.

@@ -1,13 +1,16 @@
-"""What the world does: a learned model of it, and rows imagined with it."""
+"""Dynamics models, imagined rollouts in them, and penalties for what they do not know."""
 
-from lit_offrl.dynamics.ensemble import DynamicsEnsemble, ModelStep, Prediction
+from lit_offrl.dynamics.base import Dynamics, ModelStep, Prediction
+from lit_offrl.dynamics.ensemble import DynamicsEnsemble
 from lit_offrl.dynamics.imagination import Imagination
 from lit_offrl.dynamics.penalties import Disagreement, MaxStd, MeanStd, Penalty
+from lit_offrl.dynamics.rollouts import Rollouts
 from lit_offrl.dynamics.terminating_ensemble import TerminatingEnsemble
 from lit_offrl.dynamics.true_error import TrueError
 
 __all__ = [
     "Disagreement",
+    "Dynamics",
     "DynamicsEnsemble",
     "Imagination",
     "MaxStd",
@@ -15,6 +18,7 @@ __all__ = [
     "ModelStep",
     "Penalty",
     "Prediction",
+    "Rollouts",
     "TerminatingEnsemble",
     "TrueError",
 ]

@@ -3,53 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim import Optimizer
 
-from lit_offrl.errors import UserError
+from lit_offrl.batches import BootstrapSampler
+from lit_offrl.datamodule import OfflineDataModule
+from lit_offrl.dynamics.base import Dynamics, ModelStep, Prediction, prediction_targets
+from lit_offrl.errors import check
 from lit_offrl.nets import EnsembleLinear, Normalizer, ensemble_mlp, one_by_one
 from lit_offrl.training.adam import Adam
-from lit_offrl.training.block_module import BlockModule, Metrics, Objective
+from lit_offrl.training.block_module import Losses, Shared
+from lit_offrl.training.blocks import Metrics
+from lit_offrl.training.stopping import stop_together
 from lit_offrl.transitions import Transitions
 
 
-class Prediction(NamedTuple):
-    """Every member's Gaussian over ``[reward, next_observations - observations]``, raw units.
-
-    Attributes:
-        mean: ``[members, batch, 1 + obs]``.
-        std: ``[members, batch, 1 + obs]``.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-
-class ModelStep(NamedTuple):
-    """One imagined step of each row.
-
-    Attributes:
-        next_observations: ``[batch, obs]``.
-        rewards: Sampled, ``[batch]``.
-        mean_next_observations: The mean of the member that was sampled from, ``[batch, obs]``.
-        mean_rewards: Likewise, ``[batch]``.
-        prediction: What all members predict.
-        elites: Which of them imagine, ``[elites]``.
-    """
-
-    next_observations: Tensor
-    rewards: Tensor
-    mean_next_observations: Tensor
-    mean_rewards: Tensor
-    prediction: Prediction
-    elites: Tensor
-
-
-class DynamicsEnsemble(BlockModule):
+class DynamicsEnsemble(Dynamics):
     """Members that each predict a Gaussian over reward and change of observation.
 
     Members train on bags of their own (D-1). After each epoch a member whose holdout error fell by
@@ -64,12 +36,13 @@ class DynamicsEnsemble(BlockModule):
         elites: How many of them imagine.
         hidden: Widths of the hidden layers.
         weight_decay: L2 coefficient of each layer in turn, the output layer's last; biases are free.
-        learning_rate: Adam's.
+        learning_rate: Learning rate of the Adam optimizer.
         patience: Epochs in a row without a snapshot that training survives.
         min_improvement: Relative fall of a member's holdout error that earns a snapshot.
+        batch_size: Rows per member per update.
+        updates_per_block: Updates per ``training_step``.
     """
 
-    log_prefix = "dynamics"
     batch_dim = 2
 
     elites: Tensor
@@ -86,17 +59,19 @@ class DynamicsEnsemble(BlockModule):
         learning_rate: float = 1e-3,
         patience: int = 5,
         min_improvement: float = 0.01,
+        batch_size: int = 256,
+        updates_per_block: int = 100,
     ) -> None:
-        super().__init__()
-        if not 1 <= elites <= members:
-            raise UserError(
-                f"dynamics: {elites} elites of {members} members; choose 1 to {members}"
-            )
-        if len(weight_decay) != len(hidden) + 1:
-            raise UserError(
-                f"dynamics: weight_decay has {len(weight_decay)} values for {len(hidden)} hidden "
-                f"layers; give {len(hidden) + 1}, the last for the output layer"
-            )
+        super().__init__(batch_size, updates_per_block)
+        check(
+            1 <= elites <= members,
+            f"elites: {elites} of {members} members; give 1 to {members}",
+        )
+        check(
+            len(weight_decay) == len(hidden) + 1,
+            f"weight_decay: {len(weight_decay)} values for {len(hidden)} hidden layers; give "
+            f"{len(hidden) + 1}, the last for the output layer",
+        )
         self.act_dim = act_dim
         self.members = members
         self.weight_decay = tuple(weight_decay)
@@ -168,23 +143,34 @@ class DynamicsEnsemble(BlockModule):
             elites=self.elites,
         )
 
-    def objectives(self) -> list[tuple[Objective, Optimizer]]:
-        return [(self.likelihood_objective, self.optimizer)]
+    def sampler(self, data: OfflineDataModule, seed: int) -> BootstrapSampler:
+        """Bags of rows of each member, and the withheld rows for validation."""
+        train, holdout, _ = data.holdout(seed)
+        return BootstrapSampler(
+            data.rows_on(data.device),
+            train,
+            holdout,
+            self.members,
+            self.batch_size,
+            self.updates_per_block,
+            seed,
+        )
 
-    def likelihood_objective(self, batch: Transitions, noise: Tensor) -> tuple[Tensor, Metrics]:
-        """The members' summed negative log-likelihood of ``[members, batch, ...]`` rows."""
+    def setup(self, stage: str) -> None:
+        """Take the inputs' statistics of the training rows, the first time it is trained."""
+        data = getattr(self.trainer, "datamodule", None)
+        if stage == "fit" and self.updates == 0 and data is not None:
+            train, _, _ = data.holdout(data.seed_of(self.log_prefix))
+            self.fit_normalizer(data.dataset.chunks(train))
+
+    def losses(self, batch: Transitions, noise: Tensor, shared: Shared) -> tuple[Losses, Metrics]:
+        """Each member's negative log-likelihood of its ``[members, batch, ...]`` rows."""
         mean, logvar = self.outputs(batch.observations, batch.actions)
-        nll = gaussian_nll(mean, logvar, self.targets(batch)).mean(dim=(1, 2)).sum()
+        nll = gaussian_nll(mean, logvar, prediction_targets(batch)).mean(dim=-1)
         bounds = 0.01 * (self.max_logvar.sum() - self.min_logvar.sum())
-        return nll + bounds, {"nll": nll.detach() / self.members}
+        return {"nll": nll, "logvar_bounds": bounds}, {}
 
-    @staticmethod
-    def targets(rows: Transitions) -> Tensor:
-        """``[reward, next_observations - observations]``, ``[..., 1 + obs]``."""
-        change = rows.next_observations - rows.observations
-        return torch.cat([rows.rewards.unsqueeze(-1), change], dim=-1)
-
-    def configure_optimizers(self) -> Optimizer:
+    def configure_optimizers(self) -> Any:
         layers = [layer for layer in self.net if isinstance(layer, EnsembleLinear)]
         groups: list[dict[str, Any]] = [
             # Adam's weight_decay adds the gradient of c/2 |W|^2, the L2 term of the papers' loss.
@@ -193,14 +179,14 @@ class DynamicsEnsemble(BlockModule):
         ]
         groups.append({"params": [layer.bias for layer in layers]})
         groups.append({"params": [self.max_logvar, self.min_logvar]})
-        self.optimizer = Adam(groups, self.learning_rate)
-        return self.optimizer
+        return Adam(groups, self.learning_rate)
 
     def validation_step(self, batch: Transitions, batch_idx: int) -> None:
         """Measure each member's holdout error and snapshot those that improved."""
         mean, _ = self.outputs(batch.observations, batch.actions)
-        mse = (mean - self.targets(batch)).square().mean(dim=(1, 2))
-        self.remember(mse)
+        mse = (mean - prediction_targets(batch)).square().mean(dim=(1, 2))
+        if self.validates_training:
+            self.remember(mse)
         elites = mse.sort().values[: len(self.elites)].mean()
         by_member = {f"holdout_mse_member_{i}": value for i, value in enumerate(mse)}
         self.log_epoch({"holdout_mse": mse.mean(), "holdout_mse_elites": elites, **by_member})
@@ -218,24 +204,41 @@ class DynamicsEnsemble(BlockModule):
             0 if bool(improved.any()) else self.epochs_without_snapshot + 1
         )
 
-    def finish(self) -> None:
+    def settle(self) -> None:
         """Return each member to its snapshot and take the best on the holdout as elites."""
+        if not self.snapshot:
+            return
         for name, parameter in self.net.named_parameters():
             parameter.data.copy_(self.snapshot[name])
         self.elites.copy_(self.holdout_mse.argsort()[: len(self.elites)])
 
+    def predict_paths(self, observations: Tensor, actions: Tensor) -> Tensor:
+        paths = []
+        for elite in self.elites.tolist():
+            at, path = observations, []
+            for step in range(actions.shape[1]):
+                mean = self(at, actions[:, step]).mean[elite]
+                at = at + mean[:, 1:]
+                path.append(at)
+            paths.append(torch.stack(path, dim=1))
+        return torch.stack(paths)
+
     def on_train_start(self) -> None:
+        super().on_train_start()
+        check(
+            bool(sum(self.trainer.num_val_batches)),
+            "Trainer: limit_val_batches is 0, but members and elites are chosen on the holdout; leave "
+            "validation on",
+        )
         # A run killed between its last epoch and its end must not train on.
         self._stop_if_settled()
 
     def on_validation_epoch_end(self) -> None:
-        self._stop_if_settled()
+        if self.validates_training:
+            self._stop_if_settled()
 
     def _stop_if_settled(self) -> None:
-        patient = self.epochs_without_snapshot <= self.patience
-        # Processes that disagreed would wait for ever.
-        if not self.trainer.strategy.reduce_boolean_decision(patient, all=True):
-            self.trainer.should_stop = True
+        stop_together(self.trainer, self.epochs_without_snapshot <= self.patience)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)

@@ -1,134 +1,101 @@
-"""Short rollouts of a policy inside the dynamics ensemble."""
+"""Imagination as a Lightning callback: fills the data module's store with imagined rows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Protocol
 
+import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from lit_offrl.dynamics.ensemble import DynamicsEnsemble
-from lit_offrl.dynamics.penalties import Penalty
-from lit_offrl.dynamics.terminations import Termination
-from lit_offrl.errors import check_at_least
-from lit_offrl.transitions import Transitions
+from lit_offrl.batches import TransitionStore
+from lit_offrl.datamodule import OfflineDataModule
+from lit_offrl.dynamics.base import Dynamics
+from lit_offrl.dynamics.rollouts import Rollouts
+from lit_offrl.dynamics.terminations import Termination, termination_for
+from lit_offrl.errors import check
+from lit_offrl.training.block_module import BlockModule
+from lit_offrl.training.blocks import seeded
+from lit_offrl.training.per_epoch import PerEpoch
 
-Act = Callable[[Tensor, torch.Generator], Tensor]
 
-# Rows stepped at once on a CPU: more would fall out of its cache.
-CPU_CHUNK = 5000
+class Imagining(Protocol):
+    """What imagination asks of the module that is trained."""
+
+    def sample(self, observations: Tensor, generator: torch.Generator) -> Tensor:
+        """Actions ``[batch, act]`` at observations ``[batch, obs]``."""
+
+    def target_values(self, observations: Tensor) -> Tensor:
+        """Values ``[batch]`` of observations ``[batch, obs]``."""
 
 
-@dataclass(frozen=True)
-class Imagination:
-    """How rows are imagined.
+class Imagination(PerEpoch):
+    """Imagines new rows with the current policy at the start of every epoch.
 
     Args:
-        horizon: Imagined steps from each start (h).
-        starts: Real observations to start from at each refresh.
-        after: Updates on real rows alone before the first refresh (MB2PO's first stage).
-        retain: Refreshes whose rows are kept; more where rows end before the horizon, as their number
-            is what is bounded.
-        half: Keep their observations and actions in float16, for half the memory: 86 bytes a row
-            rather than 166 with 17 observations and 6 actions.
-        penalty: What the reward is lowered by, in reward units; null for nothing.
-        penalty_coefficient: Factor of the penalty (MOPO's lambda, MABE's xi).
-        reward: Imagine the elite's sampled reward, or its mean (D-4).
-        actions: The policy's, or uniform on ``[-1, 1]``, as for MOPO's out-of-distribution tasks
-            (ALGORITHMS 3.2).
-        termination: Function of next observations; by default the environment's own rule.
+        dynamics: A fitted model.
+        rollouts: How rows are imagined; or give the arguments of :class:`Rollouts` themselves.
+        **settings: Arguments of :class:`Rollouts`, such as ``horizon`` and ``penalty``.
     """
 
-    horizon: int = 5
-    starts: int = 50_000
-    retain: int = 5
-    half: bool = False
-    after: int = 0
-    penalty: Penalty | None = None
-    penalty_coefficient: float = 1.0
-    reward: Literal["sample", "mean"] = "sample"
-    actions: Literal["policy", "uniform"] = "policy"
-    # A Termination; spelled so that a user's function needs no annotations.
-    termination: Callable[..., Any] | None = None
+    def __init__(
+        self, dynamics: Dynamics, rollouts: Rollouts | None = None, **settings: Any
+    ) -> None:
+        self.dynamics = dynamics
+        self.rollouts = rollouts or Rollouts(**settings)
+        self.data: OfflineDataModule | None = None
 
-    def __post_init__(self) -> None:
-        check_at_least(1, "policy.imagination", self, "horizon", "starts", "retain")
-        check_at_least(0, "policy.imagination", self, "after")
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if stage == "fit":
+            data = trainer.datamodule  # type: ignore[attr-defined]
+            check(
+                isinstance(data, OfflineDataModule),
+                "Imagination: needs an OfflineDataModule; call trainer.fit(policy, data)",
+            )
+            self.attach(data, trainer.strategy.root_device)
 
-    @property
-    def capacity(self) -> int:
-        """Rows of the store that holds all retained refreshes."""
-        return self.retain * self.starts * self.horizon
+    def attach(self, data: OfflineDataModule, device: torch.device) -> None:
+        """Give ``data`` an empty store on ``device``, and move the dynamics there."""
+        self.data = data
+        self.termination = termination_of(self.rollouts, self.dynamics, data.environment_name)
+        sizes = self.rollouts.capacity, data.obs_dim, data.act_dim
+        data.imagined = TransitionStore(*sizes, device, self.rollouts.half)
+        self.dynamics.to(device)
 
-    @torch.no_grad()
-    def imagine(
-        self,
-        dynamics: DynamicsEnsemble,
-        act: Act,
-        starts: Tensor,
-        generator: torch.Generator,
-        termination: Termination,
-    ) -> tuple[Transitions, dict[str, Tensor]]:
-        """Roll ``act`` out from ``starts [n, obs]``; rows that terminate are kept and step no further.
-
-        Returns:
-            Rows ``[m, ...]`` with ``m <= n * horizon``, penalised rewards, and averages to log.
-        """
-        masked = is_masked(starts)
-        parts, penalties, steppings = [], [], []
-        for observations in starts.split(len(starts) if masked else CPU_CHUNK):
-            going = torch.ones(len(observations), dtype=torch.bool, device=starts.device)
-            for _ in range(self.horizon):
-                if self.actions == "policy":
-                    actions = act(observations, generator)
-                else:
-                    actions = uniform_actions(len(observations), dynamics.act_dim, generator)
-                step = dynamics.sample(observations, actions, generator)
-                following = step.next_observations
-                rewards = step.rewards if self.reward == "sample" else step.mean_rewards
-                penalty = torch.zeros_like(rewards)
-                if self.penalty is not None and self.penalty_coefficient != 0:
-                    penalty = self.penalty(observations, actions, step)
-                ended = termination(following)
-                parts.append(
-                    Transitions(
-                        observations=observations,
-                        actions=actions,
-                        rewards=rewards - self.penalty_coefficient * penalty,
-                        next_observations=following,
-                        terminations=ended,
-                        truncations=torch.zeros_like(ended),
-                    )
-                )
-                penalties.append(penalty)
-                steppings.append(going)
-                going = going & ~ended
-                observations = following
-                if not masked and not going.all():
-                    observations, going = following[going], going[going]
-                    if len(observations) == 0:
-                        break
-        rows, penalty, stepped = Transitions.cat(parts), torch.cat(penalties), torch.cat(steppings)
-        if masked:
-            rows, penalty = rows[stepped], penalty[stepped]
-        return rows, {
-            "reward_mean": (rows.rewards + self.penalty_coefficient * penalty).mean(),
-            "penalty_mean": penalty.mean(),
-            "penalty_max": penalty.max(),
-            "terminated_fraction": rows.terminations.float().mean(),
-        }
+    def before(self, module: BlockModule, epoch: int) -> dict[str, Any]:
+        data = self.data
+        assert data is not None
+        assert data.imagined is not None
+        if module.updates < self.rollouts.after:
+            return {}
+        device = module.device
+        real = data.rows_on(device)
+        generator = seeded(device, data.seed_of(module.log_prefix), "imagine", epoch)
+        shape = (self.rollouts.starts,)
+        index = torch.randint(len(real), shape, generator=generator, device=device)
+        # Mapped rows are on no device.
+        starts = real.observations[index.to(real.rewards.device)].to(device)
+        learner: Imagining = module  # type: ignore[assignment]
+        rows, metrics = self.rollouts.imagine(
+            self.dynamics,
+            learner.sample,
+            starts,
+            generator,
+            self.termination,
+            learner.target_values,
+        )
+        data.imagined.extend(rows)
+        return {f"imagined/{key}": value for key, value in metrics.items()}
 
 
-def uniform_actions(count: int, act_dim: int, generator: torch.Generator) -> Tensor:
-    """Actions ``[count, act]``, uniform on ``[-1, 1]``, on the generator's device."""
-    return 2 * torch.rand(count, act_dim, generator=generator, device=generator.device) - 1
+def termination_of(rollouts: Rollouts, dynamics: Dynamics, environment: str | None) -> Termination:
+    """The rule by which imagined rows end: the one named, else a learned one, else the environment's.
 
-
-def is_masked(starts: Tensor) -> bool:
-    """Whether rows that ended are stepped on and left out at the end, rather than dropped at once.
-
-    Fewer rows are less work, but a GPU would wait for their number at every step.
+    Raises:
+        UserError: There is none.
     """
-    return starts.is_cuda
+    if rollouts.termination is not None:
+        return rollouts.termination
+    if dynamics.learns_terminations:
+        return dynamics.ended
+    return termination_for(environment)

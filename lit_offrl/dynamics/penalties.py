@@ -3,28 +3,44 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from lit_offrl.dynamics.ensemble import ModelStep
+from lit_offrl.dynamics.base import ModelStep
+
+# A learner's target value [n] of observations [n, obs].
+Values = Callable[[Tensor], Tensor]
 
 
 class Penalty(ABC):
     """How far each imagined row is not to be trusted, in the units of what is predicted.
 
     Rows come on the device that imagines, and once on the CPU: in the trial before training.
+
+    Attributes:
+        needs_values: Whether it is given the learner's values.
     """
 
+    needs_values: ClassVar[bool] = False
+
     @abstractmethod
-    def __call__(self, observations: Tensor, actions: Tensor, step: ModelStep) -> Tensor:
+    def __call__(
+        self,
+        observations: Tensor,
+        actions: Tensor,
+        step: ModelStep,
+        values: Values | None = None,
+    ) -> Tensor:
         """The penalty ``[batch]``, not yet multiplied by its coefficient.
 
         Args:
             observations: Where the rows stood, ``[batch, obs]``.
             actions: What they did there, ``[batch, act]``.
             step: What came of it, and what all members predict.
+            values: Target values ``[n]`` of any observations ``[n, obs]``, where ``needs_values``.
         """
 
     def check_environment(self, environment: str | None) -> None:
@@ -49,7 +65,13 @@ class MaxStd(Penalty):
 
     members: Literal["all", "elites"] = "all"
 
-    def __call__(self, observations: Tensor, actions: Tensor, step: ModelStep) -> Tensor:
+    def __call__(
+        self,
+        observations: Tensor,
+        actions: Tensor,
+        step: ModelStep,
+        values: Values | None = None,
+    ) -> Tensor:
         std = step.prediction.std
         if self.members == "elites":
             std = std[step.elites]
@@ -60,7 +82,13 @@ class MaxStd(Penalty):
 class MeanStd(Penalty):
     """``mean over members of |std|_2``, over reward and observation (MOPO's "avg. var.")."""
 
-    def __call__(self, observations: Tensor, actions: Tensor, step: ModelStep) -> Tensor:
+    def __call__(
+        self,
+        observations: Tensor,
+        actions: Tensor,
+        step: ModelStep,
+        values: Values | None = None,
+    ) -> Tensor:
         return step.prediction.std.square().sum(dim=-1).sqrt().mean(dim=0)
 
 
@@ -68,6 +96,12 @@ class MeanStd(Penalty):
 class Disagreement(Penalty):
     """``max over members of |mean_i - mean over members|_2``, observation only (MOPO's "ens. pen.")."""
 
-    def __call__(self, observations: Tensor, actions: Tensor, step: ModelStep) -> Tensor:
+    def __call__(
+        self,
+        observations: Tensor,
+        actions: Tensor,
+        step: ModelStep,
+        values: Values | None = None,
+    ) -> Tensor:
         mean = step.prediction.mean[..., 1:]
         return (mean - mean.mean(dim=0)).square().sum(dim=-1).amax(dim=0).sqrt()

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.optim import Optimizer
 
 from lit_offrl.dynamics.ensemble import DynamicsEnsemble
 from lit_offrl.nets import mlp
 from lit_offrl.training.adam import Adam
-from lit_offrl.training.block_module import Metrics, Objective
+from lit_offrl.training.block_module import Losses, Objective, Shared
+from lit_offrl.training.blocks import Metrics
 from lit_offrl.transitions import Transitions
 
 
@@ -53,17 +53,18 @@ class TerminatingEnsemble(DynamicsEnsemble):
         finite = next_observations.isfinite().all(dim=-1)
         return (self.termination_logits(next_observations.nan_to_num()) > 0) | ~finite
 
-    def objectives(self) -> list[tuple[Objective, Optimizer]]:
-        return [*super().objectives(), (self.termination_objective, self.termination_optimizer)]
+    def objectives(self) -> Sequence[Objective]:
+        return [*super().objectives(), Objective(self.termination_losses, optimizer=1)]
 
-    def termination_objective(self, batch: Transitions, noise: Tensor) -> tuple[Tensor, Metrics]:
-        """Cross-entropy of ``[members, batch, ...]`` rows' terminations."""
+    def termination_losses(
+        self, batch: Transitions, noise: Tensor, shared: Shared
+    ) -> tuple[Losses, Metrics]:
+        """Cross-entropy of ``[members, batch, ...]`` rows' terminations, with one classifier for all."""
         logits, ends = self.termination_logits(batch.next_observations), batch.terminations.float()
         loss = functional.binary_cross_entropy_with_logits(logits, ends)
         right = ((logits.detach() > 0) == batch.terminations).float().mean()
-        return loss, {"end_loss": loss.detach(), "end_accuracy": right}
+        return {"termination": loss}, {"termination_accuracy": right}
 
-    def configure_optimizers(self) -> list[Optimizer]:  # type: ignore[override]
-        main = super().configure_optimizers()
-        self.termination_optimizer = Adam(self.termination_net.parameters(), self.learning_rate)
-        return [main, self.termination_optimizer]
+    def configure_optimizers(self) -> Any:
+        classifier = Adam(self.termination_net.parameters(), self.learning_rate)
+        return [super().configure_optimizers(), classifier]

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lit_offrl.dynamics.ensemble import ModelStep
-from lit_offrl.dynamics.penalties import Penalty
+from lit_offrl.dynamics.base import ModelStep
+from lit_offrl.dynamics.penalties import Penalty, Values
 from lit_offrl.environments import quiet_mujoco, robot_of, task_of
 from lit_offrl.errors import check
 
@@ -25,7 +25,13 @@ class TrueError(Penalty):
     one on the CPU, about 14 000 a second on a core, so 50 000 starts of 5 steps take 18 s.
     """
 
-    def __call__(self, observations: Tensor, actions: Tensor, step: ModelStep) -> Tensor:
+    def __call__(
+        self,
+        observations: Tensor,
+        actions: Tensor,
+        step: ModelStep,
+        values: Values | None = None,
+    ) -> Tensor:
         """The error ``[batch]``.
 
         Raises:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from lit_offrl.dynamics import DynamicsEnsemble
+from lit_offrl.dynamics import Dynamics
 from lit_offrl.transitions import Transitions
 
 if TYPE_CHECKING:
@@ -16,25 +16,18 @@ if TYPE_CHECKING:
 
 
 @torch.no_grad()
-def imagine_segments(dynamics: DynamicsEnsemble, segments: Transitions) -> Tensor:
+def imagine_segments(dynamics: Dynamics, segments: Transitions) -> Tensor | None:
     """Follow each segment's own actions with each elite's mean.
 
     Args:
-        dynamics: A fitted ensemble.
+        dynamics: A fitted model.
         segments: Consecutive real rows, ``[segments, steps, ...]``.
 
     Returns:
-        Imagined observations after each step, ``[elites, segments, steps, obs]``.
+        Imagined observations after each step, ``[elites, segments, steps, obs]``; ``None`` of a model
+        without means.
     """
-    paths = []
-    for elite in dynamics.elites.tolist():
-        observations, path = segments.observations[:, 0], []
-        for step in range(segments.rewards.shape[1]):
-            mean = dynamics(observations, segments.actions[:, step]).mean[elite]
-            observations = observations + mean[:, 1:]
-            path.append(observations)
-        paths.append(torch.stack(path, dim=1))
-    return torch.stack(paths)
+    return dynamics.predict_paths(segments.observations[:, 0], segments.actions)
 
 
 def step_errors(imagined: Tensor, segments: Transitions, std: Tensor) -> Tensor:

@@ -1,12 +1,14 @@
 """Bricks with no reinforcement learning in them."""
 
 from lit_offrl.nets.actors import GaussianNet, TanhGaussianMixtureNet, TanhGaussianNet
-from lit_offrl.nets.critic import Critics, critic_loss, td_target, values_of_several
+from lit_offrl.nets.critic import Critics, squared_td, td_target, values_of_several
 from lit_offrl.nets.distributions import (
     ActionDistribution,
     Gaussian,
     TanhGaussian,
     TanhGaussianMixture,
+    accepts_noise,
+    draw_actions,
 )
 from lit_offrl.nets.ensemble import EnsembleLinear, ensemble_mlp, one_by_one
 from lit_offrl.nets.heads import build_trunk
@@ -27,13 +29,15 @@ __all__ = [
     "TanhGaussianMixture",
     "TanhGaussianMixtureNet",
     "TanhGaussianNet",
+    "accepts_noise",
     "build_trunk",
     "copy_when",
-    "critic_loss",
+    "draw_actions",
     "ensemble_mlp",
     "mlp",
     "one_by_one",
     "polyak_update",
+    "squared_td",
     "target_of",
     "td_target",
     "values_of_several",

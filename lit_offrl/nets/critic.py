@@ -66,8 +66,8 @@ class Critics(nn.Module):
         return self(observations, actions).amin(dim=0)
 
     def loss(self, predicted: Tensor, targets: Tensor) -> Tensor:
-        """A scalar that draws the predictions to ``targets [...]``."""
-        return critic_loss(self.values(predicted), targets)
+        """The loss ``[...]`` of each row, summed over critics, given ``targets [...]``."""
+        return squared_td(self.values(predicted), targets)
 
 
 def td_target(
@@ -82,9 +82,9 @@ def td_target(
     return rewards + discount * next_values.masked_fill(terminations, 0.0)
 
 
-def critic_loss(values: Tensor, targets: Tensor) -> Tensor:
-    """``sum over critics of 0.5 * mean (Q - y)^2``: ``[critics, ...], [...]`` to a scalar."""
-    return 0.5 * (values - targets).square().flatten(1).mean(dim=-1).sum()
+def squared_td(values: Tensor, targets: Tensor) -> Tensor:
+    """``sum over critics of 0.5 (Q - y)^2``: ``[critics, ...], [...]`` to ``[...]``."""
+    return 0.5 * (values - targets).square().sum(dim=0)
 
 
 def values_of_several(

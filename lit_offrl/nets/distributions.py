@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeGuard
 
 import torch
 from torch import Tensor
@@ -183,6 +183,23 @@ class TanhGaussianMixture(ActionDistribution):
     def expand_draws(self) -> Self:
         parts = self.logits.unsqueeze(-2), self.loc.unsqueeze(-3), self.scale.unsqueeze(-3)
         return type(self)(*parts)
+
+
+def draw_actions(proposal: Distribution, noise: Tensor) -> Tensor:
+    """Several actions at each state ``[..., draws, act]``, of any distribution with batch shape ``[...]``.
+
+    Args:
+        proposal: An :class:`ActionDistribution` takes the noise; others draw by themselves.
+        noise: Standard normal, ``[..., draws, noise_dim]``.
+    """
+    if accepts_noise(proposal, noise.shape[-1]):
+        return proposal.expand_draws().rsample_from(noise[..., : proposal.noise_dim])
+    return proposal.sample((noise.shape[-2],)).movedim(0, -2)
+
+
+def accepts_noise(proposal: Distribution, noise_dim: int) -> TypeGuard[ActionDistribution]:
+    """Whether actions of ``proposal`` are made from at most ``noise_dim`` given normal numbers."""
+    return isinstance(proposal, ActionDistribution) and proposal.noise_dim <= noise_dim
 
 
 def pick(components: Tensor, number: Tensor) -> Tensor:

@@ -44,9 +44,8 @@ class QuantileCritics(Critics):
         return each.gather(0, index).squeeze(0)
 
     def loss(self, predicted: Tensor, targets: Tensor) -> Tensor:
-        """The quantile loss of targets ``[..., quantiles]``, mean over rows, summed over critics."""
-        rows = quantile_loss(predicted, compress(targets))
-        return rows.flatten(1).mean(dim=-1).sum()
+        """The quantile loss ``[...]`` of targets ``[..., quantiles]``, summed over critics."""
+        return quantile_loss(predicted, compress(targets)).sum(dim=0)
 
 
 def compress(values: Tensor, epsilon: float = 0.01) -> Tensor:

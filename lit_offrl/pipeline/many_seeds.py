@@ -6,54 +6,45 @@ from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.loggers import Logger
 
 from lit_offrl.batches.loader import BlockLoader
 from lit_offrl.datamodule import OfflineDataModule
-from lit_offrl.pipeline.callbacks import Checkpoints, PerEpoch, check_finite, save_state
-from lit_offrl.pipeline.pipeline import Pipeline
+from lit_offrl.dynamics import Imagination
+from lit_offrl.evaluation import Evaluation
+from lit_offrl.pipeline.policy import PolicyStage
 from lit_offrl.pipeline.progress import StageBar
-from lit_offrl.pipeline.runner import Stage, StageRunner, train
-from lit_offrl.policy import PolicyLearner
-from lit_offrl.training.acceleration import accelerate
-from lit_offrl.training.block_module import UpdateBlock
+from lit_offrl.pipeline.run import Run
+from lit_offrl.pipeline.stage import fit_or_resume
+from lit_offrl.training.blocks import UpdateBlock
+from lit_offrl.training.per_epoch import PerEpoch, is_last_epoch
 from lit_offrl.training.seed_stack import SeedStack
+from lit_offrl.training.state import ResumeState, check_finite, save_state
 
 
-def fit_together(pipelines: Sequence[Pipeline], until: str | None) -> None:
-    """Run pipelines that differ in their seed alone: parts one by one, then all policies as one.
+def fit_together(runs: Sequence[Run], until: str | None) -> None:
+    """Go through runs that differ in their seed alone: parts one by one, then all policies as one.
 
     Raises:
         UserError: Something the user gave cannot be used.
     """
-    for pipeline in pipelines:
-        pipeline.prepare(until)
-    runs = []
-    for pipeline in pipelines:
-        stage = pipeline.fit_parts()
-        if stage is not None:
-            runs.append(Run(pipeline.runner, stage))
     for run in runs:
-        # Begun alone, and kept whole by going on alone.
-        if run.runner.is_begun(run.stage):
-            run.runner.run(run.stage)
-    waiting = [run for run in runs if not run.runner.is_done(run.stage)]
-    # What draws by itself draws once for a whole stack.
-    if len(waiting) < 2 or waiting[0].runner.build(waiting[0].stage).draws_by_itself:
-        for run in waiting:
-            run.runner.run(run.stage)
-    else:
-        _fit(waiting)
-    learners: list[PolicyLearner | None] = [None] * len(pipelines)
-    if runs:
-        # Trained a moment ago, or before.
-        learners = [run.runner.take(run.stage) for run in runs]
-    results = [
-        pipeline.finish(learner) for pipeline, learner in zip(pipelines, learners, strict=True)
-    ]
+        run.prepare(until)
+    for run in runs:
+        run.fit_before_policy()
+    stages = [run.policy for run in runs if run.policy is not None and not run.policy.is_taken]
+    waiting = [stage for stage in stages if not stage.is_done and not stage.is_begun]
+    # What was begun alone is continued alone.
+    if len(waiting) > 1 and can_be_stacked(waiting[0]):
+        fit_stacked(waiting)
+    for run in runs:
+        if run.policy is not None:
+            run.policy.fit()
+    results = [run.finish(until) for run in runs]
     returns = [r["policy"]["return_mean"] for r in results if r and r["policy"]]
     if returns:
         spread = f"{min(returns):.0f} to {max(returns):.0f}"
@@ -62,46 +53,47 @@ def fit_together(pipelines: Sequence[Pipeline], until: str | None) -> None:
         )
 
 
-class Run(NamedTuple):
-    """One seed's policy stage and who runs it."""
+def can_be_stacked(stage: PolicyStage) -> bool:
+    """Whether seeds of this policy are trained as one: no part draws by itself or has schedules."""
+    learner = stage.module
+    prior = learner.prior
+    if prior is not None and learner.improvement.samples_prior:
+        return prior.sampling_noise_dim(learner.obs_dim) > 0
+    return True
 
-    runner: StageRunner
-    stage: Stage[PolicyLearner]
 
-
-def _fit(runs: list[Run]) -> None:
-    first = runs[0]
-    seeds = ", ".join(str(run.runner.seed) for run in runs)
-    keys = blake2b("/".join(run.stage.key for run in runs).encode(), digest_size=5).hexdigest()
-    resume = first.runner.folder("policy", first.stage.key) / f"together-{keys}.ckpt"
-    callback = Together(runs, resume)
-    bar = StageBar("policy", first.stage.total, ())
-    trainer = first.runner.trainer([callback, bar], max_epochs=first.stage.max_epochs, logger=False)
-    device, learners = trainer.strategy.root_device, []
-    for run in runs:
-        run.runner.folder("policy", run.stage.key).mkdir(parents=True, exist_ok=True)
-        learner = run.runner.build(run.stage).to(device)
-        learner.on_fit_start()
-        learner.on_train_start()
-        run.stage.data.plan = run.stage.plan(device, learner)
-        learners.append(learner)
+def fit_stacked(stages: Sequence[PolicyStage]) -> None:
+    """Train the policies of ``stages`` as one, and save what each gave."""
+    first = stages[0]
+    seeds = ", ".join(str(stage.run.seed) for stage in stages)
+    keys = blake2b("/".join(stage.key for stage in stages).encode(), digest_size=5).hexdigest()
+    resume = first.folder / f"together-{keys}.ckpt"
+    callback = EachSeed(stages, resume)
+    bar = StageBar("policy", first.total_updates(), ())
+    trainer = first.trainer([callback, bar], logger=False)
+    for stage in stages:
+        stage.folder.mkdir(parents=True, exist_ok=True)
+        callback.attach(stage, trainer.strategy.root_device)
     print(f"policy: seeds {seeds} together", flush=True)
-    data = SeedsData([run.stage.data for run in runs])
-    train("policy", trainer, SeedStack(learners), data, resume)
-    seconds = callback.checkpoints[0].elapsed()
-    for run, learner in zip(runs, learners, strict=True):
-        run.runner.keep(run.stage, learner)
-    for run, learner in zip(runs, learners, strict=True):
-        run.runner.mark_done(run.stage, learner, seconds / len(runs))
+    stack = SeedStack([stage.module for stage in stages])
+    stack.compile_updates = first.run.compile
+    data = SeedsData([stage.data for stage in stages])
+    fit_or_resume("policy", trainer, stack, data, resume)
+    seconds = callback.states[0].elapsed()
+    for stage in stages:
+        stage.save()
+    for stage in stages:
+        stage.mark_done(seconds / len(stages))
     resume.unlink(missing_ok=True)
-    print(f"policy: {learners[0].updates} updates of each seed in {seconds:.0f} s", flush=True)
+    updates = first.module.updates
+    print(f"policy: {updates} updates of each seed in {seconds:.0f} s", flush=True)
 
 
 class SeedsData(pl.LightningDataModule):
     """Serves each seed its own blocks.
 
     Args:
-        parts: Each seed's own data module, with its plan in force.
+        parts: Each seed's own data module, with its sampler.
     """
 
     def __init__(self, parts: list[OfflineDataModule]) -> None:
@@ -111,7 +103,7 @@ class SeedsData(pl.LightningDataModule):
     def train_dataloader(self) -> SeedsLoader:
         """As many blocks side by side as there are seeds."""
         assert self.trainer is not None
-        return SeedsLoader([part.loader(self.trainer) for part in self.parts])
+        return SeedsLoader([BlockLoader(p.sampler, self.trainer, p.mapped) for p in self.parts])
 
     def state_dict(self) -> dict[str, Any]:
         return {"parts": [part.state_dict() for part in self.parts]}
@@ -134,43 +126,61 @@ class SeedsLoader:
     def __len__(self) -> int:
         return len(self.loaders[0])
 
+    def state_dict(self) -> dict[str, int]:
+        """The number of blocks of the epoch that were drawn."""
+        return self.loaders[0].state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Continue after as many blocks."""
+        for loader in self.loaders:
+            loader.load_state_dict(state_dict)
+
     def __iter__(self) -> Iterator[list[UpdateBlock]]:
         for blocks in zip(*self.loaders, strict=True):
             yield list(blocks)
 
 
-class Together(pl.Callback):
+class EachSeed(pl.Callback):
     """Does for each seed what its own Trainer would: imagine, evaluate, log, keep the best.
 
     Args:
-        runs: The seeds, in the order of the stack.
+        stages: The seeds' stages, in the order of the stack.
         resume: Where a state of all seeds to continue from is saved.
     """
 
-    def __init__(self, runs: list[Run], resume: Path) -> None:
-        self.runs, self.resume = runs, resume
+    def __init__(self, stages: Sequence[PolicyStage], resume: Path) -> None:
+        self.stages, self.resume = stages, resume
         self.latest: list[dict[str, float]] = []
-        self.loggers = [run.runner.logger() for run in runs]
-        self.checkpoints = [
-            Checkpoints(run.runner.folder("policy", run.stage.key), None, run.stage.mode)
-            for run in runs
-        ]
+        self.loggers: list[list[Logger]] = [stage.loggers() for stage in stages]
+        self.states = [ResumeState(stage.folder) for stage in stages]
+        self.own = [[c for c in stage.callbacks() if isinstance(c, PerEpoch)] for stage in stages]
+
+    def attach(self, stage: PolicyStage, device: torch.device) -> None:
+        """Prepare one seed's data, callbacks and learner as its own Trainer would."""
+        number = list(self.stages).index(stage)
+        stage.data.setup("fit")
+        for callback in self.own[number]:
+            if isinstance(callback, Imagination):
+                callback.attach(stage.data, device)
+            elif isinstance(callback, Evaluation):
+                callback.attach(stage.data)
+        learner = stage.module.to(device)
+        learner.on_fit_start()
+        if learner.prior is not None:
+            learner.prior.eval()
+        stage.data.serve(learner, device)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"checkpoints": [checkpoints.state_dict() for checkpoints in self.checkpoints]}
+        return {"checkpoints": [state.state_dict() for state in self.states]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        for checkpoints, state in zip(self.checkpoints, state_dict["checkpoints"], strict=True):
-            checkpoints.load_state_dict(state)
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, SeedStack)
-        accelerate(pl_module, self.runs[0].runner.compile, 0)
+        for state, found in zip(self.states, state_dict["checkpoints"], strict=True):
+            state.load_state_dict(found)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SeedStack)
         for seed, module in enumerate(pl_module.by_seed):
-            for callback in self._callbacks(seed):
+            for callback in self.own[seed]:
                 self._log(seed, callback.before(module, trainer.current_epoch), module.updates)
 
     def on_train_batch_end(
@@ -191,19 +201,18 @@ class Together(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SeedStack)
-        epoch = trainer.current_epoch
-        last = epoch + 1 == trainer.max_epochs
+        epoch, last = trainer.current_epoch, is_last_epoch(trainer)
         for seed, module in enumerate(pl_module.by_seed):
-            owner = f"seed {self.runs[seed].runner.seed}"
+            owner = f"seed {self.stages[seed].run.seed}"
             found = {f"{owner}, {name}": value for name, value in self.latest[seed].items()}
             check_finite(found, module.updates)
-            stage = self.runs[seed].stage
-            for callback in self._callbacks(seed):
+            for callback in self.own[seed]:
                 metrics = callback.after(module, epoch, last)
                 self._log(seed, metrics, module.updates)
-                if stage.monitor in metrics:
-                    self.checkpoints[seed].consider(module, metrics[stage.monitor])
-        if (epoch + 1) % self.runs[0].stage.resume_every_n_epochs == 0:
+                if "evaluation/return_mean" in metrics:
+                    value = metrics["evaluation/return_mean"]
+                    self.states[seed].keep_if_best(module, value)
+        if (epoch + 1) % self.stages[0].resume_state().every_n_epochs == 0:
             save_state(trainer, self.resume)
 
     def on_exception(
@@ -212,13 +221,12 @@ class Together(pl.Callback):
         self.on_train_end(trainer, pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        for logger in self.loggers:
-            logger.finalize("success")
-
-    def _callbacks(self, seed: int) -> list[PerEpoch]:
-        return [c for c in self.runs[seed].stage.callbacks if isinstance(c, PerEpoch)]
+        for loggers in self.loggers:
+            for logger in loggers:
+                logger.finalize("success")
 
     def _log(self, seed: int, metrics: dict[str, Any], updates: int) -> None:
         if metrics:
             values = {name: float(value) for name, value in metrics.items()}
-            self.loggers[seed].log_metrics(values, step=updates)
+            for logger in self.loggers[seed]:
+                logger.log_metrics(values, step=updates)

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from lit_offrl.errors import check
-from lit_offrl.pipeline.settings import DynamicsStage, PolicyStage, PriorStage, ValueStage
 
 
-def needed_stages(
-    dynamics: DynamicsStage,
-    value: ValueStage,
-    prior: PriorStage,
-    policy: PolicyStage,
-    until: str | None,
-) -> set[str]:
+def needed_stages(settings: Mapping[str, Any], until: str | None) -> set[str]:
     """The stages to go through, those taken from a checkpoint included.
+
+    Args:
+        settings: Settings of each stage by its name.
+        until: The last stage, or ``None``.
 
     Raises:
         UserError: A stage needs one that is switched off.
     """
-    stages: dict[str, DynamicsStage | ValueStage | PriorStage | PolicyStage] = {
-        "dynamics": dynamics,
-        "value": value,
-        "prior": prior,
-        "policy": policy,
-    }
-    on = {name for name, stage in stages.items() if stage.module or stage.checkpoint}
+    on = {name for name, stage in settings.items() if stage.module or stage.checkpoint}
+    prior, policy = settings["prior"], settings["policy"]
     if prior.jointly is not None:
         check("prior" in on, "prior.jointly: prior.module is null; name a prior to train")
         check(
@@ -32,17 +27,23 @@ def needed_stages(
             "prior.jointly: policy.module is null; name a policy to train it along with",
         )
         check(
-            policy.imagination is None,
-            "prior.jointly: imagined rows are what the policy does, not what the data's authors did; set "
-            "policy.imagination null",
+            policy.imagination is None or prior.jointly.takes_imagined,
+            "prior.jointly: imagined rows are the policy's behaviour, not the data's; set policy.imagination "
+            "null",
         )
         check(until != "prior", "--until prior: prior.jointly trains it along with the policy")
         on.remove("prior")
+    if settings["dynamics"].jointly is not None:
+        check(
+            "policy" in on and policy.imagination is not None,
+            "dynamics.jointly: trains the dynamics along with a policy that imagines; set policy.imagination, or "
+            "dynamics.jointly null",
+        )
     check(
         until is None or until in on,
         f"--until: {until}.module is null, so there is nothing to stop after; switch it on",
     )
-    # Dynamics and value serve the stages after them, and are of no use by themselves.
+    # Dynamics and values serve the stages after them, and are of no use by themselves.
     wanted = on - {"dynamics", "value"} if until in (None, "policy") else {until}
     if "policy" in wanted and policy.imagination and not policy.checkpoint:
         check(
@@ -54,15 +55,8 @@ def needed_stages(
     if "prior" in wanted and not prior.checkpoint and prior.weighting.needs_values:
         check(
             "value" in on,
-            "value.module is null, and prior.weighting needs a value; name one, or use "
+            "value.module is null, and prior.weighting needs values; name one, or use "
             "lit_offrl.priors.UniformWeighting",
         )
         wanted.add("value")
-    return wanted
-
-
-def needs_prior_data(value: ValueStage, prior: PriorStage, wanted: set[str]) -> bool:
-    """Whether any of the ``wanted`` stages is trained on data of the prior's own."""
-    stages: dict[str, ValueStage | PriorStage] = {"value": value, "prior": prior}
-    trained = [name for name, stage in stages.items() if name in wanted and not stage.checkpoint]
-    return prior.data is not None and bool(trained)
+    return {name for name in wanted if name is not None}

@@ -14,7 +14,7 @@ from lit_offrl.datasets import OfflineDataset
 from lit_offrl.evaluation import EpisodeStats, Evaluator, MultitaskEvaluator, Panel, draw_curves
 from lit_offrl.policy import PolicyLearner
 from lit_offrl.priors import BehaviorPrior
-from lit_offrl.training.block_module import mix_seed
+from lit_offrl.training.blocks import mix_seed
 from lit_offrl.training.checkpoints import write_json
 
 

@@ -1,4 +1,4 @@
-"""The learner, and the parts that it is put together from."""
+"""The policy's learner and its parts."""
 
 from lit_offrl.policy.advantages import (
     Advantage,
@@ -6,6 +6,7 @@ from lit_offrl.policy.advantages import (
     SegmentAdvantage,
     StateValueAdvantage,
 )
+from lit_offrl.policy.along import TrainedAlong
 from lit_offrl.policy.backup import (
     Backup,
     ExpectileBackup,
@@ -16,15 +17,7 @@ from lit_offrl.policy.backup import (
 from lit_offrl.policy.conservatism import Conservatism
 from lit_offrl.policy.constraint import Constraint, EntropyTemperature, PriorDivergence
 from lit_offrl.policy.expectation_maximization import ExpectationMaximization
-from lit_offrl.policy.improvement import (
-    ImitatingGradient,
-    Improvement,
-    SampledGradient,
-    ValueGradient,
-    WeightedLikelihood,
-)
-from lit_offrl.policy.learner import PolicyLearner
-from lit_offrl.policy.networks import (
+from lit_offrl.policy.families import (
     ActorKind,
     CriticKind,
     GaussianActor,
@@ -33,10 +26,21 @@ from lit_offrl.policy.networks import (
     TanhGaussianActor,
     TanhGaussianMixtureActor,
 )
+from lit_offrl.policy.improvement import (
+    ImitatingGradient,
+    Improvement,
+    SampledGradient,
+    ValueGradient,
+    WeightedLikelihood,
+)
+from lit_offrl.policy.learner import PolicyLearner
+from lit_offrl.policy.networks import Networks
+from lit_offrl.policy.weights import AdvantageWeights, Exponential, Step, Uniform
 
 __all__ = [
     "ActorKind",
     "Advantage",
+    "AdvantageWeights",
     "Backup",
     "Conservatism",
     "Constraint",
@@ -44,9 +48,11 @@ __all__ = [
     "EntropyTemperature",
     "ExpectationMaximization",
     "ExpectileBackup",
+    "Exponential",
     "GaussianActor",
     "ImitatingGradient",
     "Improvement",
+    "Networks",
     "PolicyBackup",
     "PolicyLearner",
     "PriorDivergence",
@@ -58,8 +64,11 @@ __all__ = [
     "SegmentAdvantage",
     "SmoothedBackup",
     "StateValueAdvantage",
+    "Step",
     "TanhGaussianActor",
     "TanhGaussianMixtureActor",
+    "TrainedAlong",
+    "Uniform",
     "ValueGradient",
     "WeightedLikelihood",
 ]

@@ -1,10 +1,10 @@
-"""How much better the data's own actions are than the policy's."""
+"""Advantages of logged actions over the policy's."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -12,10 +12,8 @@ from torch import Tensor
 from lit_offrl.errors import check_at_least
 from lit_offrl.nets import values_of_several
 from lit_offrl.policy.backup import values_of_draws
+from lit_offrl.policy.networks import Networks
 from lit_offrl.transitions import Transitions
-
-if TYPE_CHECKING:
-    from lit_offrl.policy.learner import PolicyLearner
 
 
 class Advantage(ABC):
@@ -23,7 +21,7 @@ class Advantage(ABC):
 
     Attributes:
         needs_target_actor: Whether the learner keeps a slowly following copy of its actor.
-        needs_state_values: Whether it asks the learner for values of observations alone.
+        needs_state_values: Whether the networks need ``state_value``.
     """
 
     needs_target_actor: ClassVar[bool] = False
@@ -37,7 +35,7 @@ class Advantage(ABC):
     @abstractmethod
     def __call__(
         self,
-        learner: PolicyLearner,
+        networks: Networks,
         batch: Transitions,
         noise: Tensor,
         following: Tensor | None = None,
@@ -45,7 +43,7 @@ class Advantage(ABC):
         """Judge the actions of ``batch``; called without gradients.
 
         Args:
-            learner: Whose networks to ask.
+            networks: The learner's.
             batch: Rows ``[batch, ...]``, or segments ``[segments, steps, ...]``.
             noise: Standard normal, ``[..., draws, noise_dim]``.
             following: The target policy's values of next observations ``[...]``, where they are known
@@ -61,12 +59,12 @@ class StateValueAdvantage(Advantage):
 
     def __call__(
         self,
-        learner: PolicyLearner,
+        networks: Networks,
         batch: Transitions,
         noise: Tensor,
         following: Tensor | None = None,
     ) -> Tensor:
-        return learner.advantages(batch)
+        return networks.data_advantages(batch)
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ class SampledAdvantage(Advantage):
     space: Literal["raw", "phi"] = "raw"
 
     def __post_init__(self) -> None:
-        check_at_least(1, type(self).__name__, self, "samples")
+        check_at_least(1, self, "samples")
 
     @property
     def draws(self) -> int:
@@ -94,18 +92,18 @@ class SampledAdvantage(Advantage):
 
     def __call__(
         self,
-        learner: PolicyLearner,
+        networks: Networks,
         batch: Transitions,
         noise: Tensor,
         following: Tensor | None = None,
     ) -> Tensor:
-        own = learner.actor(batch.observations).expand_draws().rsample_from(noise)
+        own = networks.actor(batch.observations).expand_draws().rsample_from(noise)
         logged = batch.actions.unsqueeze(-2)
         actions = torch.cat([logged, own.clamp(-1, 1)], dim=-2)
         if self.space == "raw":
-            values = values_of_several(learner.critics, batch.observations, actions)
+            values = values_of_several(networks.critics, batch.observations, actions)
         else:
-            values = values_of_several(learner.critics.compressed, batch.observations, actions)
+            values = values_of_several(networks.critics.compressed, batch.observations, actions)
         smaller = values.amin(dim=0)
         return smaller[..., 0] - smaller[..., 1:].mean(dim=-1)
 
@@ -128,7 +126,7 @@ class SegmentAdvantage(Advantage):
     needs_target_actor: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_at_least(1, type(self).__name__, self, "samples")
+        check_at_least(1, self, "samples")
 
     @property
     def draws(self) -> int:
@@ -136,7 +134,7 @@ class SegmentAdvantage(Advantage):
 
     def __call__(
         self,
-        learner: PolicyLearner,
+        networks: Networks,
         batch: Transitions,
         noise: Tensor,
         following: Tensor | None = None,
@@ -149,11 +147,11 @@ class SegmentAdvantage(Advantage):
             states = torch.cat([runs.observations, final], dim=1)
             # The last state takes the draws of the one before: each is unbiased.
             both = torch.cat([drawn, drawn[:, -1:]], dim=1)
-            value = values_of_draws(learner, states, both).mean(dim=-1)
+            value = values_of_draws(networks, states, both).mean(dim=-1)
         else:
-            first = values_of_draws(learner, runs.observations[:, :1], drawn[:, :1])
+            first = values_of_draws(networks, runs.observations[:, :1], drawn[:, :1])
             value = torch.cat([first.mean(dim=-1), following.reshape(-1, steps)], dim=1)
-        earned = n_step_returns(runs.rewards, runs.terminations, value[:, -1], learner.discount)
+        earned = n_step_returns(runs.rewards, runs.terminations, value[:, -1], networks.discount)
         return (earned - value[:, :-1]).reshape(batch.rewards.shape)
 
 

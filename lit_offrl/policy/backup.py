@@ -1,19 +1,17 @@
-"""What the next observation is worth: the value that a critic's target looks ahead to."""
+"""Values of next observations for the critics' targets."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
 from lit_offrl.errors import check, check_at_least
 from lit_offrl.nets import values_of_several
+from lit_offrl.policy.networks import Networks
 from lit_offrl.transitions import Transitions
-
-if TYPE_CHECKING:
-    from lit_offrl.policy.learner import PolicyLearner
 
 
 class Backup(ABC):
@@ -23,7 +21,8 @@ class Backup(ABC):
         needs_target_actor: Whether the learner keeps a slowly following copy of its actor.
         needs_state_values: Whether the learner fits a value of observations alone, by
             :meth:`state_loss`.
-        subtracts_divergence: Whether the constraint's ``in_target`` is heard.
+        subtracts_divergence: Whether this backup subtracts the constraint's divergence where
+            ``constraint.in_target`` is set.
         gives_quantiles: Whether it gives all quantiles of critics that have them.
     """
 
@@ -43,17 +42,17 @@ class Backup(ABC):
         return False
 
     @abstractmethod
-    def __call__(self, learner: PolicyLearner, batch: Transitions, noise: Tensor) -> Tensor:
+    def __call__(self, networks: Networks, batch: Transitions, noise: Tensor) -> Tensor:
         """Value next observations; called without gradients.
 
         Args:
-            learner: Whose networks to ask.
+            networks: The learner's.
             batch: Rows ``[...]``.
             noise: Standard normal, ``[..., draws, noise_dim]``.
         """
 
     def state_loss(self, advantages: Tensor) -> Tensor:
-        """A scalar that fits ``V(s)``, given ``min_j Qbar_j(s, a) - V(s)`` ``[batch]``."""
+        """The loss ``[batch]`` that fits ``V(s)``, given ``min_j Qbar_j(s, a) - V(s)`` ``[batch]``."""
         raise NotImplementedError(f"{type(self).__name__} fits no value of observations")
 
 
@@ -68,16 +67,17 @@ class PolicyBackup(Backup):
     subtracts_divergence: ClassVar[bool] = True
     gives_quantiles: ClassVar[bool] = True
 
-    def __call__(self, learner: PolicyLearner, batch: Transitions, noise: Tensor) -> Tensor:
-        policy = learner.actor(batch.next_observations)
+    def __call__(self, networks: Networks, batch: Transitions, noise: Tensor) -> Tensor:
+        policy = networks.actor(batch.next_observations)
         actions = policy.rsample_from(noise[..., 0, :])
         inside = actions.clamp(-1, 1)
-        value: Tensor = learner.target_critics.lowest(batch.next_observations, inside)
-        constraint = learner.constraint
+        value: Tensor = networks.target_critics.lowest(batch.next_observations, inside)
+        constraint = networks.constraint
         if constraint is not None and constraint.in_target:
-            prior = learner.prior_at(batch.next_observations)
+            prior = networks.prior_at(batch.next_observations)
             divergence = constraint.divergence(policy, actions, prior)
-            penalty = learner.log_coefficient.exp() * divergence
+            assert networks.coefficient is not None
+            penalty = networks.coefficient * divergence
             value = value - (penalty if value.dim() == penalty.dim() else penalty.unsqueeze(-1))
         return value
 
@@ -100,14 +100,14 @@ class SmoothedBackup(Backup):
     gives_quantiles: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_at_least(0, "policy.module.backup", self, "std", "clip")
+        check_at_least(0, self, "std", "clip")
 
-    def __call__(self, learner: PolicyLearner, batch: Transitions, noise: Tensor) -> Tensor:
-        assert learner.target_actor is not None
-        mode = learner.target_actor(batch.next_observations).mode
+    def __call__(self, networks: Networks, batch: Transitions, noise: Tensor) -> Tensor:
+        assert networks.target_actor is not None
+        mode = networks.target_actor(batch.next_observations).mode
         blur = (self.std * noise[..., 0, : mode.shape[-1]]).clamp(-self.clip, self.clip)
         actions = (mode + blur).clamp(-1, 1)
-        value: Tensor = learner.target_critics.lowest(batch.next_observations, actions)
+        value: Tensor = networks.target_critics.lowest(batch.next_observations, actions)
         return value
 
 
@@ -129,7 +129,7 @@ class SampledBackup(Backup):
     needs_target_actor: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_at_least(1, "policy.module.backup", self, "samples")
+        check_at_least(1, self, "samples")
 
     @property
     def draws(self) -> int:
@@ -139,22 +139,22 @@ class SampledBackup(Backup):
     def is_policy_value(self) -> bool:
         return self.reduce == "mean"
 
-    def __call__(self, learner: PolicyLearner, batch: Transitions, noise: Tensor) -> Tensor:
-        values = values_of_draws(learner, batch.next_observations, noise)
+    def __call__(self, networks: Networks, batch: Transitions, noise: Tensor) -> Tensor:
+        values = values_of_draws(networks, batch.next_observations, noise)
         return values.mean(dim=-1) if self.reduce == "mean" else values.amax(dim=-1)
 
 
-def values_of_draws(learner: PolicyLearner, observations: Tensor, noise: Tensor) -> Tensor:
+def values_of_draws(networks: Networks, observations: Tensor, noise: Tensor) -> Tensor:
     """``min_k Qbar_k(s, a_j)`` ``[..., draws]`` of draws ``a_j`` of the target actor.
 
     Args:
-        learner: Whose targets to ask.
+        networks: Whose targets are asked.
         observations: ``[..., obs]``.
         noise: Standard normal, ``[..., draws, noise_dim]``.
     """
-    assert learner.target_actor is not None
-    actions = learner.target_actor(observations).expand_draws().rsample_from(noise).clamp(-1, 1)
-    return values_of_several(learner.target_critics, observations, actions).amin(dim=0)
+    assert networks.target_actor is not None
+    actions = networks.target_actor(observations).expand_draws().rsample_from(noise).clamp(-1, 1)
+    return values_of_several(networks.target_critics, observations, actions).amin(dim=0)
 
 
 @dataclass(frozen=True)
@@ -176,14 +176,13 @@ class ExpectileBackup(Backup):
     def __post_init__(self) -> None:
         check(
             0 < self.expectile < 1,
-            f"policy.module.backup.expectile: {self.expectile} is not between 0 and 1; "
-            "give one, such as 0.7",
+            f"expectile: {self.expectile} is not between 0 and 1; give one, such as 0.7",
         )
 
-    def __call__(self, learner: PolicyLearner, batch: Transitions, noise: Tensor) -> Tensor:
-        return learner.state_values(batch.next_observations)
+    def __call__(self, networks: Networks, batch: Transitions, noise: Tensor) -> Tensor:
+        return networks.state_values(batch.next_observations)
 
     def state_loss(self, advantages: Tensor) -> Tensor:
-        """``mean |expectile - 1[A < 0]| A^2``."""
+        """``|expectile - 1[A < 0]| A^2`` of each row."""
         below = (advantages < 0).float()
-        return ((self.expectile - below).abs() * advantages.square()).mean()
+        return (self.expectile - below).abs() * advantages.square()

@@ -2,112 +2,142 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.distributions import Distribution
 
-from lit_offrl.errors import check, check_at_least
+from lit_offrl.errors import check
 from lit_offrl.nets import ActionDistribution, Gaussian, QuantileCritics
+from lit_offrl.policy.along import TrainedAlong
+from lit_offrl.policy.backup import Backup
+from lit_offrl.policy.conservatism import Conservatism
+from lit_offrl.policy.constraint import Constraint
+from lit_offrl.policy.improvement import Improvement
+from lit_offrl.policy.networks import Networks
 from lit_offrl.priors import BehaviorPrior, TanhGaussianPrior
 
-if TYPE_CHECKING:
-    from lit_offrl.policy.constraint import Constraint
-    from lit_offrl.policy.improvement import Improvement
-    from lit_offrl.policy.learner import PolicyLearner
+
+class Parts(NamedTuple):
+    """The parts of a learner.
+
+    Attributes:
+        improvement: Loss of the actor.
+        backup: Value of next observations.
+        constraint: Divergence constraint, if any.
+        conservatism: Pushes values down, if it is there.
+        along: How parts are trained along, by name.
+        start_at_prior: Whether the actor starts with the prior's weights.
+    """
+
+    improvement: Improvement
+    backup: Backup
+    constraint: Constraint | None
+    conservatism: Conservatism | None
+    along: Mapping[str, TrainedAlong]
+    start_at_prior: bool
 
 
-def check_parts(learner: PolicyLearner) -> None:
-    """See that a learner's parts understand each other.
+def check_parts(parts: Parts, networks: Networks, obs_dim: int) -> None:
+    """Check that parts understand each other.
 
     Raises:
         UserError: They do not.
     """
-    check_at_least(1, "policy.module", learner, "critic_steps", "heads")
-    if learner.target_period is not None:
-        check_at_least(1, "policy.module", learner, "target_period")
-    backup, constraint = learner.backup, learner.constraint
-    for asking in (learner.improvement, learner.prior_likelihood):
+    backup, constraint = parts.backup, parts.constraint
+    askings: list[Improvement | TrainedAlong] = [parts.improvement, *parts.along.values()]
+    for asking in askings:
         check(
-            asking is None or backup.needs_state_values or not asking.needs_state_values,
-            f"policy.module: {type(asking).__name__} needs values of observations, which "
-            f"{type(backup).__name__} does not fit; use lit_offrl.policy.ExpectileBackup, or another "
-            "advantage",
+            backup.needs_state_values or not asking.needs_state_values,
+            f"{type(asking).__name__} needs values of observations, which {type(backup).__name__} does not "
+            "fit; use lit_offrl.policy.ExpectileBackup, or another advantage",
         )
     check(
         constraint is None or not constraint.in_target or backup.subtracts_divergence,
-        f"policy.module.constraint.in_target: {type(backup).__name__} subtracts no divergence; "
+        f"constraint.in_target: {type(backup).__name__} subtracts no divergence; "
         "set it to false, or use lit_offrl.policy.PolicyBackup",
     )
     check(
-        not (learner.start_at_prior and learner.prior_likelihood),
-        "policy.module.start_at_prior: a prior that is trained along (prior.jointly) has learned nothing "
-        "yet; set one of the two off",
+        not (parts.start_at_prior and "prior" in parts.along),
+        "start_at_prior: a prior that is trained along (prior.jointly) is untrained at the start; set one of "
+        "the two off",
     )
     check(
-        backup.gives_quantiles or not isinstance(learner.critics, QuantileCritics),
-        f"policy.module.backup: {type(backup).__name__} looks ahead to one number, and critics of "
-        "quantiles learn all of them; use lit_offrl.policy.PolicyBackup, or ScalarCritics",
+        backup.gives_quantiles or not isinstance(networks.critics, QuantileCritics),
+        f"backup: {type(backup).__name__} gives one number, and critics of quantiles learn all of them; "
+        "use lit_offrl.policy.PolicyBackup, or ScalarCritics",
     )
     with torch.no_grad():
-        policy = learner.actor(torch.zeros(1, learner.obs_dim))
-    parts: dict[str, Improvement | Constraint | None] = {
-        "improvement": learner.improvement,
+        policy = networks.actor(torch.zeros(1, obs_dim))
+    gaussian: dict[str, Improvement | Constraint | None] = {
+        "improvement": parts.improvement,
         "constraint": constraint,
     }
-    for name, part in parts.items():
+    for name, part in gaussian.items():
         check(
             part is None or not part.needs_gaussian or isinstance(policy, Gaussian),
-            f"policy.module.{name}: {type(part).__name__} needs a policy that is one Gaussian; use "
+            f"{name}: {type(part).__name__} needs a policy that is one Gaussian; use "
             "lit_offrl.policy.TanhGaussianActor, or improve by lit_offrl.policy.WeightedLikelihood "
             "with no constraint",
         )
-
     check(
-        learner.conservatism is None or not policy.unbounded,
-        "policy.module.conservatism asks for the values of the policy's draws, which a GaussianActor "
-        "makes outside of the box too; use lit_offrl.policy.TanhGaussianActor",
+        parts.conservatism is None or not policy.unbounded,
+        "conservatism: values the policy's draws, which a GaussianActor makes outside of the box too; use "
+        "lit_offrl.policy.TanhGaussianActor",
     )
 
 
-def check_prior(learner: PolicyLearner) -> None:
-    """See that a prior is there if one is needed.
+def check_prior(parts: Parts, networks: Networks, obs_dim: int, device: torch.device) -> None:
+    """Check that a prior is there if one is needed, and that it has what is needed of it.
 
     Raises:
-        UserError: It is not.
+        UserError: It is not, or has not.
     """
-    if learner.prior is not None:
-        _check_support(learner, learner.prior)
+    prior, constraint = networks.prior, parts.constraint
+    tied = constraint is not None and constraint.needs_prior
+    if prior is None:
+        why = "constraint" if tied else "start_at_prior"
+        check(
+            not (tied or parts.start_at_prior or "prior" in parts.along),
+            f"{why}: needs a prior, and prior.module is null; switch the prior on, or use "
+            "lit_offrl.policy.EntropyTemperature and no start_at_prior",
+        )
         return
-    if not learner.needs_prior:
-        return
-    why = "start_at_prior"
-    if learner.constraint is not None and learner.constraint.needs_prior:
-        why = "constraint"
+    name = type(prior).__name__
     check(
-        False,
-        f"policy.module.{why} needs a prior, and prior.module is null; switch the prior on, or "
-        "use lit_offrl.policy.EntropyTemperature and no start_at_prior",
+        not parts.improvement.samples_prior or prior.can_be_sampled,
+        f"improvement: {type(parts.improvement).__name__} samples the prior, and {name} has no sample(); write "
+        "it, or use another prior",
     )
-
-
-def _check_support(learner: PolicyLearner, prior: BehaviorPrior) -> None:
-    constraint = learner.constraint
-    if constraint is None or not constraint.needs_prior:
+    if "prior" in parts.along:
+        check(
+            prior.loss_noise_dim == 0,
+            f"prior.jointly: the loss of {name} takes noise; fit it before the policy (prior.jointly null)",
+        )
+    if not tied:
         return
+    check(
+        prior.has_density,
+        f"constraint: {type(constraint).__name__} needs the prior's density, and {name} can only be sampled; "
+        "use lit_offrl.priors.TanhGaussianPrior, or improve by lit_offrl.policy.ExpectationMaximization "
+        "with no constraint",
+    )
     with torch.no_grad():
-        observations = torch.zeros(1, learner.obs_dim, device=learner.device)
-        policy, found = learner.actor(observations), prior.distribution(observations)
-        covered = not policy.unbounded or goes_beyond(found, learner.device)
+        observations = torch.zeros(1, obs_dim, device=device)
+        policy = networks.actor(observations)
+        covered = not policy.unbounded
+        if not covered and prior.has_distribution:
+            covered = has_density_outside(prior.distribution(observations), device)
     check(
         covered,
-        f"policy.module.constraint: the policy goes beyond the box, where {type(prior).__name__} has no "
-        "density; use lit_offrl.priors.GaussianPrior, or lit_offrl.policy.TanhGaussianActor",
+        f"constraint: the policy goes beyond the box, where {name} has no density; use "
+        "lit_offrl.priors.GaussianPrior, or lit_offrl.policy.TanhGaussianActor",
     )
 
 
-def goes_beyond(found: Distribution, device: torch.device) -> bool:
+def has_density_outside(found: Distribution, device: torch.device) -> bool:
     """Whether a distribution of actions has a density outside of the box."""
     if isinstance(found, ActionDistribution):
         return found.unbounded
@@ -119,22 +149,21 @@ def goes_beyond(found: Distribution, device: torch.device) -> bool:
         return False
 
 
-def start_at(prior: BehaviorPrior, actor: nn.Module) -> None:
+def copy_prior(prior: BehaviorPrior, actor: nn.Module) -> None:
     """Give ``actor`` the weights of ``prior``.
 
     Raises:
         UserError: They are not the same network.
     """
-    owner = "policy.module.start_at_prior"
     check(
         isinstance(prior, TanhGaussianPrior),
-        f"{owner}: a {type(prior).__name__} has other weights than the actor; use a TanhGaussianPrior",
+        f"start_at_prior: a {type(prior).__name__} has other weights than the actor; use a TanhGaussianPrior",
     )
     assert isinstance(prior, TanhGaussianPrior)
     shapes = [[p.shape for p in net.parameters()] for net in (actor, prior.net)]
     check(
         shapes[0] == shapes[1],
-        f"{owner}: the prior's layers are not as wide as the actor's; "
+        "start_at_prior: the prior's layers are not as wide as the actor's; "
         "set prior.module.hidden to policy.module.actor_hidden, and take a TanhGaussianActor",
     )
     actor.load_state_dict(prior.net.state_dict())

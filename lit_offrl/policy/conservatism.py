@@ -1,20 +1,18 @@
-"""What pushes values down where there are no data (CQL, COMBO; ALGORITHMS section 18)."""
+"""Conservative critics: values are pushed down outside the data (CQL, COMBO; ALGORITHMS section 18)."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from lit_offrl.errors import check_at_least
 from lit_offrl.nets import values_of_several
+from lit_offrl.policy.networks import Networks
 from lit_offrl.transitions import Transitions
-
-if TYPE_CHECKING:
-    from lit_offrl.policy.learner import PolicyLearner
 
 
 @dataclass(frozen=True)
@@ -39,28 +37,26 @@ class Conservatism:
     states: Literal["all", "imagined"] = "all"
 
     def __post_init__(self) -> None:
-        check_at_least(0, "policy.module.conservatism", self, "weight")
-        check_at_least(1, "policy.module.conservatism", self, "samples")
+        check_at_least(0, self, "weight")
+        check_at_least(1, self, "samples")
 
     @property
     def draws(self) -> int:
         """Actions drawn at each row."""
         return 3 * self.samples
 
-    def loss(
-        self, learner: PolicyLearner, batch: Transitions, values: Tensor, noise: Tensor
-    ) -> Tensor:
-        """The critics' additional loss, a scalar.
+    def loss(self, networks: Networks, batch: Transitions, values: Tensor, noise: Tensor) -> Tensor:
+        """The critics' additional loss, a scalar: real and imagined rows have means of their own.
 
         Args:
-            learner: Whose actor and critics to ask.
+            networks: The learner's.
             batch: Rows ``[batch, ...]``.
             values: Of the logged actions, ``[critics, batch]``.
             noise: Standard normal, ``[batch, draws, act]``.
         """
         with torch.no_grad():
-            actions, log_density = self.draw(learner, batch, noise)
-        drawn = values_of_several(learner.critics, batch.observations, actions) - log_density
+            actions, log_density = self.draw(networks, batch, noise)
+        drawn = values_of_several(networks.critics, batch.observations, actions) - log_density
         down = drawn.logsumexp(dim=-1) - math.log(self.draws)
         if batch.imagined is None:
             return self.weight * (down - values).flatten(1).mean(dim=-1).sum()
@@ -69,9 +65,7 @@ class Conservatism:
         low = down.mean(dim=-1) if self.states == "all" else mean_where(imagined, down)
         return self.weight * (low - up).sum()
 
-    def draw(
-        self, learner: PolicyLearner, batch: Transitions, noise: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def draw(self, networks: Networks, batch: Transitions, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Actions ``[batch, draws, act]`` and their log-densities ``[batch, draws]``."""
         uniform, here, following = noise.split(self.samples, dim=-2)
         flat = 2 * torch.special.ndtr(uniform[..., : batch.actions.shape[-1]]) - 1
@@ -81,7 +75,7 @@ class Conservatism:
             (batch.observations, here),
             (batch.next_observations, following),
         ):
-            policy = learner.actor(observations).expand_draws()
+            policy = networks.actor(observations).expand_draws()
             actions.append(policy.rsample_from(drawn))
             densities.append(policy.log_prob(actions[-1]))
         return torch.cat(actions, dim=-2), torch.cat(densities, dim=-1)

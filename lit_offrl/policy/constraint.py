@@ -1,4 +1,4 @@
-"""What the policy is tied to, and how hard: a divergence and its dual coefficient.
+"""Divergence constraints and their dual coefficients.
 
 Entropy and prior are one thing here: SAC's temperature is the dual of ``E[log pi] <= A`` as MABE's
 beta is the dual of ``KL(pi || prior) <= delta``. Both enter the target and the actor's loss as
@@ -18,6 +18,7 @@ from torch.distributions import Distribution
 
 from lit_offrl.errors import check
 from lit_offrl.nets import ActionDistribution, Gaussian
+from lit_offrl.priors.base import DensityAt
 
 # In float32 tanh reaches 1 exactly, where a squashed density is not finite.
 SATURATED = 1 - 1e-6
@@ -48,13 +49,13 @@ class Constraint(ABC):
     def __post_init__(self) -> None:
         check(
             0 < self.minimum <= self.coefficient <= self.maximum,
-            f"policy.module.constraint.coefficient: {self.coefficient} is not within {self.minimum} and "
+            f"coefficient: {self.coefficient} is not within {self.minimum} and "
             f"{self.maximum}; give 0 < minimum <= coefficient <= maximum",
         )
 
     @abstractmethod
     def divergence(
-        self, policy: ActionDistribution, actions: Tensor, prior: Distribution | None
+        self, policy: ActionDistribution, actions: Tensor, prior: Distribution | DensityAt | None
     ) -> Tensor:
         """The divergence at each state, ``[batch]``, given actions ``[batch, act]`` of the policy."""
 
@@ -99,7 +100,7 @@ class PriorDivergence(Constraint):
         return self.target
 
     def divergence(
-        self, policy: ActionDistribution, actions: Tensor, prior: Distribution | None
+        self, policy: ActionDistribution, actions: Tensor, prior: Distribution | DensityAt | None
     ) -> Tensor:
         assert prior is not None
         if isinstance(policy, Gaussian) and type(prior) is type(policy):
@@ -124,6 +125,6 @@ class EntropyTemperature(Constraint):
         return float(act_dim) if self.target_entropy is None else -self.target_entropy
 
     def divergence(
-        self, policy: ActionDistribution, actions: Tensor, prior: Distribution | None
+        self, policy: ActionDistribution, actions: Tensor, prior: Distribution | DensityAt | None
     ) -> Tensor:
         return policy.log_prob(actions)

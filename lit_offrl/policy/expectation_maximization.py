@@ -5,21 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, TypeGuard
+from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 
 from lit_offrl.errors import check_at_least, check_positive
-from lit_offrl.nets import ActionDistribution, Gaussian, values_of_several
+from lit_offrl.nets import ActionDistribution, Gaussian, draw_actions, values_of_several
 from lit_offrl.nets.distributions import ACTION_BOUND
 from lit_offrl.policy.improvement import Improvement
-from lit_offrl.training.block_module import Metrics
+from lit_offrl.policy.networks import Networks
+from lit_offrl.training.block_module import Losses, Shared
+from lit_offrl.training.blocks import Metrics
 from lit_offrl.transitions import Transitions
-
-if TYPE_CHECKING:
-    from lit_offrl.policy.learner import PolicyLearner
 
 
 @dataclass(frozen=True)
@@ -53,10 +51,9 @@ class ExpectationMaximization(Improvement):
     samples_prior: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        owner = "policy.module.improvement"
-        check_at_least(1, owner, self, "samples")
+        check_at_least(1, self, "samples")
         bounds = ("divergence", "mean_divergence", "std_divergence")
-        check_positive(owner, self, *bounds, "temperature", "multiplier")
+        check_positive(self, *bounds, "temperature", "multiplier")
 
     @property
     def draws(self) -> int:
@@ -71,62 +68,51 @@ class ExpectationMaximization(Improvement):
         multipliers = {"mean_multiplier": self.multiplier, "std_multiplier": self.multiplier}
         return {"temperature": self.temperature, **multipliers}
 
-    def loss(
+    def losses(
         self,
-        learner: PolicyLearner,
+        networks: Networks,
         batch: Transitions,
         policy: ActionDistribution,
         actions: Tensor,
         noise: Tensor,
-    ) -> tuple[Tensor, Metrics]:
+        shared: Shared,
+    ) -> tuple[Losses, Metrics]:
         assert isinstance(policy, Gaussian)
-        assert learner.target_actor is not None
+        assert networks.target_actor is not None
         with torch.no_grad():
-            before: Gaussian = learner.target_actor(batch.observations)
-            proposal: Distribution = before
-            if learner.prior is not None:
-                proposal = learner.prior.distribution(batch.observations)
-            drawn = draw(proposal, noise)
+            before: Gaussian = networks.target_actor(batch.observations)
+            if networks.prior is None:
+                drawn = draw_actions(before, noise)
+            else:
+                drawn = networks.prior.sample_several(batch.observations, noise)
             inside = drawn.clamp(-1, 1)
-            values = values_of_several(learner.target_critics, batch.observations, inside)
+            values = values_of_several(networks.target_critics, batch.observations, inside)
             values = values.amin(dim=0)
-        temperature, mean_multiplier, std_multiplier = (learner.duals[n] for n in self.duals)
+        temperature, mean_multiplier, std_multiplier = (networks.duals[n] for n in self.duals)
         weights = (values / temperature.detach()).softmax(dim=-1)
         kind = type(policy)
         moved, spread = kind(policy.loc, before.scale), kind(before.loc, policy.scale)
         if not kind.unbounded:
             drawn = drawn.clamp(-ACTION_BOUND, ACTION_BOUND)
         likelihood = moved.expand_draws().log_prob(drawn) + spread.expand_draws().log_prob(drawn)
-        fit = -(weights * likelihood).sum(dim=-1).mean()
+        fit = -(weights * likelihood).sum(dim=-1)
         by_mean = before.divergence_from(moved).mean()
         by_std = before.divergence_from(spread).mean()
-        loss = (
-            fit
-            + multiplier_loss(by_mean, self.mean_divergence, mean_multiplier)
-            + multiplier_loss(by_std, self.std_divergence, std_multiplier)
-            + temperature_loss(values, temperature, self.divergence)
-        )
+        losses = {
+            "actor": fit,
+            "mean_bound": multiplier_loss(by_mean, self.mean_divergence, mean_multiplier),
+            "std_bound": multiplier_loss(by_std, self.std_divergence, std_multiplier),
+            "temperature": temperature_loss(values, temperature, self.divergence),
+        }
         with torch.no_grad():
             reached = weights.clamp(min=1e-30).log() * weights
             divergence = reached.sum(dim=-1).mean() + math.log(self.samples)
-            return loss, {
+            return losses, {
                 "weights_divergence": divergence,
                 "mean_divergence": by_mean.detach(),
                 "std_divergence": by_std.detach(),
                 "temperature": temperature.detach(),
             }
-
-
-def draw(proposal: Distribution, noise: Tensor) -> Tensor:
-    """Several actions at each state ``[..., draws, act]``, of any distribution with batch shape ``[...]``."""
-    if accepts_noise(proposal, noise.shape[-1]):
-        return proposal.expand_draws().rsample_from(noise[..., : proposal.noise_dim])
-    return proposal.sample((noise.shape[-2],)).movedim(0, -2)
-
-
-def accepts_noise(proposal: Distribution, noise_dim: int) -> TypeGuard[ActionDistribution]:
-    """Whether actions of ``proposal`` are made from as many normal numbers, and no others."""
-    return isinstance(proposal, ActionDistribution) and proposal.noise_dim <= noise_dim
 
 
 def temperature_loss(values: Tensor, temperature: Tensor, divergence: float) -> Tensor:

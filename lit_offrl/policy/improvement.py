@@ -1,24 +1,25 @@
-"""Rules that move the actor."""
+"""Losses that improve the actor."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from lit_offrl.errors import check_at_least, check_positive
+from lit_offrl.errors import check_at_least
 from lit_offrl.nets import ActionDistribution, values_of_several
 from lit_offrl.nets.distributions import ACTION_BOUND
 from lit_offrl.policy.advantages import Advantage, StateValueAdvantage
-from lit_offrl.training.block_module import Metrics
+from lit_offrl.policy.along import TrainedAlong
+from lit_offrl.policy.networks import Networks
+from lit_offrl.policy.weights import AdvantageWeights, Exponential
+from lit_offrl.training.block_module import Losses, Shared
+from lit_offrl.training.blocks import Metrics
 from lit_offrl.transitions import Transitions
-
-if TYPE_CHECKING:
-    from lit_offrl.policy.learner import PolicyLearner
 
 
 class Improvement(ABC):
@@ -46,7 +47,7 @@ class Improvement(ABC):
 
     @property
     def needs_state_values(self) -> bool:
-        """Whether it asks the learner for values of observations alone."""
+        """Whether the networks need ``state_value``."""
         return False
 
     @property
@@ -55,22 +56,24 @@ class Improvement(ABC):
         return {}
 
     @abstractmethod
-    def loss(
+    def losses(
         self,
-        learner: PolicyLearner,
+        networks: Networks,
         batch: Transitions,
         policy: ActionDistribution,
         actions: Tensor,
         noise: Tensor,
-    ) -> tuple[Tensor, Metrics]:
-        """The scalar that the actor and the duals descend, and detached scalars to log.
+        shared: Shared,
+    ) -> tuple[Losses, Metrics]:
+        """Named losses that the actor and the duals descend, and detached scalars to log.
 
         Args:
-            learner: Whose critics and duals to ask.
+            networks: The learner's.
             batch: Rows ``[...]``.
             policy: The actor's distribution at their observations.
             actions: Reparameterised draws from it, ``[..., act]``.
             noise: Standard normal, ``[..., draws, noise_dim]``.
+            shared: Values that several losses need, computed once.
         """
 
 
@@ -80,16 +83,17 @@ class ValueGradient(Improvement):
 
     needs_gaussian: ClassVar[bool] = True
 
-    def loss(
+    def losses(
         self,
-        learner: PolicyLearner,
+        networks: Networks,
         batch: Transitions,
         policy: ActionDistribution,
         actions: Tensor,
         noise: Tensor,
-    ) -> tuple[Tensor, Metrics]:
-        values: Tensor = learner.critics(batch.observations, actions.clamp(-1, 1))
-        return -values.amin(dim=0).mean(), {}
+        shared: Shared,
+    ) -> tuple[Losses, Metrics]:
+        values: Tensor = networks.critics(batch.observations, actions.clamp(-1, 1))
+        return {"actor": -values.amin(dim=0)}, {}
 
 
 @dataclass(frozen=True)
@@ -107,23 +111,24 @@ class SampledGradient(Improvement):
     needs_gaussian: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_at_least(1, "policy.module.improvement", self, "samples")
+        check_at_least(1, self, "samples")
 
     @property
     def draws(self) -> int:
         return self.samples
 
-    def loss(
+    def losses(
         self,
-        learner: PolicyLearner,
+        networks: Networks,
         batch: Transitions,
         policy: ActionDistribution,
         actions: Tensor,
         noise: Tensor,
-    ) -> tuple[Tensor, Metrics]:
+        shared: Shared,
+    ) -> tuple[Losses, Metrics]:
         drawn = policy.expand_draws().rsample_from(noise).clamp(-1, 1)
-        values = values_of_several(learner.target_critics, batch.observations, drawn)
-        return -values.amin(dim=0).mean(), {}
+        values = values_of_several(networks.target_critics, batch.observations, drawn)
+        return {"actor": -values.amin(dim=0).mean(dim=-1)}, {}
 
 
 @dataclass(frozen=True)
@@ -143,85 +148,76 @@ class ImitatingGradient(Improvement):
     needs_gaussian: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_at_least(0, "policy.module.improvement", self, "weight")
+        check_at_least(0, self, "weight")
 
-    def loss(
+    def losses(
         self,
-        learner: PolicyLearner,
+        networks: Networks,
         batch: Transitions,
         policy: ActionDistribution,
         actions: Tensor,
         noise: Tensor,
-    ) -> tuple[Tensor, Metrics]:
+        shared: Shared,
+    ) -> tuple[Losses, Metrics]:
         own = policy.mode
-        values: Tensor = learner.critics(batch.observations, own)[0]
+        values: Tensor = networks.critics(batch.observations, own)[0]
         scale = self.weight / values.detach().abs().mean().clamp(min=1e-6)
-        return (own - batch.actions).square().mean() - scale * values.mean(), {}
+        imitation = (own - batch.actions).square().mean(dim=-1)
+        return {"imitation": imitation, "actor": -(scale * values)}, {}
 
 
 @dataclass(frozen=True)
-class WeightedLikelihood(Improvement):
+class WeightedLikelihood(Improvement, TrainedAlong):
     """``-mean f(A) log pi(a|s)`` over the data's actions (IQL, AWAC, CRR; ABM's prior).
 
     Args:
-        temperature: The smaller, the more the better actions count; 1/3 is IQL's beta of 3.
-        largest: Weights stop here.
+        weighting: ``f``.
         advantage: ``A``.
-        weighting: ``exponential`` is ``min(exp(A / temperature), largest)``, ``step`` is 1 where
-            ``A >= 0`` and 0 elsewhere, ``flat`` is 1: behaviour cloning.
-
-    Raises:
-        UserError: An argument is not positive.
     """
 
-    temperature: float = 1 / 3
-    largest: float = 100.0
+    weighting: AdvantageWeights = Exponential()
     advantage: Advantage = StateValueAdvantage()
-    weighting: Literal["exponential", "step", "flat"] = "exponential"
-
-    def __post_init__(self) -> None:
-        check_positive("WeightedLikelihood", self, "temperature", "largest")
 
     @property
     def draws(self) -> int:
-        return 0 if self.weighting == "flat" else self.advantage.draws
+        return self.advantage.draws if self.weighting.needs_advantages else 0
 
     @property
     def needs_target_actor(self) -> bool:
-        return self.weighting != "flat" and self.advantage.needs_target_actor
+        return self.weighting.needs_advantages and self.advantage.needs_target_actor
 
     @property
     def needs_state_values(self) -> bool:
-        return self.weighting != "flat" and self.advantage.needs_state_values
+        return self.weighting.needs_advantages and self.advantage.needs_state_values
 
     @torch.no_grad()
     def weights(
-        self,
-        learner: PolicyLearner,
-        batch: Transitions,
-        noise: Tensor,
-        following: Tensor | None = None,
+        self, networks: Networks, batch: Transitions, noise: Tensor, shared: Shared
     ) -> tuple[Tensor, Metrics]:
-        """How much each logged action counts, ``[...]``, and scalars to log."""
-        if self.weighting == "flat":
-            return torch.ones_like(batch.rewards), {}
-        advantages = self.advantage(learner, batch, noise, following)
-        metrics = {"advantage_mean": advantages.mean()}
-        if self.weighting == "step":
-            weights = (advantages >= 0).float()
-            return weights, {**metrics, "selected_fraction": weights.mean()}
-        weights = (advantages / self.temperature).exp()
-        metrics["clamped_fraction"] = (weights > self.largest).float().mean()
-        return weights.clamp(max=self.largest), metrics
+        """Weights ``[...]`` of the logged actions, and scalars to log."""
+        if not self.weighting.needs_advantages:
+            return self.weighting(batch.rewards)
+        advantages = self.advantage(networks, batch, noise, shared.get("next_values"))
+        weights, metrics = self.weighting(advantages)
+        return weights, {"advantage_mean": advantages.mean(), **metrics}
 
-    def loss(
+    def losses(
         self,
-        learner: PolicyLearner,
+        networks: Networks,
         batch: Transitions,
         policy: ActionDistribution,
         actions: Tensor,
         noise: Tensor,
-    ) -> tuple[Tensor, Metrics]:
-        weights, metrics = self.weights(learner, batch, noise)
+        shared: Shared,
+    ) -> tuple[Losses, Metrics]:
+        weights, metrics = self.weights(networks, batch, noise, {})
         logged = batch.actions.clamp(-ACTION_BOUND, ACTION_BOUND)
-        return -(weights * policy.log_prob(logged)).mean(), metrics
+        return {"actor": -(weights * policy.log_prob(logged))}, metrics
+
+    def part_losses(
+        self, part: Any, networks: Networks, batch: Transitions, noise: Tensor, shared: Shared
+    ) -> tuple[Losses, Metrics]:
+        """The weighted loss of a prior that is trained along (ABM eq. 3 and 4)."""
+        weights, metrics = self.weights(networks, batch, noise, shared)
+        loss = part.loss(batch, batch.rewards.new_empty(*batch.rewards.shape, 0))
+        return {"prior": weights * loss}, {f"prior_{k}": v for k, v in metrics.items()}

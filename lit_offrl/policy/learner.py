@@ -4,273 +4,253 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution
 from torch.optim import Optimizer
 
-from lit_offrl.errors import check
-from lit_offrl.nets import build_trunk, copy_when, polyak_update, target_of, td_target
+from lit_offrl.batches import Sampler
+from lit_offrl.datamodule import OfflineDataModule
+from lit_offrl.errors import check_at_least
+from lit_offrl.nets import target_of, td_target
+from lit_offrl.policy.actor_critic import ActorCritic
+from lit_offrl.policy.along import TrainedAlong
 from lit_offrl.policy.backup import Backup, PolicyBackup
-from lit_offrl.policy.checks import check_parts, check_prior, start_at
+from lit_offrl.policy.checks import Parts, check_parts, check_prior, copy_prior
 from lit_offrl.policy.conservatism import Conservatism
 from lit_offrl.policy.constraint import Constraint
-from lit_offrl.policy.expectation_maximization import accepts_noise
-from lit_offrl.policy.improvement import Improvement, ValueGradient, WeightedLikelihood
-from lit_offrl.policy.networks import ActorKind, CriticKind, ScalarCritics, TanhGaussianActor
+from lit_offrl.policy.improvement import Improvement, ValueGradient
+from lit_offrl.policy.networks import Networks
+from lit_offrl.policy.noise import NoiseLayout
+from lit_offrl.policy.optimizers import optimizer_along
+from lit_offrl.policy.sampling import MixedOrSegments, SamplerFactory
 from lit_offrl.priors import BehaviorPrior
-from lit_offrl.training.adam import Adam
-from lit_offrl.training.block_module import BlockModule, Metrics, Objective
+from lit_offrl.training.block_module import BlockModule, Losses, Objective, Shared
+from lit_offrl.training.blocks import Metrics
 from lit_offrl.transitions import Transitions
 
 
-class PolicyLearner(BlockModule):
+class PolicyLearner(ActorCritic):
     """Learns a policy from real and imagined rows.
 
     Args:
         obs_dim: Size of an observation.
         act_dim: Size of an action.
-        constraint: What the policy is tied to, or ``None`` for nothing.
-        prior: The fitted prior, frozen here, or one to be trained here, or ``None``.
-        prior_likelihood: What the prior is trained on, beside the policy; it then constrains and is
-            drawn from as it was when the targets were last moved.
-        actor: Kind of policy.
-        critics: Kind of action values.
-        heads: How many tasks share the networks but for their last layers; with more than one, the
-            last ``heads`` numbers of an observation are the task's one-hot vector (data.tasks).
-        improvement: What moves the actor.
-        backup: What a critic's target looks ahead to.
-        conservatism: What pushes the critics down away from the data, or ``None``.
-        actor_hidden: Widths of the actor's hidden layers.
-        critic_hidden: Widths of the critics' hidden layers (D-12).
-        discount: Weight of the next step's value.
-        polyak_rate: How fast the target networks follow.
-        target_period: Copy networks to their targets every so many updates instead.
-        actor_learning_rate: Adam's for the actor.
-        actor_weight_decay: Adam's for the actor, added to the gradients (L2).
-        critic_learning_rate: Adam's for the critics.
-        coefficient_learning_rate: Adam's for the logarithm of the constraint's coefficient, and for
-            the improvement's duals.
+        constraint: Divergence constraint of the policy, or ``None``.
+        prior: The fitted prior, frozen here; the untrained one, with ``prior_training``; or ``None``.
+        improvement: Loss of the actor.
+        backup: Value of next observations in the critics' targets.
+        conservatism: Pushes values down outside the data, or ``None``.
         critic_steps: Steps of the critics per update, each on its own share of the batch; the actor
             learns from the last share (TD3's delay of 2 is 2).
-        start_at_prior: Begin with the prior's weights in the actor.
+        start_at_prior: Initialise the actor with the prior's weights.
+        prior_training: How the prior is trained in the policy's updates, or ``None`` if it is fitted. The
+            constraint and the improvement then use its target network.
+        dynamics: The dynamics, where ``dynamics_training`` trains them.
+        dynamics_training: How the dynamics are trained in the policy's updates, or ``None``.
+        real_fraction: Share of real rows in a batch, rounded down, where there are imagined ones.
+        segment_length: Rows come as segments of this many consecutive ones (ABM's snippets).
+        updates_per_epoch: Updates per epoch; imagination acts between epochs.
+        sampler: Makes the sampler of batches; by default that of the settings above.
+        **kwargs: Arguments of :class:`ActorCritic` and of its bases.
 
     Raises:
         UserError: Parts do not go together.
     """
 
-    log_prefix = "policy"
-
     prior: BehaviorPrior | None
-    trained_prior: BehaviorPrior | None
-    age: Tensor
 
     def __init__(
         self,
         obs_dim: int,
         act_dim: int,
-        constraint: Constraint | None,
+        constraint: Constraint | None = None,
         prior: BehaviorPrior | None = None,
-        actor_hidden: Sequence[int] = (256, 256),
-        critic_hidden: Sequence[int] = (256, 256, 256),
-        discount: float = 0.99,
-        polyak_rate: float = 0.005,
-        actor_learning_rate: float = 3e-4,
-        critic_learning_rate: float = 3e-4,
-        coefficient_learning_rate: float = 3e-4,
         improvement: Improvement = ValueGradient(),
         backup: Backup = PolicyBackup(),
         conservatism: Conservatism | None = None,
         critic_steps: int = 1,
         start_at_prior: bool = False,
-        actor: ActorKind = TanhGaussianActor(),
-        critics: CriticKind = ScalarCritics(),
-        heads: int = 1,
-        target_period: int | None = None,
-        actor_weight_decay: float = 0.0,
-        prior_likelihood: WeightedLikelihood | None = None,
+        prior_training: TrainedAlong | None = None,
+        dynamics: BlockModule | None = None,
+        dynamics_training: TrainedAlong | None = None,
+        real_fraction: float = 0.05,
+        segment_length: int = 1,
+        updates_per_epoch: int = 1000,
+        sampler: SamplerFactory | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__()
-        self._take_prior(prior, prior_likelihood)
-        self.constraint = constraint
-        self.improvement, self.backup, self.conservatism = improvement, backup, conservatism
-        self.target_divergence = 0.0 if constraint is None else constraint.target_for(act_dim)
-        self.obs_dim, self.discount = obs_dim, discount
-        self.polyak_rate = polyak_rate
-        self.actor_learning_rate = actor_learning_rate
-        self.critic_learning_rate = critic_learning_rate
-        self.coefficient_learning_rate = coefficient_learning_rate
-        self.critic_steps = critic_steps
-        self.start_at_prior = start_at_prior
-        self.actor_weight_decay = actor_weight_decay
-        self.target_period, self.heads = target_period, heads
-        self.actor = actor.build(obs_dim, act_dim, actor_hidden, heads)
-        self.critics = critics.build(obs_dim, act_dim, critic_hidden, heads)
-        check_parts(self)
-        self.target_critics = target_of(self.critics)
-        start = 1.0 if constraint is None else constraint.coefficient
-        self.log_coefficient = nn.Parameter(torch.tensor(math.log(start)))
-        if start_at_prior and prior is not None:
-            start_at(prior, self.actor)
-        follows = backup.needs_target_actor or improvement.needs_target_actor
-        if prior_likelihood is not None:
-            follows = follows or prior_likelihood.needs_target_actor
-        self.target_actor = target_of(self.actor) if follows else None
-        self.duals = nn.ParameterDict(
-            {name: torch.tensor(float(value)) for name, value in improvement.duals.items()}
+        asking: list[Backup | Improvement | TrainedAlong] = [backup, improvement]
+        asking += [training for training in (prior_training, dynamics_training) if training]
+        super().__init__(
+            obs_dim,
+            act_dim,
+            duals=improvement.duals,
+            log_coefficient=0.0 if constraint is None else math.log(constraint.coefficient),
+            needs_target_actor=any(part.needs_target_actor for part in asking),
+            needs_state_values=backup.needs_state_values,
+            **kwargs,
         )
-        if target_period is not None:
-            self.register_buffer("age", torch.zeros((), dtype=torch.int64))
-        self.state_critic = None
-        if backup.needs_state_values:
-            self.state_critic = build_trunk(obs_dim, critic_hidden, 1, heads)
+        self.act_dim, self.critic_steps = act_dim, critic_steps
+        self.segment_length, self.updates_per_epoch = segment_length, updates_per_epoch
+        check_at_least(1, self, "critic_steps", "segment_length", "updates_per_epoch")
+        self.real_fraction, self.make_sampler = real_fraction, sampler
+        self.constraint, self.improvement = constraint, improvement
+        self.backup, self.conservatism = backup, conservatism
+        self.target_divergence = 0.0 if constraint is None else constraint.target_for(act_dim)
+        self.along: dict[str, TrainedAlong] = {}
+        self.trained_parts = nn.ModuleDict()
+        self._train_along("dynamics", dynamics, dynamics_training)
+        self._train_along("prior", prior, prior_training)
+        # A fitted prior is no submodule: it is learned, saved and loaded by itself.
+        self.__dict__["prior"] = prior
+        if prior is not None and "prior" in self.along:
+            del self.__dict__["prior"]
+            self.prior = target_of(prior)
+        self.parts = Parts(
+            improvement, backup, constraint, conservatism, self.along, start_at_prior
+        )
+        check_parts(self.parts, self.networks, obs_dim)
+        if start_at_prior and prior is not None:
+            copy_prior(prior, self.actor)
 
-    @torch.no_grad()
-    def act(self, observations: Tensor) -> Tensor:
-        """The deterministic action ``[..., act]`` at ``observations [..., obs]``."""
-        return self.actor(observations).mode
+    def _train_along(
+        self, name: str, part: BlockModule | None, training: TrainedAlong | None
+    ) -> None:
+        if part is not None and training is not None:
+            self.along[name], self.trained_parts[name] = training, part
 
-    @torch.no_grad()
-    def sample(self, observations: Tensor, generator: torch.Generator) -> Tensor:
-        """A random action ``[batch, act]`` at each of ``observations [batch, obs]``."""
-        shape, device = (*observations.shape[:-1], self.noise_dim), observations.device
-        noise = torch.randn(shape, generator=generator, device=device)
-        return self.actor(observations).rsample_from(noise).clamp(-1, 1)
-
-    def state_values(self, observations: Tensor) -> Tensor:
-        """``V(s)`` ``[batch]`` of ``observations [batch, obs]``, where the backup fits it."""
-        assert self.state_critic is not None
-        return self.state_critic(observations).squeeze(-1)
-
-    def advantages(self, batch: Transitions) -> Tensor:
-        """``min_j Qbar_j(s, a) - V(s)`` of logged actions, ``[batch]``, where the backup fits ``V``."""
-        with torch.no_grad():
-            values = self.target_critics(batch.observations, batch.actions).amin(dim=0)
-        return values - self.state_values(batch.observations)
-
-    def objectives(self) -> list[tuple[Objective, Optimizer]]:
-        shares = [self._share(number) for number in range(self.critic_steps)]
-        last = shares[-1]
-        found: list[tuple[Objective, Optimizer]]
-        # What one objective of an update has found and another one needs.
-        known: dict[str, Tensor] = {}
-        criticise = partial(self.critic_objective, known=known)
-        found = [(share(criticise), self.critic_optimizer) for share in shares]
-        if self.prior_likelihood is not None:
-            weigh = partial(self.prior_objective, known=known)
-            found.append((last(weigh), self.prior_optimizer))
-        if self.backup.needs_state_values:
-            found.insert(0, (last(self.state_objective), self.state_optimizer))
-        return [*found, (last(self.actor_objective), self.actor_optimizer)]
-
-    def _share(self, number: int) -> Callable[[Objective], Objective]:
-        # Every so many rows, so that each share has as many imagined ones.
-        rows = slice(number, None, self.critic_steps)
-        if self.critic_steps == 1:
-            return lambda objective: objective
-        return lambda objective: lambda batch, noise: objective(batch[rows], noise[rows])
-
-    def noise_for(self, rows: Transitions, generator: torch.Generator) -> Tensor:
-        """Draws for each part in turn, ``[K, batch, draws, noise_dim]``."""
-        size = (*rows.rewards.shape, sum(self.draws().values()), self.noise_dim)
-        return torch.randn(size, generator=generator, device=rows.actions.device)
+    def init_arguments(self) -> dict[str, Any]:
+        """Parts that are trained along are saved with the learner, others by themselves."""
+        found = super().init_arguments()
+        return {k: v for k, v in found.items() if k not in {"prior", "dynamics"} - set(self.along)}
 
     @property
-    def noise_dim(self) -> int:
-        """How many normal numbers an action of the policy is made from."""
-        dim: int = self.actor.noise_dim  # type: ignore[assignment]
-        return dim
+    def networks(self) -> Networks:
+        """What the parts' formulas work on."""
+        return Networks(
+            self.actor,
+            self.critics,
+            self.target_critics,
+            self.target_actor,
+            self.state_critic,
+            self.prior,
+            self.constraint,
+            self.log_coefficient.detach().exp(),
+            dict(self.duals.items()),
+            self.discount,
+        )
 
-    def draws(self) -> dict[str, int]:
-        """How many actions each part draws at each row."""
-        return {
-            "backup": self.backup.draws,
-            "actor": 1,
-            "conservatism": self.conservatism.draws if self.conservatism else 0,
-            "improvement": self.improvement.draws,
-            "prior": self.prior_likelihood.draws if self.prior_likelihood else 0,
-        }
+    def sampler(self, data: OfflineDataModule, seed: int) -> Sampler:
+        make = self.make_sampler or MixedOrSegments(self.real_fraction, self.segment_length)
+        return make(
+            data=data,
+            batch_size=self.batch_size,
+            updates_per_block=self.updates_per_block,
+            updates_per_epoch=self.updates_per_epoch,
+            seed=seed,
+        )
 
-    def noise_of_part(self, noise: Tensor, part: str) -> Tensor:
-        """That part's share of ``noise [..., draws, noise_dim]``."""
-        start = 0
-        for name, count in self.draws().items():
-            if name == part:
-                return noise[..., start : start + count, :]
-            start += count
-        raise KeyError(part)
+    @property
+    def noise_layout(self) -> NoiseLayout:
+        """Which share of an update's noise belongs to which part."""
+        dim = improving = self.noise_dim
+        if self.prior is not None and self.improvement.samples_prior:
+            improving = max(dim, self.prior.sampling_noise_dim(self.obs_dim))
+        return NoiseLayout(
+            backup=(self.backup.draws, dim),
+            actor=(1, dim),
+            conservatism=(self.conservatism.draws if self.conservatism else 0, dim),
+            improvement=(self.improvement.draws, improving),
+            **{name: t.noise_shape(self.obs_dim, dim) for name, t in self.along.items()},
+        )
 
-    def critic_objective(
-        self, batch: Transitions, noise: Tensor, known: dict[str, Tensor] | None = None
-    ) -> tuple[Tensor, Metrics]:
-        """Squared temporal differences of the critics, and what conservatism adds."""
+    def noise_for(self, rows: Transitions, generator: torch.Generator) -> Tensor:
+        """Draws for each part in turn, ``[K, batch, numbers]``."""
+        size = (*rows.rewards.shape, self.noise_layout.size)
+        return torch.randn(size, generator=generator, device=rows.actions.device)
+
+    def objectives(self) -> Sequence[Objective]:
+        # Every so many rows, so that each share has as many imagined ones.
+        steps = [slice(n, None, self.critic_steps) for n in range(self.critic_steps)]
+        shares: list[slice | None] = [*steps] if self.critic_steps > 1 else [None]
+        number = {name: n for n, name in enumerate(self.optimizer_names)}
+        found = [Objective(self.critic_losses, number["critics"], rows) for rows in shares]
+        if self.state_critic is not None:
+            found.insert(0, Objective(self.state_losses, number["state_value"], shares[-1]))
+        for name in self.along:
+            found.append(Objective(self._losses_of(name), number[name], shares[-1]))
+        return [*found, Objective(self.actor_losses, number["actor"], shares[-1])]
+
+    def shared_values(self, batch: Transitions, noise: Tensor) -> Shared:
+        """``next_values`` of the backup, if another part needs them too."""
+        if not self.along or not self.backup.is_policy_value or self.critic_steps > 1:
+            return {}
         with torch.no_grad():
-            following = self.backup(self, batch, self.noise_of_part(noise, "backup"))
+            drawn = self.noise_layout.share(noise, "backup")
+            return {"next_values": self.backup(self.networks, batch, drawn)}
+
+    def critic_losses(
+        self, batch: Transitions, noise: Tensor, shared: Shared
+    ) -> tuple[Losses, Metrics]:
+        """Temporal differences of the critics, and what conservatism adds."""
+        networks, layout = self.networks, self.noise_layout
+        with torch.no_grad():
+            following = shared.get("next_values")
+            if following is None:
+                following = self.backup(networks, batch, layout.share(noise, "backup"))
             target = td_target(batch.rewards, batch.terminations, following, self.discount)
-        if known is not None and self.backup.is_policy_value:
-            known["following"] = following
         predicted = self.critics.predict(batch.observations, batch.actions)
-        loss = self.critics.loss(predicted, target)
         values = self.critics.values(predicted)
+        losses = {"critic": self.critics.loss(predicted, target)}
+        if self.conservatism is not None:
+            drawn = layout.share(noise, "conservatism")
+            losses["conservatism"] = self.conservatism.loss(networks, batch, values, drawn)
         seen = values.detach()
-        metrics = {"critic_loss": loss.detach(), "q_mean": seen.mean(), "q_max": seen.max()}
-        if self.conservatism is None:
-            return loss, metrics
-        gap = self.conservatism.loss(self, batch, values, self.noise_of_part(noise, "conservatism"))
-        return loss + gap, {**metrics, "conservative_loss": gap.detach()}
+        return losses, {"q_mean": seen.mean(), "q_max": seen.max()}
 
-    def state_objective(self, batch: Transitions, noise: Tensor) -> tuple[Tensor, Metrics]:
+    def state_losses(
+        self, batch: Transitions, noise: Tensor, shared: Shared
+    ) -> tuple[Losses, Metrics]:
         """The loss of the value of observations alone."""
-        advantages = self.advantages(batch)
-        loss = self.backup.state_loss(advantages)
-        return loss, {"state_loss": loss.detach(), "advantage_mean": advantages.detach().mean()}
+        advantages = self.networks.data_advantages(batch)
+        metrics = {"advantage_mean": advantages.detach().mean()}
+        return {"state_value": self.backup.state_loss(advantages)}, metrics
 
-    def prior_objective(
-        self, batch: Transitions, noise: Tensor, known: dict[str, Tensor] | None = None
-    ) -> tuple[Tensor, Metrics]:
-        """The weighted likelihood of a prior that is trained along (ABM eq. 3 and 4)."""
-        assert self.trained_prior is not None
-        assert self.prior_likelihood is not None
-        following = (known or {}).get("following")
-        if following is None and self.backup.is_policy_value:
-            # The same numbers, for whoever calls one objective alone.
-            with torch.no_grad():
-                following = self.backup(self, batch, self.noise_of_part(noise, "backup"))
-        weights, metrics = self.prior_likelihood.weights(
-            self, batch, self.noise_of_part(noise, "prior"), following
-        )
-        loss = -(weights * self.trained_prior.log_prob(batch.observations, batch.actions)).mean()
-        return loss, {f"prior_{key}": value for key, value in metrics.items()} | {
-            "prior_loss": loss.detach()
-        }
+    def _losses_of(
+        self, name: str
+    ) -> Callable[[Transitions, Tensor, Shared], tuple[Losses, Metrics]]:
+        def losses(batch: Transitions, noise: Tensor, shared: Shared) -> tuple[Losses, Metrics]:
+            part, drawn = self.trained_parts[name], self.noise_layout.share(noise, name)
+            return self.along[name].part_losses(part, self.networks, batch, drawn, shared)
 
-    def actor_objective(self, batch: Transitions, noise: Tensor) -> tuple[Tensor, Metrics]:
-        """The actor's loss and, of parameters that it does not touch, the coefficient's."""
+        return losses
+
+    def actor_losses(
+        self, batch: Transitions, noise: Tensor, shared: Shared
+    ) -> tuple[Losses, Metrics]:
+        """The improvement's losses, the constraint's divergence and its dual loss."""
+        networks, layout = self.networks, self.noise_layout
         policy = self.actor(batch.observations)
-        actions = policy.rsample_from(self.noise_of_part(noise, "actor")[..., 0, :])
-        loss, metrics = self.improvement.loss(
-            self, batch, policy, actions, self.noise_of_part(noise, "improvement")
-        )
+        actions = policy.rsample_from(layout.share(noise, "actor")[..., 0, :])
+        drawn = layout.share(noise, "improvement")
+        losses, metrics = self.improvement.losses(networks, batch, policy, actions, drawn, shared)
         if self.constraint is not None:
-            coefficient = self.log_coefficient.detach().exp()
-            prior = self.prior_at(batch.observations)
+            prior = networks.prior_at(batch.observations)
             divergence = self.constraint.divergence(policy, actions, prior)
-            loss = loss + coefficient * divergence.mean()
-            metrics["divergence"] = divergence.detach().mean()
-            metrics["coefficient"] = coefficient
+            coefficient = networks.coefficient
+            assert coefficient is not None
+            losses["divergence"] = coefficient * divergence
+            metrics |= {"divergence": divergence.detach().mean(), "coefficient": coefficient}
+            if not self.constraint.fixed:
+                losses["coefficient"] = self.constraint.coefficient_loss(
+                    self.log_coefficient, divergence, self.target_divergence
+                )
         with torch.no_grad():
-            metrics["actor_loss"] = loss.detach()
             metrics["entropy"] = -policy.log_prob(actions).mean()
             metrics["std"] = policy.scale.mean()
-        if self.constraint is None or self.constraint.fixed:
-            return loss, metrics
-        dual = self.constraint.coefficient_loss(
-            self.log_coefficient, divergence, self.target_divergence
-        )
-        return loss + dual, metrics
+        return losses, metrics
 
     @torch.no_grad()
     def after_update(self) -> None:
@@ -278,96 +258,45 @@ class PolicyLearner(BlockModule):
             self.constraint.clamp(self.log_coefficient)
         for dual in self.duals.values():
             dual.clamp_(min=self.improvement.smallest_dual)
-        followed: list[tuple[nn.Module, nn.Module]] = [(self.target_critics, self.critics)]
-        if self.target_actor is not None:
-            followed.append((self.target_actor, self.actor))
-        if self.trained_prior is not None and self.prior is not None:
-            followed.append((self.prior, self.trained_prior))
-        if self.target_period is None:
-            for target, source in followed:
-                polyak_update(target, source, self.polyak_rate)
-            return
-        self.age += 1
-        # Of several seeds all are due at once.
-        due = (self.age % self.target_period == 0).all()
-        for target, source in followed:
-            copy_when(due, target, source)
-
-    @property
-    def needs_prior(self) -> bool:
-        """Whether a fitted prior has to be there."""
-        tied = self.constraint is not None and self.constraint.needs_prior
-        trains = self.prior_likelihood is not None
-        return tied or trains or self.start_at_prior
-
-    @property
-    def draws_by_itself(self) -> bool:
-        """Whether the prior is sampled by a distribution that takes no noise from outside."""
-        if self.prior is None or not self.improvement.samples_prior:
-            return False
-        with torch.no_grad():
-            found = self.prior.distribution(torch.zeros(1, self.obs_dim, device=self.device))
-        return not accepts_noise(found, self.noise_dim)
-
-    @torch.no_grad()
-    def prior_at(self, observations: Tensor) -> Distribution | None:
-        """The prior's distribution at ``observations``, where the constraint needs it."""
-        if self.constraint is None or not self.constraint.needs_prior:
-            return None
-        assert self.prior is not None
-        return self.prior.distribution(observations)
-
-    def _take_prior(
-        self, prior: BehaviorPrior | None, likelihood: WeightedLikelihood | None
-    ) -> None:
-        self.prior_likelihood = likelihood
-        self.trained_prior = None if likelihood is None else prior
-        if prior is None or likelihood is None:
-            # Not a submodule: the prior is learned, saved and loaded as a stage of its own.
-            self.__dict__["prior"] = prior
+        if "prior" in self.along and self.prior is not None:
+            self.move_targets((self.prior, self.trained_parts["prior"]))
         else:
-            self.prior = target_of(prior)
-            # Saved and loaded with the learner.
-            self.hparams["prior"] = prior
+            self.move_targets()
 
-    def configure_optimizers(self) -> list[Optimizer]:
-        self.critic_optimizer = Adam(self.critics.parameters(), self.critic_learning_rate)
-        groups: list[dict[str, Any]] = [
-            {
-                "params": list(self.actor.parameters()),
-                "lr": self.actor_learning_rate,
-                "weight_decay": self.actor_weight_decay,
-            }
-        ]
-        if self.constraint is not None and not self.constraint.fixed:
-            groups.append({"params": [self.log_coefficient], "lr": self.coefficient_learning_rate})
-        if len(self.duals):
-            duals = list(self.duals.values())
-            groups.append({"params": duals, "lr": self.coefficient_learning_rate})
-        self.actor_optimizer = Adam(groups)
-        optimizers: list[Optimizer] = [self.critic_optimizer, self.actor_optimizer]
-        if self.state_critic is not None:
-            self.state_optimizer = Adam(self.state_critic.parameters(), self.critic_learning_rate)
-            optimizers.append(self.state_optimizer)
-        if self.trained_prior is not None:
-            made = self.trained_prior.configure_optimizers()
-            check(
-                isinstance(made, Optimizer),
-                f"prior.module: configure_optimizers of {type(self.trained_prior).__name__} must "
-                "return one optimizer for it to be trained along with the policy",
-            )
-            self.prior_optimizer = made
-            optimizers.append(made)
+    @property
+    def optimizer_names(self) -> list[str]:
+        """What each of the optimizers trains, in the order of :meth:`configure_optimizers`."""
+        state = ["state_value"] if self.state_critic is not None else []
+        return ["critics", "actor", *state, *self.along]
+
+    def configure_optimizers(self) -> Any:
+        learned = self.constraint is not None and not self.constraint.fixed
+        optimizers: list[Optimizer] = [*self.network_optimizers(learned).values()]
+        for name, training in self.along.items():
+            part = self.trained_parts[name]
+            assert isinstance(part, BlockModule)
+            optimizers.append(optimizer_along(name, training, part))
         return optimizers
 
     def on_fit_start(self) -> None:
-        used = self.needs_prior or self.improvement.samples_prior
-        if self.prior is not None and self.trained_prior is None and used:
+        if self.prior is not None and "prior" not in self.along:
             self.prior.to(self.device).eval().requires_grad_(False)
         # It is asked for a distribution, so it has to be where the learner is.
-        check_prior(self)
+        self.check_prior()
+        if self.parts.start_at_prior and self.prior is not None and self.updates == 0:
+            # It may have been fitted since.
+            copy_prior(self.prior, self.actor)
+
+    def check_prior(self) -> None:
+        """Check that the prior has what the other parts need of it.
+
+        Raises:
+            UserError: It has not.
+        """
+        check_prior(self.parts, self.networks, self.obs_dim, self.device)
 
     def on_train_start(self) -> None:
-        if self.trained_prior is not None and self.prior is not None:
+        super().on_train_start()
+        if "prior" in self.along and self.prior is not None:
             # Later than on_fit_start, where Lightning would warn of it.
             self.prior.eval()

@@ -1,127 +1,63 @@
-"""Which networks a learner is made of; how wide they are, it says itself."""
+"""The networks that a policy's parts work on."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
 
-from lit_offrl.errors import check, check_at_least
-from lit_offrl.nets import (
-    Critics,
-    GaussianNet,
-    QuantileCritics,
-    TanhGaussianMixtureNet,
-    TanhGaussianNet,
-)
+from lit_offrl.nets import Critics
+from lit_offrl.policy.constraint import Constraint
+from lit_offrl.priors import BehaviorPrior
+from lit_offrl.priors.base import DensityAt
+from lit_offrl.transitions import Transitions
 
 
-class ActorKind(ABC):
-    """A family of policies."""
+class Networks(NamedTuple):
+    """What the formulas of a policy's parts may ask.
 
-    @abstractmethod
-    def build(self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int) -> nn.Module:
-        """Observations ``[..., obs]`` to a ``lit_offrl.nets.ActionDistribution``.
-
-        Of several ``heads`` the last numbers of an observation, a one-hot vector, pick one. Its ``noise_dim`` says how many normal numbers an action is made from.
-        """
-
-
-@dataclass(frozen=True)
-class TanhGaussianActor(ActorKind):
-    """A diagonal Gaussian squashed by tanh (SAC and its kin)."""
-
-    def build(
-        self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int
-    ) -> TanhGaussianNet:
-        return TanhGaussianNet(obs_dim, act_dim, hidden, heads=heads)
-
-
-@dataclass(frozen=True)
-class GaussianActor(ActorKind):
-    """A diagonal Gaussian whose actions are clipped to the box (ABM, MPO, SVG).
-
-    Args:
-        min_std: Smallest standard deviation (D-25).
+    Attributes:
+        actor: Observations ``[..., obs]`` to a :class:`lit_offrl.nets.ActionDistribution`.
+        critics: Observations and actions to action values ``[critics, ...]``.
+        target_critics: Their slowly following copies.
+        target_actor: Likewise, where a part needs one.
+        state_value: Observations ``[..., obs]`` to ``V(s)`` ``[..., 1]``, where the backup fits it.
+        prior: The behaviour prior, if there is one.
+        constraint: The divergence constraint, if there is one.
+        coefficient: The constraint's coefficient, a scalar without gradient.
+        duals: Other dual variables by name, positive scalars.
+        discount: Weight of the next step's value.
     """
 
-    min_std: float = 0.1
+    actor: Any
+    critics: Critics
+    target_critics: Critics
+    target_actor: Any = None
+    state_value: nn.Module | None = None
+    prior: BehaviorPrior | None = None
+    constraint: Constraint | None = None
+    coefficient: Tensor | None = None
+    duals: Mapping[str, Tensor] = {}
+    discount: float = 0.99
 
-    def __post_init__(self) -> None:
-        check(
-            self.min_std > 0,
-            f"policy.module.actor.min_std: {self.min_std} is not positive; give one, such as 0.1",
-        )
+    def state_values(self, observations: Tensor) -> Tensor:
+        """``V(s)`` ``[...]`` of observations ``[..., obs]``."""
+        assert self.state_value is not None
+        return self.state_value(observations).squeeze(-1)
 
-    def build(self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int) -> GaussianNet:
-        return GaussianNet(obs_dim, act_dim, hidden, self.min_std, heads)
+    def data_advantages(self, batch: Transitions) -> Tensor:
+        """``min_j Qbar_j(s, a) - V(s)`` of logged actions, ``[...]``; the gradient is that of ``V``."""
+        with torch.no_grad():
+            values = self.target_critics(batch.observations, batch.actions).amin(dim=0)
+        return values - self.state_values(batch.observations)
 
-
-@dataclass(frozen=True)
-class TanhGaussianMixtureActor(ActorKind):
-    """A mixture of diagonal Gaussians squashed by tanh (AWAC as in MB2PO).
-
-    Args:
-        components: Gaussians in it.
-    """
-
-    components: int = 5
-
-    def __post_init__(self) -> None:
-        check_at_least(1, "policy.module.actor", self, "components")
-
-    def build(
-        self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int
-    ) -> TanhGaussianMixtureNet:
-        return TanhGaussianMixtureNet(obs_dim, act_dim, hidden, self.components, heads)
-
-
-class CriticKind(ABC):
-    """A family of action values."""
-
-    @abstractmethod
-    def build(self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int) -> Critics:
-        """Observations ``[..., obs]`` and actions ``[..., act]`` to values ``[critics, ...]``."""
-
-
-@dataclass(frozen=True)
-class ScalarCritics(CriticKind):
-    """Expected returns.
-
-    Args:
-        count: Of independent networks; where a value is asked for, it is the smallest of theirs.
-        normalized: Layer normalisation and tanh after the first layer and ELU after the others
-            (ABM, D-24), in place of ReLU.
-    """
-
-    count: int = 2
-    normalized: bool = False
-
-    def __post_init__(self) -> None:
-        check_at_least(1, "policy.module.critics", self, "count")
-
-    def build(self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int) -> Critics:
-        return Critics(
-            obs_dim, act_dim, hidden, self.count, normalized=self.normalized, heads=heads
-        )
-
-
-@dataclass(frozen=True)
-class QuantilePair(CriticKind):
-    """Two distributions of the return, by quantiles on a compressed scale (MB2PO).
-
-    Args:
-        quantiles: Of each.
-    """
-
-    quantiles: int = 100
-
-    def __post_init__(self) -> None:
-        check_at_least(1, "policy.module.critics", self, "quantiles")
-
-    def build(
-        self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int
-    ) -> QuantileCritics:
-        return QuantileCritics(obs_dim, act_dim, hidden, quantiles=self.quantiles, heads=heads)
+    @torch.no_grad()
+    def prior_at(self, observations: Tensor) -> Distribution | DensityAt | None:
+        """What the constraint needs of the prior at ``observations``: its distribution, or nothing."""
+        if self.constraint is None or not self.constraint.needs_prior:
+            return None
+        assert self.prior is not None
+        return self.prior.density_at(observations)

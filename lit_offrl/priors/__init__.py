@@ -1,4 +1,4 @@
-"""What the data's authors would do, and how well."""
+"""Behaviour priors and the value estimates that weight them."""
 
 from lit_offrl.priors.base import BehaviorPrior
 from lit_offrl.priors.behavior_value import BehaviorValue, ReturnRegression, ValueEstimator

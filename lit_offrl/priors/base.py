@@ -2,51 +2,125 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+import math
 from contextlib import suppress
+from typing import Any
 
+import lightning.pytorch as pl
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, TransformedDistribution
-from torch.optim import Optimizer
 
+from lit_offrl.batches import UniformSampler
+from lit_offrl.datamodule import OfflineDataModule
+from lit_offrl.errors import check
+from lit_offrl.nets import ActionDistribution, draw_actions
 from lit_offrl.nets.distributions import ACTION_BOUND
+from lit_offrl.priors.weighting import UniformWeighting, Weighting
 from lit_offrl.training.adam import Adam
-from lit_offrl.training.block_module import BlockModule, Metrics, Objective
+from lit_offrl.training.block_module import BlockModule, Losses, Shared
+from lit_offrl.training.blocks import Metrics, seeded
+from lit_offrl.training.stopping import Patience
 from lit_offrl.transitions import Transitions
+
+# Validation rows are one batch; more of them would measure no better.
+MOST_VALIDATED = 100_000
 
 
 class BehaviorPrior(BlockModule):
-    """A model of good behaviour in the data, fitted by weighted maximum likelihood.
+    """A model of the behaviour in the data, fitted to weighted rows with early stopping.
 
     A subclass builds its networks in ``__init__(self, obs_dim, act_dim, ..., **kwargs)``, passes
-    ``**kwargs`` on to ``super().__init__``, and writes :meth:`distribution`.
+    ``**kwargs`` on to ``super().__init__``, and writes one of three methods, the first that it can:
+
+    1. :meth:`distribution`, where the distribution of actions has a closed form;
+    2. :meth:`log_prob` and :meth:`sample`, where it has a density;
+    3. :meth:`sample` and :meth:`loss`, where it can only be sampled, as diffusion models.
+
+    What needs more of a prior than it has (a divergence constraint needs a density) is refused before
+    training.
 
     Args:
-        learning_rate: Adam's.
+        learning_rate: Learning rate of the Adam optimizer.
+        weighting: How much each row counts in the loss.
+        batch_size: Rows per update.
+        updates_per_block: Updates per ``training_step``.
+        validation_fraction: Share of the rows withheld to stop early on.
+        patience: Epochs in a row without improvement on them at which training stops.
+
+    Attributes:
+        noise_dim: Standard normal numbers that :meth:`sample` makes an action from; 0 for a
+            distribution of ``torch.distributions``, which draws by itself.
+        loss_noise_dim: Standard normal numbers that :meth:`loss` takes for each row.
     """
 
     log_prefix = "prior"
+    noise_dim: int = 0
+    loss_noise_dim: int = 0
 
-    def __init__(self, learning_rate: float = 3e-4) -> None:
-        super().__init__()
-        self.learning_rate = learning_rate
+    def __init__(
+        self,
+        learning_rate: float = 3e-4,
+        weighting: Weighting = UniformWeighting(),
+        batch_size: int = 256,
+        updates_per_block: int = 100,
+        validation_fraction: float = 0.1,
+        patience: int = 5,
+    ) -> None:
+        super().__init__(batch_size, updates_per_block)
+        check(
+            0 < validation_fraction < 1,
+            f"validation_fraction: {validation_fraction} is not between 0 and 1; give a share, such as "
+            "0.1",
+        )
+        self.learning_rate, self.weighting = learning_rate, weighting
+        self.validation_fraction, self.patience = validation_fraction, patience
+        self.snapshot: dict[str, Tensor] = {}
+        self.lowest_loss = math.inf
 
-    @abstractmethod
     def distribution(self, observations: Tensor) -> Distribution:
         """The distribution of actions ``[..., act]`` at ``observations [..., obs]``.
 
         Its batch shape is ``[...]`` and its event shape ``[act]``; actions lie in ``[-1, 1]``.
         """
+        raise NotImplementedError(f"{type(self).__name__} has no distribution in closed form")
 
     def log_prob(self, observations: Tensor, actions: Tensor) -> Tensor:
         """Log-density ``[...]`` of logged actions, which are first drawn in from the bounds."""
         clipped = actions.clamp(-ACTION_BOUND, ACTION_BOUND)
         return self.distribution(observations).log_prob(clipped)
 
+    def density_at(self, observations: Tensor) -> Distribution | DensityAt:
+        """What has a ``log_prob`` of actions ``[..., act]`` at ``observations [..., obs]``."""
+        if self.has_distribution:
+            return self.distribution(observations)
+        return DensityAt(self, observations)
+
+    def sample(self, observations: Tensor, noise: Tensor) -> Tensor:
+        """One action ``[..., act]`` at each of ``observations [..., obs]``, in ``[-1, 1]``.
+
+        Args:
+            observations: ``[..., obs]``.
+            noise: Standard normal, ``[..., noise_dim]``.
+        """
+        return draw_actions(self.distribution(observations), noise.unsqueeze(-2)).squeeze(-2)
+
+    def sample_several(self, observations: Tensor, noise: Tensor) -> Tensor:
+        """Several actions at each state ``[..., draws, act]`` from ``noise [..., draws, noise_dim]``."""
+        if self.has_distribution:
+            return draw_actions(self.distribution(observations), noise)
+        repeated = observations.unsqueeze(-2).expand(*noise.shape[:-1], -1)
+        return self.sample(repeated, noise)
+
     @torch.no_grad()
     def act(self, observations: Tensor) -> Tensor:
-        """The deterministic action ``[..., act]``: the mode, else the mean, else the base's, transformed."""
+        """The deterministic action ``[..., act]``: the mode, else the mean, else the base's, transformed.
+
+        A prior without a distribution acts from noise 0.
+        """
+        if not self.has_distribution:
+            zeros = observations.new_zeros(*observations.shape[:-1], self.noise_dim)
+            return self.sample(observations, zeros)
         distribution = self.distribution(observations)
         for name in ("mode", "mean"):
             with suppress(NotImplementedError):
@@ -58,25 +132,123 @@ class BehaviorPrior(BlockModule):
             action = transform(action)
         return action
 
-    def loss(self, batch: Transitions) -> Tensor:
-        """``-sum w log p(a|s) / sum w`` (MABE eq. 5 as ALGORITHMS 5.1 reads it)."""
-        log_prob = self.log_prob(batch.observations, batch.actions)
+    @property
+    def has_distribution(self) -> bool:
+        """Whether the distribution has a closed form."""
+        return type(self).distribution is not BehaviorPrior.distribution
+
+    @property
+    def has_density(self) -> bool:
+        """Whether :meth:`log_prob` is there."""
+        return self.has_distribution or type(self).log_prob is not BehaviorPrior.log_prob
+
+    @property
+    def can_be_sampled(self) -> bool:
+        """Whether :meth:`sample` is there."""
+        return self.has_distribution or type(self).sample is not BehaviorPrior.sample
+
+    def sampling_noise_dim(self, obs_dim: int) -> int:
+        """Normal numbers that one action is made from; 0 if they are drawn by ``torch.distributions``."""
+        if not self.has_distribution:
+            return self.noise_dim
+        with torch.no_grad():
+            found = self.distribution(torch.zeros(1, obs_dim, device=self.device))
+        return found.noise_dim if isinstance(found, ActionDistribution) else 0
+
+    def loss(self, batch: Transitions, noise: Tensor) -> Tensor:
+        """The loss of each row ``[batch]``, unweighted: the negative log-likelihood by default.
+
+        Args:
+            batch: Rows ``[batch, ...]``.
+            noise: Standard normal, ``[batch, loss_noise_dim]``.
+        """
+        return -self.log_prob(batch.observations, batch.actions)
+
+    def losses(self, batch: Transitions, noise: Tensor, shared: Shared) -> tuple[Losses, Metrics]:
+        """``-w log p(a|s)``, where the weights' mean over the batch is 1 (MABE eq. 5; section 5.1)."""
+        rows = self.loss(batch, noise)
         if batch.weights is None:
-            return -log_prob.mean()
-        return -(batch.weights * log_prob).sum() / batch.weights.sum()
+            return {"nll": rows}, {}
+        return {"nll": rows * batch.weights * (len(rows) / batch.weights.sum())}, {}
 
-    def objectives(self) -> list[tuple[Objective, Optimizer]]:
-        return [(self.likelihood_objective, self.optimizer)]
+    def noise_for(self, rows: Transitions, generator: torch.Generator) -> Tensor:
+        shape = (*rows.rewards.shape, self.loss_noise_dim)
+        return torch.randn(shape, generator=generator, device=rows.rewards.device)
 
-    def likelihood_objective(self, batch: Transitions, noise: Tensor) -> tuple[Tensor, Metrics]:
-        """The weighted negative log-likelihood of ``[batch, ...]`` rows."""
-        loss = self.loss(batch)
-        return loss, {"nll": loss.detach()}
+    def weigh(self, data: OfflineDataModule) -> Tensor:
+        """The weights of all rows of ``data``, ``[n]``."""
+        return self.weighting.weigh(data.dataset)
+
+    def sampler(self, data: OfflineDataModule, seed: int) -> UniformSampler:
+        """Rows that have a weight, drawn uniformly; a share of them is withheld for validation."""
+        weights = self.weigh(data)
+        # A batch of rows that count nothing would have no mean.
+        counted = weights.cpu().nonzero().squeeze(1)
+        check(
+            len(counted) > 1,
+            f"weighting: {len(counted)} of {len(weights)} rows have a weight above 0; use another weighting, or "
+            "a higher temperature",
+        )
+        order = counted[torch.randperm(len(counted), generator=seeded("cpu", seed, "split"))]
+        withheld = max(1, int(len(counted) * self.validation_fraction))
+        withheld = min(withheld, MOST_VALIDATED)
+        rows = data.rows_on(data.device)
+        return UniformSampler(
+            rows.replace(weights=weights.to(rows.rewards.device)),
+            order[withheld:],
+            order[:withheld],
+            self.batch_size,
+            self.updates_per_block,
+            seed,
+        )
 
     def validation_step(self, batch: Transitions, batch_idx: int) -> None:
-        """Measure the weighted negative log-likelihood of the withheld rows."""
-        self.log_epoch({"validation_nll": self.loss(batch)})
+        """Measure the weighted loss of the withheld rows, and keep the weights of the lowest."""
+        generator = seeded(self.device, "validation")
+        noise = self.noise_for(batch.map(lambda column: column.unsqueeze(0)), generator)[0]
+        rows = self.loss(batch, noise)
+        loss = rows.mean()
+        if batch.weights is not None:
+            loss = (batch.weights * rows).sum() / batch.weights.sum()
+        self.log_epoch({"validation_nll": loss})
+        if self.validates_training and float(loss) < self.lowest_loss:
+            self.lowest_loss = float(loss)
+            self.snapshot = {k: v.detach().clone() for k, v in self.state_dict().items()}
 
-    def configure_optimizers(self) -> Optimizer:
-        self.optimizer = Adam(self.parameters(), self.learning_rate)
-        return self.optimizer
+    def settle(self) -> None:
+        """Restore the weights of the lowest validation loss."""
+        if self.snapshot:
+            self.load_state_dict(self.snapshot)
+
+    def configure_callbacks(self) -> list[pl.Callback]:
+        stopping = Patience(f"{self.log_prefix}/validation_nll", self.patience)
+        return [*super().configure_callbacks(), stopping]
+
+    def configure_optimizers(self) -> Any:
+        return Adam(self.parameters(), self.learning_rate)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["snapshot"] = self.snapshot
+        checkpoint["lowest_loss"] = self.lowest_loss
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        self.snapshot = {k: v.to(self.device) for k, v in checkpoint["snapshot"].items()}
+        self.lowest_loss = checkpoint["lowest_loss"]
+
+
+class DensityAt:
+    """The density of a prior at given observations, where it has no distribution in closed form.
+
+    Args:
+        prior: Has :meth:`BehaviorPrior.log_prob`.
+        observations: ``[..., obs]``.
+    """
+
+    def __init__(self, prior: BehaviorPrior, observations: Tensor) -> None:
+        self.prior, self.observations = prior, observations
+
+    def log_prob(self, actions: Tensor) -> Tensor:
+        """Log-density ``[...]`` of actions ``[..., act]``."""
+        return self.prior.log_prob(self.observations, actions)

@@ -1,42 +1,100 @@
-"""What the behaviour itself is worth, from which the prior's weights come."""
+"""Value estimates of logged actions, which weight the prior."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import lightning.pytorch as pl
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
-from lit_offrl.nets import Critics, critic_loss, mlp, polyak_update, target_of, td_target
+from lit_offrl.batches import UniformSampler
+from lit_offrl.datamodule import OfflineDataModule
+from lit_offrl.datasets import OfflineDataset
+from lit_offrl.errors import check
+from lit_offrl.nets import Critics, mlp, polyak_update, squared_td, target_of, td_target
 from lit_offrl.training.adam import Adam
-from lit_offrl.training.block_module import BlockModule, Metrics, Objective
+from lit_offrl.training.block_module import BlockModule, Losses, Shared
+from lit_offrl.training.blocks import Metrics
+from lit_offrl.training.stopping import Patience
 from lit_offrl.transitions import Transitions
 
 
 class ValueEstimator(BlockModule):
-    """Gives each logged action the number that a weighting asks for.
+    """Estimates of how good each logged action is, from which a weighting makes weights.
+
+    Args:
+        batch_size: Rows per update.
+        updates_per_block: Updates per ``training_step``.
+        window: Updates per epoch, whose mean loss is compared with the best window so far.
+        patience: Windows in a row without improvement at which training stops.
+        min_improvement: Relative fall of the loss that counts as improvement.
 
     Attributes:
-        gives_advantages: Whether that is an advantage. The ``rewards`` of the rows it is shown are
-            then the discounted returns from there to the end of the episode.
+        gives_advantages: Whether the estimate is an advantage. The ``rewards`` of its rows are then
+            the discounted returns from there to the end of the episode.
         discount: Weight of the next step.
     """
 
     log_prefix = "value"
-    epoch_means = ("td_loss",)
     gives_advantages: ClassVar[bool] = False
     discount: float
+
+    def __init__(
+        self,
+        batch_size: int = 256,
+        updates_per_block: int = 100,
+        window: int = 20_000,
+        patience: int = 5,
+        min_improvement: float = 0.01,
+    ) -> None:
+        super().__init__(batch_size, updates_per_block)
+        self.window, self.patience = window, patience
+        self.min_improvement = min_improvement
 
     @abstractmethod
     def values(self, rows: Transitions) -> Tensor:
         """One number for each logged action, ``[n]``."""
 
+    def select_rows(self, dataset: OfflineDataset, rows: Transitions) -> tuple[Transitions, Tensor]:
+        """Rows as this estimator takes them, and the indices of those it can be trained on.
+
+        Args:
+            dataset: The dataset.
+            rows: All its rows, on any device.
+        """
+        return rows, dataset.with_next_actions
+
+    def weighed_rows(self, dataset: OfflineDataset) -> tuple[Tensor, Tensor]:
+        """Indices ``[n]`` of the rows whose value is known, and their values ``[n]``."""
+        rows, _ = self.select_rows(dataset, dataset.transitions)
+        return torch.arange(len(dataset)), self.values(rows)
+
+    def sampler(self, data: OfflineDataModule, seed: int) -> UniformSampler:
+        """The rows it can be trained on, drawn uniformly."""
+        rows, train = self.select_rows(data.dataset, data.rows_on(data.device))
+        return UniformSampler(
+            rows,
+            train,
+            None,
+            self.batch_size,
+            self.updates_per_block,
+            seed,
+            updates_per_epoch=self.window,
+            next_actions=not self.gives_advantages,
+        )
+
+    def configure_callbacks(self) -> list[pl.Callback]:
+        (name,) = self.epoch_means
+        loss = f"{self.log_prefix}/loss/{name}_epoch"
+        stopping = Patience(loss, self.patience, self.min_improvement)
+        return [*super().configure_callbacks(), stopping]
+
 
 class BehaviorValue(ValueEstimator):
-    """Twin action values by SARSA on the data alone: no action outside it is ever asked for (D-9).
+    """Twin action values by SARSA on the data alone; no action outside it is ever valued (D-9).
 
     Args:
         obs_dim: Size of an observation.
@@ -44,8 +102,11 @@ class BehaviorValue(ValueEstimator):
         hidden: Widths of the hidden layers (D-12).
         discount: Weight of the next step's value.
         polyak_rate: How fast the target critics follow.
-        learning_rate: Adam's.
+        learning_rate: Learning rate of the Adam optimizer.
+        **kwargs: Arguments of :class:`ValueEstimator`.
     """
+
+    epoch_means = ("td",)
 
     def __init__(
         self,
@@ -55,8 +116,9 @@ class BehaviorValue(ValueEstimator):
         discount: float = 0.99,
         polyak_rate: float = 0.005,
         learning_rate: float = 3e-4,
+        **kwargs: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(**kwargs)
         self.discount, self.polyak_rate, self.learning_rate = discount, polyak_rate, learning_rate
         self.critics = Critics(obs_dim, act_dim, hidden)
         self.target_critics = target_of(self.critics)
@@ -67,30 +129,25 @@ class BehaviorValue(ValueEstimator):
         chunks = zip(rows.observations.split(10_000), rows.actions.split(10_000), strict=True)
         return torch.cat([self.critics(obs, act).amin(dim=0) for obs, act in chunks])
 
-    def objectives(self) -> list[tuple[Objective, Optimizer]]:
-        return [(self.sarsa_objective, self.optimizer)]
-
-    def sarsa_objective(self, batch: Transitions, noise: Tensor) -> tuple[Tensor, Metrics]:
-        """Squared temporal differences on ``[batch, ...]`` rows that hold ``next_actions``."""
+    def losses(self, batch: Transitions, noise: Tensor, shared: Shared) -> tuple[Losses, Metrics]:
+        """Squared temporal differences of ``[batch, ...]`` rows that hold ``next_actions``."""
         assert batch.next_actions is not None
         with torch.no_grad():
             following = self.target_critics(batch.next_observations, batch.next_actions).amin(dim=0)
             target = td_target(batch.rewards, batch.terminations, following, self.discount)
         values = self.critics(batch.observations, batch.actions)
-        loss = critic_loss(values, target)
-        return loss, {"td_loss": loss.detach(), "q_mean": values.detach().mean()}
+        return {"td": squared_td(values, target)}, {"q_mean": values.detach().mean()}
 
     @torch.no_grad()
     def after_update(self) -> None:
         polyak_update(self.target_critics, self.critics, self.polyak_rate)
 
-    def configure_optimizers(self) -> Optimizer:
-        self.optimizer = Adam(self.critics.parameters(), self.learning_rate)
-        return self.optimizer
+    def configure_optimizers(self) -> Any:
+        return Adam(self.critics.parameters(), self.learning_rate)
 
 
 class ReturnRegression(ValueEstimator):
-    """How much more each action earned than is usual there: ``R - V(s)`` (AWR, ALGORITHMS section 19).
+    """Advantages of logged actions over a regressed value: ``R - V(s)`` (AWR, ALGORITHMS section 19).
 
     ``R`` is the discounted return to the end of the episode, and ``V`` is regressed on it. Rows so near
     to where an episode was cut that it is not known have no weight.
@@ -100,9 +157,11 @@ class ReturnRegression(ValueEstimator):
         act_dim: Size of an action.
         hidden: Widths of the hidden layers.
         discount: Weight of the next step's return.
-        learning_rate: Adam's.
+        learning_rate: Learning rate of the Adam optimizer.
+        **kwargs: Arguments of :class:`ValueEstimator`.
     """
 
+    epoch_means = ("regression",)
     gives_advantages: ClassVar[bool] = True
 
     def __init__(
@@ -112,8 +171,9 @@ class ReturnRegression(ValueEstimator):
         hidden: Sequence[int] = (256, 256, 256),
         discount: float = 0.99,
         learning_rate: float = 3e-4,
+        **kwargs: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(**kwargs)
         self.discount, self.learning_rate = discount, learning_rate
         self.value = mlp(obs_dim, hidden, 1)
 
@@ -123,15 +183,26 @@ class ReturnRegression(ValueEstimator):
         usual = [self.value(part).squeeze(-1) for part in rows.observations.split(10_000)]
         return rows.rewards - torch.cat(usual)
 
-    def objectives(self) -> list[tuple[Objective, Optimizer]]:
-        return [(self.regression_objective, self.optimizer)]
+    def select_rows(self, dataset: OfflineDataset, rows: Transitions) -> tuple[Transitions, Tensor]:
+        returns = dataset.returns_to_go(self.discount).to(rows.rewards.device)
+        known = dataset.with_whole_returns(self.discount).nonzero().squeeze(1)
+        check(
+            len(known) > 0,
+            f"discount: no row of '{dataset.name}' is far enough from where its episode was cut for its "
+            f"return to be known at a discount of {self.discount}; lower it",
+        )
+        return rows.replace(rewards=returns), known
 
-    def regression_objective(self, batch: Transitions, noise: Tensor) -> tuple[Tensor, Metrics]:
-        """Squared distances of values from returns."""
+    def weighed_rows(self, dataset: OfflineDataset) -> tuple[Tensor, Tensor]:
+        """Rows near a cut are left out: what they would have earned is unknown."""
+        rows, known = self.select_rows(dataset, dataset.transitions)
+        return known, self.values(rows)[known]
+
+    def losses(self, batch: Transitions, noise: Tensor, shared: Shared) -> tuple[Losses, Metrics]:
+        """Half the squared distances of values from returns."""
         values = self.value(batch.observations).squeeze(-1)
-        loss = 0.5 * (values - batch.rewards).square().mean()
-        return loss, {"td_loss": loss.detach(), "v_mean": values.detach().mean()}
+        loss = 0.5 * (values - batch.rewards).square()
+        return {"regression": loss}, {"v_mean": values.detach().mean()}
 
-    def configure_optimizers(self) -> Optimizer:
-        self.optimizer = Adam(self.value.parameters(), self.learning_rate)
-        return self.optimizer
+    def configure_optimizers(self) -> Any:
+        return Adam(self.value.parameters(), self.learning_rate)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -19,8 +20,9 @@ class GaussianPrior(BehaviorPrior):
         act_dim: Size of an action.
         hidden: Widths of the hidden layers.
         min_std: Smallest standard deviation (D-25).
-        learning_rate: Adam's.
-        heads: As the learner's.
+        learning_rate: Learning rate of the Adam optimizer.
+        heads: Number of tasks, each with a last layer of its own; see :class:`lit_offrl.policy.PolicyLearner`.
+        **kwargs: Arguments of :class:`BehaviorPrior`, such as ``weighting``.
     """
 
     def __init__(
@@ -31,13 +33,12 @@ class GaussianPrior(BehaviorPrior):
         min_std: float = 0.1,
         learning_rate: float = 2e-4,
         heads: int = 1,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(learning_rate)
+        super().__init__(learning_rate, **kwargs)
         self.heads = heads
-        check_at_least(1, "prior.module", self, "heads")
-        check(
-            min_std > 0, f"prior.module.min_std: {min_std} is not positive; give one, such as 0.1"
-        )
+        check_at_least(1, self, "heads")
+        check(min_std > 0, f"min_std: {min_std} is not positive; give one, such as 0.1")
         self.net = GaussianNet(obs_dim, act_dim, hidden, min_std, heads)
 
     def distribution(self, observations: Tensor) -> Gaussian:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -18,8 +19,9 @@ class TanhGaussianPrior(BehaviorPrior):
         obs_dim: Size of an observation.
         act_dim: Size of an action.
         hidden: Widths of the hidden layers.
-        learning_rate: Adam's.
-        heads: As the learner's.
+        learning_rate: Learning rate of the Adam optimizer.
+        heads: Number of tasks, each with a last layer of its own; see :class:`lit_offrl.policy.PolicyLearner`.
+        **kwargs: Arguments of :class:`BehaviorPrior`, such as ``weighting``.
     """
 
     def __init__(
@@ -29,10 +31,11 @@ class TanhGaussianPrior(BehaviorPrior):
         hidden: Sequence[int] = (256, 256),
         learning_rate: float = 3e-4,
         heads: int = 1,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(learning_rate)
+        super().__init__(learning_rate, **kwargs)
         self.heads = heads
-        check_at_least(1, "prior.module", self, "heads")
+        check_at_least(1, self, "heads")
         self.net = TanhGaussianNet(obs_dim, act_dim, hidden, heads=heads)
 
     def distribution(self, observations: Tensor) -> TanhGaussian:

@@ -1,4 +1,4 @@
-"""How much each logged action counts in the prior's likelihood (ALGORITHMS 5.1-5.5)."""
+"""Weights of logged actions in the prior's likelihood (ALGORITHMS 5.1-5.5)."""
 
 from __future__ import annotations
 
@@ -9,19 +9,58 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from lit_offrl.errors import check
+from lit_offrl.datasets import OfflineDataset
+from lit_offrl.errors import UserError, check
+from lit_offrl.priors.behavior_value import ValueEstimator
 
 
 class Weighting(ABC):
-    """Rows' weights ``[n]``, the largest of them 1.
+    """Weights of rows ``[n]``, the largest of them 1.
 
     Attributes:
-        needs_values: Whether a critic has to be fitted first.
-        needs_advantages: Whether that has to be one whose values are advantages.
+        needs_values: Whether a :class:`ValueEstimator` has to be fitted first.
+        needs_advantages: Whether its estimates have to be advantages.
+        value: The fitted estimator, where ``needs_values``.
     """
 
     needs_values: ClassVar[bool]
     needs_advantages: ClassVar[bool] = False
+    value: ValueEstimator | None = None
+
+    def weigh(self, dataset: OfflineDataset) -> Tensor:
+        """The weights of all rows of ``dataset``, ``[n]``; 0 where a row's value is unknown.
+
+        Raises:
+            UserError: There is no fitted value, or these rows cannot be weighed this way.
+        """
+        returns = dataset.returns.float().repeat_interleave(dataset.lengths)
+        known, values = torch.arange(len(dataset)), None
+        if self.needs_values:
+            if self.value is None:
+                raise UserError(
+                    f"weighting: {type(self).__name__} needs a fitted value; give it one, such as "
+                    f"{type(self).__name__}(value)"
+                )
+            self.check_value(self.value)
+            known, values = self.value.eval().weighed_rows(dataset)
+        weights = torch.zeros(len(dataset))
+        # Selected rows are copies: mapped ones are read-only, and a weighting may be the user's own.
+        rewards = dataset.transitions.rewards[known]
+        weights[known] = self(rewards, returns[known], values)
+        return weights
+
+    def check_value(self, value: ValueEstimator) -> None:
+        """Refuse an estimator of the other kind: values for advantages, or advantages for values.
+
+        Raises:
+            UserError: It is.
+        """
+        check(
+            value.gives_advantages == self.needs_advantages,
+            f"weighting: {type(self).__name__} and {type(value).__name__} do not go together; use "
+            "lit_offrl.priors.AdvantageWeighting with ReturnRegression, or ValueWeighting with "
+            "BehaviorValue",
+        )
 
     @abstractmethod
     def __call__(self, rewards: Tensor, returns: Tensor, values: Tensor | None) -> Tensor:
@@ -33,7 +72,7 @@ class Weighting(ABC):
         Args:
             rewards: ``[n]``.
             returns: Undiscounted return of the episode each row belongs to, ``[n]``.
-            values: The behaviour's action values ``[n]``, where ``needs_values``.
+            values: Estimates of the value ``[n]``, where ``needs_values``.
         """
 
 
@@ -70,12 +109,14 @@ class ValueWeighting(Weighting):
     """``exp(Q(s, a) / scale / temperature)`` (MABE).
 
     Args:
+        value: The fitted estimator.
         temperature: The smaller, the fewer actions count (eta, D-10).
         scale: ``max_q`` divides by the largest absolute value (appendix C.1), ``rmax`` by the largest
             reward over ``1 - discount`` (main text).
-        discount: The critic's, for ``rmax``.
+        discount: That of the value estimator, for ``rmax``.
     """
 
+    value: ValueEstimator | None = None
     temperature: float = 0.2
     scale: Literal["max_q", "rmax"] = "max_q"
     discount: float = 0.99
@@ -85,7 +126,7 @@ class ValueWeighting(Weighting):
         check_temperature(self.temperature)
         check(
             0 <= self.discount < 1,
-            f"prior.weighting.discount: {self.discount} is not within 0 and 1; give the critic's",
+            f"discount: {self.discount} is not within 0 and 1; give that of the value estimator",
         )
 
     def __call__(self, rewards: Tensor, returns: Tensor, values: Tensor | None) -> Tensor:
@@ -95,43 +136,44 @@ class ValueWeighting(Weighting):
         largest = rewards.max()
         check(
             float(largest) > 0,
-            f"prior.weighting.scale: rmax needs a positive reward, the largest is {float(largest):.4g}; "
-            "use max_q",
+            f"scale: rmax needs a positive reward, the largest is {float(largest):.4g}; use max_q",
         )
         return exponential(values, largest / (1 - self.discount), self.temperature)
 
 
 @dataclass(frozen=True)
 class AdvantageWeighting(Weighting):
-    """``min(exp(A / std(A) / temperature), largest)`` with the advantages of a ReturnRegression (AWR).
+    """``min(exp(A / std(A) / temperature), max_weight)`` with the advantages of a ReturnRegression (AWR).
 
     Args:
+        value: The fitted estimator.
         temperature: The smaller, the fewer actions count, in standard deviations of the advantages.
-        largest: Weights stop here.
+        max_weight: Largest weight before normalisation.
 
     Raises:
         UserError: An argument is not positive.
     """
 
+    value: ValueEstimator | None = None
     temperature: float = 1.0
-    largest: float = 20.0
+    max_weight: float = 20.0
     needs_values: ClassVar[bool] = True
     needs_advantages: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_temperature(self.temperature)
         check(
-            self.largest > 0,
-            f"prior.weighting.largest: {self.largest} is not positive; give one, such as 20",
+            self.max_weight > 0,
+            f"max_weight: {self.max_weight} is not positive; give one, such as 20",
         )
 
     def __call__(self, rewards: Tensor, returns: Tensor, values: Tensor | None) -> Tensor:
         assert values is not None
         spread = values.std().clamp(min=1e-6)
-        weights = (values / spread / self.temperature).exp().clamp(max=self.largest)
+        weights = (values / spread / self.temperature).exp().clamp(max=self.max_weight)
         check(
             float(weights.max()) > 0,
-            "prior.weighting: no action earned what is usual there by far; is the critic of other data?",
+            "weighting: all advantage weights are 0; was value.checkpoint trained on other data?",
         )
         return weights / weights.max()
 
@@ -140,7 +182,7 @@ def exponential(omega: Tensor, scale: Tensor, temperature: float) -> Tensor:
     """``exp((omega - max omega) / scale / temperature)``: the maximum only rescales the loss."""
     check(
         float(scale) > 0,
-        "prior.weighting: every row has value 0, so none is better than another; "
+        "weighting: every row has value 0, so none is better than another; "
         "use lit_offrl.priors.UniformWeighting",
     )
     return ((omega - omega.max()) / scale / temperature).exp()
@@ -150,7 +192,7 @@ def check_temperature(temperature: float) -> None:
     """Refuse what an exponential cannot be divided by."""
     check(
         temperature > 0,
-        f"prior.weighting.temperature: {temperature} is not positive; give one, such as 0.2",
+        f"temperature: {temperature} is not positive; give one, such as 0.2",
     )
 
 

@@ -6,14 +6,14 @@ import ctypes
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 import torch._dynamo
 from torch import Tensor
 
 from lit_offrl.errors import first_line
-from lit_offrl.training.block_module import BlockModule, Metrics, Update
+from lit_offrl.training.blocks import Metrics, Update
 from lit_offrl.training.distributed import count_processes
 from lit_offrl.transitions import Transitions
 
@@ -25,30 +25,49 @@ UNTRACEABLE = (torch._dynamo.exc.TorchDynamoException, torch._dynamo.exc.FailOnR
 WORTH_COMPILING = 20_000
 
 
-def accelerate(module: BlockModule, compile: Compile, updates: int) -> None:
-    """Let ``module`` run its blocks the fastest way there is, once its optimizers are made.
+Run = Callable[[Transitions, Tensor], Metrics]
+
+
+class Loop(Protocol):
+    """Does the updates of a block one after the other."""
+
+    def __call__(
+        self, rows: Transitions, noise: Tensor, update: Update | None = None
+    ) -> Metrics: ...
+
+
+def choose_run(
+    loop: Loop,
+    update: Update,
+    device: torch.device,
+    compile: Compile,
+    updates: int,
+    compilable: bool = True,
+) -> Run:
+    """The fastest way to run blocks, once their optimizers are made.
 
     On a CPU the whole update, optimizers included, is compiled. On a GPU it is compiled likewise,
     then captured as one graph and replayed for each batch.
 
     Args:
-        module: On its device.
+        loop: Does the updates of a block one after the other.
+        update: Does one update.
+        device: Where the module is.
         compile: Whether to compile, and to capture; ``auto`` compiles where there is a compiler and
-            the stage has at least :data:`WORTH_COMPILING` updates.
-        updates: Updates of the whole stage at most.
+            at least :data:`WORTH_COMPILING` updates; ``never`` is the loop itself.
+        updates: Updates of the whole training at most; 0 if unknown.
+        compilable: Whether the compiler can follow ``update``.
     """
-    module.run = module.loop
-    on_gpu = module.device.type == "cuda"
+    on_gpu = device.type == "cuda"
     if not on_gpu:
         keep_freed_memory()
     # A reduction over processes can neither be compiled nor captured everywhere.
     if compile == "never" or count_processes() > 1:
-        return
-    update: Update = module.update
+        return loop
     worth = updates >= WORTH_COMPILING and (on_gpu or has_compiler())
-    if module.compilable and (compile == "always" or worth):
+    if compilable and (compile == "always" or worth):
         update = Compiled(update)
-    module.run = Replay(update) if on_gpu else lambda rows, noise: module.loop(rows, noise, update)
+    return Replay(update) if on_gpu else lambda rows, noise: loop(rows, noise, update)
 
 
 def has_compiler() -> bool:

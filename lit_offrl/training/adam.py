@@ -7,10 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 from torch.optim.adam import adam
-
-from lit_offrl.training.distributed import average_over_processes
 
 ParameterGroups = Iterable[Tensor] | Iterable[dict[str, Any]]
 
@@ -77,17 +74,3 @@ def in_layout_of(parameter: Tensor, gradient: Tensor) -> Tensor:
     if gradient.stride() == parameter.stride():
         return gradient
     return torch.empty_like(parameter).copy_(gradient)
-
-
-def descend(loss: Tensor, optimizer: Optimizer) -> None:
-    """Step ``optimizer`` once down ``loss``, with gradients averaged over all processes."""
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    # Only these: an actor's loss has gradients in the critics too, which nobody would use.
-    found = torch.autograd.grad(loss, parameters, materialize_grads=True)
-    gradients = average_over_processes(list(found))
-    if isinstance(optimizer, Adam):
-        optimizer.apply(gradients)
-        return
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.grad = gradient
-    optimizer.step()

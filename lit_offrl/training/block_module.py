@@ -1,109 +1,171 @@
-"""Blocks of updates: Python and Lightning run once per block, never once per update."""
+"""LightningModules trained in blocks of updates: Python and Lightning run once per block."""
 
 from __future__ import annotations
 
+import inspect
 from abc import abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
-from hashlib import blake2b
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lit_offrl.training.adam import descend
+from lit_offrl.errors import check
+from lit_offrl.training.acceleration import Compile, choose_run
+from lit_offrl.training.blocks import Metrics, Update, UpdateBlock
+from lit_offrl.training.checkpoints import describe_module, load_module
 from lit_offrl.training.distributed import count_processes, share_of
+from lit_offrl.training.hooks import BlockTraining
+from lit_offrl.training.optimizers import (
+    Clipping,
+    check_schedulers,
+    descend,
+    parse_optimizers,
+    step_schedulers,
+)
 from lit_offrl.transitions import Transitions
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
-def mix_seed(*parts: int | str) -> int:
-    """Hash ``parts`` to a seed, so that any draw can be repeated from its name alone.
-
-    Nothing about a generator has to be stored for an exact resume: the seed of block ``t`` is
-    ``mix_seed(run seed, stage, t, rank)``.
-    """
-    digest = blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
+Losses = dict[str, Tensor]
+Shared = dict[str, Tensor]
 
 
-def seeded(device: torch.device | str, *parts: int | str) -> torch.Generator:
-    """A generator on ``device``, seeded with :func:`mix_seed` of ``parts``."""
-    return torch.Generator(device=device).manual_seed(mix_seed(*parts))
-
-
-@dataclass(frozen=True)
-class UpdateBlock:
-    """``K`` batches for ``K`` updates.
+class Objective(NamedTuple):
+    """What one optimizer descends in an update.
 
     Attributes:
-        rows: Columns of shape ``[K, batch, ...]``; ``[K, members, batch, ...]`` for an ensemble,
-            ``[K, segments, steps, ...]`` for segments.
-        seed: Seeds whatever noise the updates of this block need.
+        losses: Maps rows, their noise and the shared values to named losses and scalars to log.
+        optimizer: Index into what ``configure_optimizers`` returned.
+        rows: Rows of the batch that it sees; all by default.
     """
 
-    rows: Transitions
-    seed: int
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> UpdateBlock:
-        """Move the rows; a block drawn on the device comes back as it is."""
-        if self.rows.rewards.device == torch.device(device):
-            return self
-        return UpdateBlock(self.rows.to(device, non_blocking), self.seed)
-
-
-Metrics = dict[str, Tensor]
-Update = Callable[[Transitions, Tensor], Metrics]
-Objective = Callable[[Transitions, Tensor], tuple[Tensor, Metrics]]
+    losses: Callable[[Transitions, Tensor, Shared], tuple[Losses, Metrics]]
+    optimizer: int = 0
+    rows: slice | None = None
 
 
 class BlockModule(pl.LightningModule):
-    """A learned piece trained in blocks: write :meth:`objectives`, the rest is done here.
+    """A learned part. A subclass writes :meth:`sampler` and :meth:`losses`; plain Lightning trains it.
+
+    ``Trainer(max_steps=...)``, ``global_step`` and every logger count updates. Whatever optimizers and
+    schedulers ``configure_optimizers`` returns are used; schedulers step once an update.
+
+    Args:
+        batch_size: Rows per update.
+        updates_per_block: Updates per ``training_step``.
 
     Attributes:
-        log_prefix: Prefix of every metric's name, such as ``prior`` in ``prior/nll``.
-        epoch_means: Metrics of an update whose mean over an epoch is logged too.
+        log_prefix: Prefix of every metric's name, such as ``prior`` in ``prior/loss/nll``.
+        epoch_means: Losses whose mean over an epoch is logged too, as ``loss/<name>_epoch``.
         updates: Updates done so far; one update steps all optimizers once.
-        batch_dim: The dimension of a block's rows that several processes share.
+        batch_dim: Dimension of a block's rows that several processes share; 2 for ensembles.
         compilable: Whether the compiler can follow an update.
-        run: Does the updates of a block; see :mod:`lit_offrl.training.acceleration` for other ways.
+        stacked: Whether parameters are those of several seeds, stacked in front.
+        compile_updates: Whether updates are compiled; see
+            :func:`lit_offrl.training.acceleration.choose_run`.
+        run: Does the updates of a block; :meth:`loop`, or a compiled or captured one.
     """
 
     log_prefix: str = "module"
     epoch_means: tuple[str, ...] = ()
     batch_dim: int = 1
     compilable: bool = True
+    stacked: bool = False
+    compile_updates: Compile = "auto"
 
-    def __init__(self) -> None:
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        # What a checkpoint holds: the arguments of the call, before bases add theirs.
+        module = super().__new__(cls)
+        object.__setattr__(module, "call", (args, kwargs))
+        return module
+
+    def __init__(self, batch_size: int = 256, updates_per_block: int = 100) -> None:
         super().__init__()
-        self.save_hyperparameters(ignore=["prior", "modules"], logger=False)
+        self.save_hyperparameters(ignore=["prior", "dynamics", "modules"], logger=False)
         self.automatic_optimization = False
+        self.batch_size, self.updates_per_block = batch_size, updates_per_block
         self.updates = 0
         self.run: Callable[[Transitions, Tensor], Metrics] = self.loop
+        self.hooks: BlockTraining | None = None
+        self.clipping: Clipping | None = None
 
-    @abstractmethod
-    def objectives(self) -> list[tuple[Objective, Optimizer]]:
-        """What one update descends, in order, each with the optimizer of what it trains.
+    # What a subclass writes.
 
-        An objective maps ``[batch, ...]`` rows and their noise to a scalar loss and detached scalars
-        to log. No ``.item()`` and no ``self.log`` in it: either would stop the device every update.
-        What it computes may depend on tensors alone: on a GPU anything else stays what it was when the
-        update was captured.
+    def sampler(self, data: Any, seed: int) -> Any:
+        """The sampler of the blocks that this part is trained on.
+
+        Args:
+            data: The :class:`lit_offrl.datamodule.OfflineDataModule`.
+            seed: Seed of this part; see :meth:`OfflineDataModule.seed_of`.
+
+        Returns:
+            A :class:`lit_offrl.batches.Sampler`.
         """
+        raise NotImplementedError(f"{type(self).__name__} has no sampler(data, seed)")
+
+    def losses(self, batch: Transitions, noise: Tensor, shared: Shared) -> tuple[Losses, Metrics]:
+        """Named losses that one update descends, and detached scalars to log.
+
+        Each loss has one number for each row, or is a scalar where it is no mean over rows. Only
+        tensors may decide what is computed, without ``.item()`` or ``self.log``: on a GPU an update is
+        captured once and replayed.
+
+        Args:
+            batch: Rows ``[batch, ...]``; ``[members, batch, ...]`` for an ensemble.
+            noise: What :meth:`noise_for` made for them.
+            shared: What :meth:`shared_values` computed for them.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no losses(batch, noise, shared)")
+
+    def objectives(self) -> Sequence[Objective]:
+        """Objectives of an update, in order; :meth:`losses` with the first optimizer by default."""
+        return [Objective(self.losses)]
+
+    def shared_values(self, batch: Transitions, noise: Tensor) -> Shared:
+        """Values that several losses of an update need, computed before the first; none by default."""
+        return {}
 
     def noise_for(self, rows: Transitions, generator: torch.Generator) -> Tensor:
         """Standard normal noise for ``K`` updates on ``rows [K, batch, ...]``: ``[K, batch, ...]``."""
         return torch.empty(*rows.rewards.shape, 0, device=rows.rewards.device)
 
-    def noise_of(self, block: UpdateBlock) -> Tensor:
-        """The noise of ``block``'s updates, the same each time."""
-        generator = torch.Generator(device=self.device).manual_seed(block.seed)
-        return self.noise_for(block.rows, generator)
-
     @torch.no_grad()
     def after_update(self) -> None:
-        """What follows the optimizers' steps, elementwise in the parameters; nothing by default."""
+        """Hook after the optimizers' steps, elementwise in the parameters; nothing by default."""
+
+    def settle(self) -> None:
+        """Hook after training and on loading: restore the best weights, choose elites; idempotent."""
+
+    @abstractmethod
+    def configure_optimizers(self) -> Any:
+        """Any optimizers and schedulers, in any form that Lightning takes."""
+
+    # What happens in an update.
+
+    def total_loss(
+        self, number: int, batch: Transitions, noise: Tensor, shared: Shared
+    ) -> tuple[Tensor, Metrics]:
+        """The scalar that objective ``number`` descends, and all it logs."""
+        losses, metrics = self.objectives()[number].losses(batch, noise, shared)
+        total: Tensor | None = None
+        for name, loss in losses.items():
+            if loss.dim() and loss.shape != batch.rewards.shape:
+                raise ValueError(
+                    f"loss '{name}' of {type(self).__name__} has shape {list(loss.shape)}, expected "
+                    f"{list(batch.rewards.shape)} (one number for each row) or a scalar"
+                )
+            reduced, members = loss.mean(), 1
+            if loss.dim() and self.batch_dim == 2:
+                # Members are independent: each descends the mean of its own rows.
+                reduced, members = loss.flatten(1).mean(dim=1).sum(), loss.shape[0]
+            total = reduced if total is None else total + reduced
+            metrics[f"loss/{name}"] = reduced.detach() / members
+        assert total is not None, f"{type(self).__name__} has no loss"
+        return total, metrics
 
     def update(self, batch: Transitions, noise: Tensor) -> Metrics:
         """Step every optimizer once on ``[batch, ...]`` rows.
@@ -111,39 +173,141 @@ class BlockModule(pl.LightningModule):
         Returns:
             Detached scalars to log, averaged over the block by :attr:`run`.
         """
+        shared = self.shared_values(batch, noise)
         metrics: Metrics = {}
-        for objective, optimizer in self.objectives():
-            loss, found = objective(batch, noise)
-            descend(loss, optimizer)
+        for number, objective in enumerate(self.objectives()):
+            rows, drawn = batch, noise
+            if objective.rows is not None:
+                rows, drawn = self.take_rows(batch, noise, objective.rows)
+            loss, found = self.total_loss(number, rows, drawn, shared)
+            descend(loss, self.used_optimizers[objective.optimizer], self.clipping)
             metrics.update(found)
         self.after_update()
         return metrics
 
+    def take_rows(
+        self, batch: Transitions, noise: Tensor, rows: slice
+    ) -> tuple[Transitions, Tensor]:
+        """The share of a batch and its noise that an objective sees."""
+        return batch[rows], noise[rows]
+
     def loop(self, rows: Transitions, noise: Tensor, update: Update | None = None) -> Metrics:
         """One update per batch of ``rows [K, batch, ...]``, one after the other."""
         update = update or self.update
-        history = [update(rows[k], noise[k]) for k in range(len(rows))]
+        history = []
+        for k in range(len(rows)):
+            history.append(update(rows[k], noise[k]))
+            step_schedulers(self.used_schedulers)
         return {key: torch.stack([m[key] for m in history]).mean(dim=0) for key in history[0]}
+
+    def noise_of(self, block: UpdateBlock) -> Tensor:
+        """The noise of ``block``'s updates, the same each time."""
+        generator = torch.Generator(device=self.device).manual_seed(block.seed)
+        return self.noise_for(block.rows, generator)
+
+    def init_arguments(self) -> dict[str, Any]:
+        """The arguments that a copy of this part is made with; those that its checkpoint holds."""
+        args, kwargs = self.__dict__["call"]
+        bound = inspect.signature(type(self)).bind(*args, **kwargs)
+        bound.apply_defaults()
+        found: dict[str, Any] = {}
+        for name, value in bound.arguments.items():
+            kind = bound.signature.parameters[name].kind
+            found |= value if kind is inspect.Parameter.VAR_KEYWORD else {name: value}
+        return found
+
+    def set_arguments(self, **values: Any) -> None:
+        """Change settings as if the constructor had been given them, as far as it takes them."""
+        args, kwargs = self.__dict__["call"]
+        taken = inspect.signature(type(self)).parameters
+        for name, value in values.items():
+            setattr(self, name, value)
+            if name in taken or any(p.kind is p.VAR_KEYWORD for p in taken.values()):
+                kwargs = {**kwargs, name: value}
+        object.__setattr__(self, "call", (args, kwargs))
+
+    # What Lightning calls.
+
+    def configure_callbacks(self) -> list[pl.Callback]:
+        """Callbacks that training this part needs; a subclass adds its own to these."""
+        self.hooks = BlockTraining(self.trainer)
+        return [self.hooks]
+
+    def on_train_start(self) -> None:
+        trainer = self.trainer
+        if self.hooks not in trainer.callbacks:  # type: ignore[attr-defined]
+            raise ValueError(
+                f"{type(self).__name__}.configure_callbacks must return what "
+                "super().configure_callbacks() does, too"
+            )
+        schedulers = [config.scheduler for config in trainer.lr_scheduler_configs]
+        check_schedulers(schedulers)
+        self.prepare_updates(trainer.optimizers, schedulers, count_updates(trainer))
+        assert self.hooks is not None
+        self.clipping = self.hooks.clipping(trainer, self.stacked)
+
+    def prepare_updates(
+        self,
+        optimizers: Sequence[Optimizer] | None = None,
+        schedulers: Sequence[Any] = (),
+        updates: int = 0,
+    ) -> None:
+        """Take the optimizers and choose how blocks are run.
+
+        Args:
+            optimizers: What ``configure_optimizers`` gave; it is called if they are not given.
+            schedulers: Step once an update.
+            updates: How many updates will be done at most; 0 if unknown.
+        """
+        if optimizers is None:
+            optimizers, schedulers = parse_optimizers(self.configure_optimizers())
+        needed = 1 + max(objective.optimizer for objective in self.objectives())
+        check(
+            len(optimizers) >= needed,
+            f"configure_optimizers of {type(self).__name__} returned {len(optimizers)} optimizers; "
+            f"its objectives need {needed}",
+        )
+        self.used_optimizers, self.used_schedulers = list(optimizers), list(schedulers)
+        # A compiled or captured update keeps the learning rate of its first call.
+        compile: Compile = "never" if self.used_schedulers else self.compile_updates
+        self.run = choose_run(
+            self.loop, self.update, self.device, compile, updates, self.compilable
+        )
 
     def training_step(self, block: UpdateBlock, batch_idx: int) -> None:
         """Do one update per batch of ``block`` and log the averages with one call."""
+        rows = block.rows
+        done, limit = self.trainer.global_step, self.trainer.max_steps
+        if 0 <= limit < done + len(rows):
+            rows = rows[: limit - done]
         # What a part of the user's own draws is the same each time, too.
         torch.manual_seed(block.seed)
-        noise = share_of(self.noise_of(block), self.batch_dim)
-        rows = block.rows.map(lambda column: share_of(column, self.batch_dim))
-        metrics = self.run(rows, noise)
-        self.updates += len(block.rows)
+        noise = share_of(self.noise_of(block)[: len(rows)], self.batch_dim)
+        shares = rows.map(lambda column: share_of(column, self.batch_dim))
+        metrics = self.run(shares, noise)
+        assert self.hooks is not None
+        self.hooks.count(self.trainer, len(rows))
+        self.updates += len(rows)
         self.log_step(metrics)
         for key in self.epoch_means:
-            name = f"{self.log_prefix}/{key}_epoch"
-            size = len(block.rows)
+            name = f"{self.log_prefix}/loss/{key}_epoch"
             shared = count_processes() > 1
             self.log(
-                name, metrics[key], on_epoch=True, on_step=False, batch_size=size, sync_dist=shared
+                name,
+                metrics[f"loss/{key}"],
+                on_epoch=True,
+                on_step=False,
+                batch_size=len(rows),
+                sync_dist=shared,
             )
 
-    def finish(self) -> None:
-        """Settle what training left open; called once, before the stage's result is saved."""
+    def on_train_end(self) -> None:
+        self.settle()
+
+    @property
+    def validates_training(self) -> bool:
+        """Whether a validation step belongs to training: neither a sanity check nor ``validate``."""
+        return self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
 
     def log_step(self, metrics: dict[str, Any]) -> None:
         """Log ``metrics`` under :attr:`log_prefix`, with updates on the horizontal axis."""
@@ -159,8 +323,36 @@ class BlockModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["updates"] = self.updates
-        # Not needed to resume, and whatever a user's class takes may not load with weights_only.
+        # Lightning's own copy may not load with weights_only.
         checkpoint.pop("hyper_parameters", None)
+        checkpoint.update(describe_module(self))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.updates = checkpoint["updates"]
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, *_: Any, **given: Any) -> Self:
+        """A trained part from any checkpoint of it, on the CPU and in eval mode.
+
+        Args:
+            checkpoint_path: A file of Lightning's ``ModelCheckpoint`` or of a run folder.
+            given: Arguments of the class that its checkpoint does not hold, such as ``prior``.
+
+        Raises:
+            UserError: The file is missing, broken, or holds something else.
+        """
+        return load_module(checkpoint_path, cls, **given)
+
+
+def count_updates(trainer: pl.Trainer) -> int:
+    """Updates that ``trainer`` does at most; 0 where nothing limits them."""
+    limits = []
+    if trainer.max_steps >= 0:
+        limits.append(trainer.max_steps)
+    epochs = trainer.max_epochs
+    per_epoch = getattr(
+        getattr(getattr(trainer, "datamodule", None), "sampler", None), "updates_per_epoch", None
+    )
+    if epochs is not None and epochs > 0 and per_epoch is not None:
+        limits.append(epochs * per_epoch)
+    return min(limits, default=0)

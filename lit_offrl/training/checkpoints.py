@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import io
 import json
 import os
@@ -11,14 +10,14 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import lightning.pytorch as pl
 import torch
 
 from lit_offrl import __version__
-from lit_offrl.errors import UserError, first_line
-from lit_offrl.training.block_module import BlockModule
+from lit_offrl.errors import UserError, check, first_line
 from lit_offrl.training.distributed import is_first
 
-Module = TypeVar("Module", bound=BlockModule)
+Module = TypeVar("Module", bound=pl.LightningModule)
 
 
 def write_whole(content: bytes, path: Path) -> None:
@@ -39,15 +38,14 @@ def write_json(content: Any, path: Path) -> None:
     write_whole(json.dumps(content, indent=2).encode() + b"\n", path)
 
 
-def save_module(module: BlockModule, path: Path | io.BytesIO) -> None:
+def save_module(module: pl.LightningModule, path: Path | io.BytesIO) -> None:
     """Save what :func:`load_module` needs: class, arguments, weights.
 
     Raises:
         UserError: An argument of the module is nothing that a checkpoint can hold.
     """
     content = {
-        "lit_offrl": __version__,
-        **_described(module),
+        **describe_module(module),
         # A view would be saved with all that it is a view of.
         "state_dict": {k: v.detach().cpu().clone() for k, v in module.state_dict().items()},
         "updates": module.updates,
@@ -58,11 +56,20 @@ def save_module(module: BlockModule, path: Path | io.BytesIO) -> None:
         write_whole(buffer.getvalue(), path)
 
 
+def describe_module(module: pl.LightningModule) -> dict[str, Any]:
+    """The class and arguments of ``module``, in values that load with ``weights_only=True``.
+
+    Raises:
+        UserError: An argument of the module is nothing that a checkpoint can hold.
+    """
+    return {"lit_offrl": __version__, **_described(module)}
+
+
 def load_module(path: str | Path | io.BytesIO, expected: type[Module], **given: Any) -> Module:
     """Rebuild a trained part from a checkpoint, on the CPU and in eval mode.
 
     Args:
-        path: A ``best.ckpt`` or ``last.ckpt`` of a stage.
+        path: A ``best.ckpt`` or ``last.ckpt`` of a run, or a file of Lightning's ModelCheckpoint.
         expected: The class it must be, or a base of it.
         given: Arguments of the class that are not part of its checkpoint, such as a learner's
             ``prior``.
@@ -85,6 +92,7 @@ def load_module(path: str | Path | io.BytesIO, expected: type[Module], **given: 
         or not {"class_path", "init_args", "state_dict", "updates"} <= content.keys()
     ):
         raise UserError(f"{name}: not a stage's best.ckpt or last.ckpt; give one of these")
+    check_version(name, content)
     try:
         cls = _import(content["class_path"])
     except (ImportError, AttributeError) as error:
@@ -102,16 +110,30 @@ def load_module(path: str | Path | io.BytesIO, expected: type[Module], **given: 
         raise UserError(
             f"{name} does not fit today's {content['class_path']}: {first_line(error)} Train the stage anew"
         ) from error
+    if "loops" in content:
+        # A file of Lightning's holds the weights of its last update and, apart, the best ones.
+        module.on_load_checkpoint(content)
+        module.settle()  # type: ignore[operator]
     module.updates = content["updates"]
     return module.eval()
 
 
-def _described(module: BlockModule) -> dict[str, Any]:
-    # Lightning collects the arguments of the bases too.
-    taken = inspect.signature(type(module)).parameters
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in taken.values())
-    arguments = {k: v for k, v in module.hparams.items() if open_ended or k in taken}
-    encoded = {k: _encode(v, k) for k, v in arguments.items()}
+def check_version(name: str, content: dict[str, Any]) -> None:
+    """Refuse a checkpoint whose class names meant something else.
+
+    Raises:
+        UserError: It was written by a version before 0.2.
+    """
+    version = str(content.get("lit_offrl", "0.1"))
+    check(
+        not version.startswith("0.1"),
+        f"{name}: written by lit-offrl {version}, whose classes had other names; load it with "
+        "'lit-offrl<0.2', or train it again",
+    )
+
+
+def _described(module: Any) -> dict[str, Any]:
+    encoded = {k: _encode(v, k) for k, v in module.init_arguments().items()}
     return {"class_path": _class_path(type(module)), "init_args": encoded}
 
 
@@ -134,8 +156,10 @@ def _encode(value: Any, name: str) -> Any:
         return {key: _encode(item, name) for key, item in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
         args = {f.name: _encode(getattr(value, f.name), name) for f in fields(value)}
+        # A part that settings refer to is saved by itself.
+        args = {k: None if isinstance(v, dict) and "module" in v else v for k, v in args.items()}
         return {"class_path": _class_path(type(value)), "init_args": args}
-    if isinstance(value, BlockModule):
+    if isinstance(value, pl.LightningModule):
         # Its weights are those of the module that it is an argument of.
         return {"module": _described(value)}
     if isinstance(value, Path):
@@ -159,7 +183,7 @@ def _decode(value: Any) -> Any:
         described = value["module"]
         arguments = {k: _decode(v) for k, v in described["init_args"].items()}
         cls = _import(described["class_path"])
-        if not (isinstance(cls, type) and issubclass(cls, BlockModule)):
+        if not (isinstance(cls, type) and issubclass(cls, pl.LightningModule)):
             raise UserError(f"checkpoint names {described['class_path']}, which is no module")
         return cls(**arguments)
     if value.keys() == {"class_path", "args"}:

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.optim import Optimizer
 
-from lit_offrl.training.block_module import BlockModule, Metrics, Objective, UpdateBlock
+from lit_offrl.training.block_module import BlockModule, Objective, Shared
+from lit_offrl.training.blocks import Metrics, UpdateBlock
+from lit_offrl.training.optimizers import parse_optimizers
 from lit_offrl.transitions import Transitions
 
 # Modules' parameters and buffers, each stacked over the seeds.
@@ -33,6 +35,7 @@ class SeedStack(BlockModule):
 
     # The compiler cannot follow how a stack stands in for its modules.
     compilable = False
+    stacked = True
 
     def __init__(self, modules: Sequence[BlockModule]) -> None:
         super().__init__()
@@ -53,50 +56,63 @@ class SeedStack(BlockModule):
             else:
                 self.register_buffer(self.names[name], stacked)
 
-    def stacked(self) -> Stacked:
+    def tensors(self) -> Stacked:
         """Each tensor ``[S, ...]`` by its name in a module."""
         return {name: getattr(self, registered) for name, registered in self.names.items()}
 
     def configure_optimizers(self) -> list[Optimizer]:
-        made: Any = self.by_seed[0].configure_optimizers()
-        optimizers = made if isinstance(made, list) else [made]
+        """The first module's optimizers, of the stacked parameters."""
+        optimizers, schedulers = parse_optimizers(self.by_seed[0].configure_optimizers())
+        assert not schedulers, "seeds with learning-rate schedules are trained one after another"
         names = {id(tensor): name for name, tensor in _tensors(self.by_seed[0]).items()}
-        stacked = self.stacked()
-        self.stacked_for: dict[int, Optimizer] = {}
+        stacked, made = self.tensors(), []
         for optimizer in optimizers:
             groups: list[dict[str, Any]] = [
                 {**group, "params": [stacked[names[id(p)]] for p in group["params"]]}
                 for group in optimizer.param_groups
             ]
-            self.stacked_for[id(optimizer)] = type(optimizer)(groups)
-        return list(self.stacked_for.values())
+            made.append(type(optimizer)(groups))  # type: ignore[call-arg]
+        return made
 
-    def objectives(self) -> list[tuple[Objective, Optimizer]]:
-        return [
-            (self._objective(number), self.stacked_for[id(optimizer)])
-            for number, (_, optimizer) in enumerate(self.by_seed[0].objectives())
-        ]
+    def objectives(self) -> Sequence[Objective]:
+        return self.by_seed[0].objectives()
 
-    def _objective(self, number: int) -> Objective:
+    def take_rows(
+        self, batch: Transitions, noise: Tensor, rows: slice
+    ) -> tuple[Transitions, Tensor]:
+        return batch.map(lambda column: column[:, rows]), noise[:, rows]
+
+    def shared_values(self, batch: Transitions, noise: Tensor) -> Shared:
+        first = self.by_seed[0]
+        return self._for_each_seed(first.shared_values, batch, noise)
+
+    def total_loss(
+        self, number: int, batch: Transitions, noise: Tensor, shared: Shared
+    ) -> tuple[Tensor, Metrics]:
+        first = self.by_seed[0]
+
+        def alone(batch: Transitions, noise: Tensor, shared: Shared) -> tuple[Tensor, Metrics]:
+            return first.total_loss(number, batch, noise, shared)
+
+        losses, metrics = self._for_each_seed(alone, batch, noise, shared)
+        # Seeds share no parameter, so the sum's gradients are each seed's own.
+        return losses.sum(), metrics
+
+    def _for_each_seed(
+        self, function: Callable[..., Any], batch: Transitions, *arguments: Any
+    ) -> Any:
         whole = _Whole(self.by_seed[0])
-        alone, _ = self.by_seed[0].objectives()[number]
 
-        def one(state: Stacked, columns: Stacked, noise: Tensor) -> tuple[Tensor, Metrics]:
-            return functional_call(whole, state, (alone, Transitions(**columns), noise))
+        def one(state: Stacked, columns: Stacked, *arguments: Any) -> Any:
+            return functional_call(whole, state, (function, Transitions(**columns), *arguments))
 
-        def objective(batch: Transitions, noise: Tensor) -> tuple[Tensor, Metrics]:
-            columns = {k: v for k, v in vars(batch).items() if v is not None}
-            several = torch.vmap(one, randomness="different")
-            losses, metrics = several(self.stacked(), columns, noise)
-            # Seeds share no parameter, so the sum's gradients are each seed's own.
-            return losses.sum(), metrics
-
-        return objective
+        columns = {k: v for k, v in vars(batch).items() if v is not None}
+        return torch.vmap(one, randomness="different")(self.tensors(), columns, *arguments)
 
     @torch.no_grad()
     def after_update(self) -> None:
         first = self.by_seed[0]
-        functional_call(_Whole(first), self.stacked(), (first.after_update,))
+        functional_call(_Whole(first), self.tensors(), (first.after_update,))
 
     def training_step(self, blocks: Sequence[UpdateBlock], batch_idx: int) -> None:  # type: ignore[override]
         """Do one update per batch of each seed's block."""
@@ -105,10 +121,20 @@ class SeedStack(BlockModule):
         noises = [self.by_seed[0].noise_of(block) for block in blocks]
         rows = Transitions.stack([block.rows for block in blocks], dim=1)
         metrics = self.run(rows, torch.stack(noises, dim=1))
+        assert self.hooks is not None
+        self.hooks.count(self.trainer, len(rows))
         self.updates += len(rows)
         for module in self.by_seed:
             module.updates = self.updates
         self.latest = metrics
+
+    def settle(self) -> None:
+        for module in self.by_seed:
+            module.settle()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["updates"] = self.updates
+        checkpoint.pop("hyper_parameters", None)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)

@@ -1,0 +1,94 @@
+"""The class to subclass for a dynamics model of your own."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lit_offrl.training.block_module import BlockModule
+from lit_offrl.transitions import Transitions
+
+
+class Prediction(NamedTuple):
+    """Every member's Gaussian over ``[reward, next_observations - observations]``, raw units.
+
+    Attributes:
+        mean: ``[members, batch, 1 + obs]``.
+        std: ``[members, batch, 1 + obs]``.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+
+class ModelStep(NamedTuple):
+    """One imagined step of each row.
+
+    Attributes:
+        next_observations: ``[batch, obs]``.
+        rewards: Sampled, ``[batch]``.
+        mean_next_observations: The mean of the member that was sampled from, ``[batch, obs]``.
+        mean_rewards: Likewise, ``[batch]``.
+        prediction: What all members predict; a single model is an ensemble of one.
+        elites: Indices of the members that imagine, ``[elites]``.
+    """
+
+    next_observations: Tensor
+    rewards: Tensor
+    mean_next_observations: Tensor
+    mean_rewards: Tensor
+    prediction: Prediction
+    elites: Tensor
+
+
+class Dynamics(BlockModule):
+    """A model of the next observation and the reward.
+
+    A subclass builds its networks in ``__init__(self, obs_dim, act_dim, ...)`` and writes
+    :meth:`sample`, :meth:`losses`, :meth:`sampler` and :meth:`configure_optimizers`.
+
+    Attributes:
+        act_dim: Size of an action.
+        learns_terminations: Whether :meth:`ended` is learned along.
+    """
+
+    log_prefix = "dynamics"
+    learns_terminations: ClassVar[bool] = False
+    act_dim: int
+
+    @abstractmethod
+    def sample(
+        self, observations: Tensor, actions: Tensor, generator: torch.Generator
+    ) -> ModelStep:
+        """Step each row once.
+
+        Args:
+            observations: ``[batch, obs]``.
+            actions: ``[batch, act]``.
+            generator: Source of all random numbers, on the rows' device.
+        """
+
+    def predict_paths(self, observations: Tensor, actions: Tensor) -> Tensor | None:
+        """Mean observations of each elite under given actions, to measure errors of several steps.
+
+        Args:
+            observations: Where the paths begin, ``[paths, obs]``.
+            actions: ``[paths, steps, act]``.
+
+        Returns:
+            ``[elites, paths, steps, obs]``, or ``None`` where a model has no means.
+        """
+        return None
+
+    def ended(self, next_observations: Tensor) -> Tensor:
+        """Learned terminations ``[batch]`` bool of ``[batch, obs]``, if ``learns_terminations``."""
+        raise NotImplementedError(f"{type(self).__name__} learns no terminations")
+
+
+def prediction_targets(rows: Transitions) -> Tensor:
+    """``[reward, next_observations - observations]``, ``[..., 1 + obs]``."""
+    change = rows.next_observations - rows.observations
+    return torch.cat([rows.rewards.unsqueeze(-1), change], dim=-1)

@@ -1,0 +1,149 @@
+"""Evaluation in episodes as a Lightning callback."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from tqdm.auto import tqdm
+
+from lit_offrl.datamodule import OfflineDataModule
+from lit_offrl.datasets.tasks import one_hot
+from lit_offrl.errors import UserError, check
+from lit_offrl.evaluation.episodes import Evaluator
+from lit_offrl.evaluation.tasks import MultitaskEvaluator, MultitaskStats
+from lit_offrl.training.block_module import BlockModule
+from lit_offrl.training.blocks import mix_seed
+from lit_offrl.training.checkpoints import write_json
+from lit_offrl.training.per_epoch import PerEpoch
+
+AnyEvaluator = Evaluator | MultitaskEvaluator
+
+
+class Evaluation(PerEpoch):
+    """Runs the deterministic policy in its environment and logs return, length and score.
+
+    It acts at ends of epochs: where ``every`` updates have passed, and at the end of training.
+
+    Args:
+        every: Updates between two evaluations.
+        episodes: Episodes of an evaluation, run side by side.
+        path: JSON file that collects every evaluation, ascending in updates.
+        evaluator: Where to run episodes; by default the environment of the data module.
+    """
+
+    def __init__(
+        self,
+        every: int = 10_000,
+        episodes: int = 10,
+        path: Path | None = None,
+        evaluator: AnyEvaluator | None = None,
+    ) -> None:
+        self.every, self.episodes, self.path = every, episodes, path
+        self.evaluator = evaluator
+        self.data: OfflineDataModule | None = None
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if stage == "fit":
+            check(
+                isinstance(data, OfflineDataModule),
+                "Evaluation: needs an OfflineDataModule; call trainer.fit(policy, data)",
+            )
+            self.attach(data)
+
+    def attach(self, data: OfflineDataModule) -> None:
+        """Take the environment of ``data``, unless an evaluator is given.
+
+        Raises:
+            UserError: There is no environment.
+        """
+        self.data = data
+        self.evaluator = self.evaluator or make_evaluator(data, self.episodes)
+        check(
+            self.evaluator is not None,
+            f"Evaluation: dataset '{data.dataset.name}' names no environment; give OfflineDataModule one "
+            "with environment=",
+        )
+
+    def after(self, module: BlockModule, epoch: int, last: bool) -> dict[str, Any]:
+        assert self.data is not None
+        assert self.evaluator is not None
+        per_epoch = self.data.sampler.updates_per_epoch
+        before = (module.updates - 1) // per_epoch * per_epoch
+        if module.updates // self.every == before // self.every and not last:
+            return {}
+        seed = mix_seed(self.data.seed_of(module.log_prefix), "evaluation", module.updates)
+        stats = self.evaluator.run(module.act, seed, module.device)  # type: ignore[arg-type]
+        values = stats.summary()
+        score = self.data.dataset.score(stats.returns)
+        if score is not None:
+            values["score"] = float(score.mean())
+        self._append({"updates": module.updates, **values})
+        line = f"{module.log_prefix}: {module.updates} updates, return {values['return_mean']:.0f}"
+        line += f" (sd {values['return_std']:.0f}), length {values['length_mean']:.0f}"
+        if score is not None:
+            line += f", score {values['score']:.1f}"
+        if isinstance(stats, MultitaskStats):
+            each = (f"{n} {values[f'return_mean_{n}']:.0f}" for n in stats.by_task)
+            line += f": {', '.join(each)}"
+        # Around a progress bar, if there is one.
+        tqdm.write(line, file=sys.stdout)
+        sys.stdout.flush()
+        return {f"evaluation/{key}": value for key, value in values.items()}
+
+    def _append(self, entry: dict[str, float]) -> None:
+        if self.path is not None:
+            # A resumed run repeats what it had done since its last state was saved.
+            earlier = [e for e in read_evaluations(self.path) if e["updates"] < entry["updates"]]
+            write_json([*earlier, entry], self.path)
+
+
+def read_evaluations(path: Path) -> list[dict[str, float]]:
+    """What :class:`Evaluation` collected in ``path``; nothing if there was no evaluation."""
+    return json.loads(path.read_text()) if path.is_file() else []
+
+
+def make_evaluator(data: OfflineDataModule, episodes: int) -> AnyEvaluator | None:
+    """Where policies of ``data`` are evaluated; nothing where no environment is known.
+
+    Raises:
+        UserError: There is no such environment, or its rewards are not those of the data.
+    """
+    dataset = data.dataset
+    environment = data.environment or dataset.env_spec
+    if data.tasks:
+        return make_multitask_evaluator(data, episodes)
+    if environment is None:
+        return None
+    check(
+        data.reward is None or data.environment is not None,
+        "data.environment: the rewards are data.reward's, and the environment of the data gives others; "
+        "name one that gives these, or set policy.evaluate_every 0",
+    )
+    sizes = episodes, dataset.obs_dim, dataset.act_dim
+    return Evaluator(environment, *sizes, keys=data.observation_keys)
+
+
+def make_multitask_evaluator(data: OfflineDataModule, episodes: int) -> MultitaskEvaluator:
+    """Where each of the tasks of ``data`` is evaluated.
+
+    Raises:
+        UserError: A task has no environment, or none that can be made.
+    """
+    found: dict[str, Evaluator] = {}
+    dataset, count = data.dataset, len(data.tasks)
+    for number, (name, reward) in enumerate(zip(data.task_names, data.tasks, strict=True)):
+        environment = dataset.env_spec if reward is None else reward.environment
+        if environment is None:
+            raise UserError(
+                f"data.tasks: {name} names no environment; give its class one, or set "
+                "policy.evaluate_every 0"
+            )
+        sizes = dataset.obs_dim - count, dataset.act_dim
+        task, keys = one_hot(number, count), data.observation_keys
+        found[name] = Evaluator(environment, episodes, *sizes, task, keys)
+    return MultitaskEvaluator(found)

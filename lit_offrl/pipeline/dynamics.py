@@ -1,0 +1,94 @@
+"""The stage that fits the dynamics and measures their error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from lit_offrl.dynamics import Dynamics
+from lit_offrl.errors import check_at_least
+from lit_offrl.evaluation.model_error import draw_segments, imagine_segments, step_errors
+from lit_offrl.pipeline.figures import log_figure, log_series
+from lit_offrl.pipeline.stage import Stage, StageSettings
+from lit_offrl.policy import TrainedAlong
+from lit_offrl.testing import check_dynamics
+from lit_offrl.training.distributed import is_first
+
+
+class DynamicsFactory(Protocol):
+    """Builds the dynamics once the data are known."""
+
+    def __call__(
+        self, *, obs_dim: int, act_dim: int, batch_size: int = ..., updates_per_block: int = ...
+    ) -> Dynamics: ...
+
+
+@dataclass(kw_only=True)
+class DynamicsSettings(StageSettings):
+    """The dynamics.
+
+    Args:
+        module: Class of the dynamics; null for none.
+        checkpoint: Take trained dynamics from this best.ckpt instead.
+        trainer: Options of this stage's lightning.Trainer, such as max_time or gradient_clip_val.
+        callbacks: Lightning callbacks of this stage.
+        jointly: Train them further in the policy's updates, such as by
+            lit_offrl.policy.AdversarialDynamics (RAMBO); null leaves them as they were fitted.
+        batch_size: Rows per member per update.
+        updates_per_block: Updates per call of Lightning.
+        max_epochs: Most epochs, if early stopping has not stopped before; the papers set no limit.
+    """
+
+    module: DynamicsFactory | None = None
+    jointly: TrainedAlong | None = None
+    batch_size: int = 256
+    updates_per_block: int = 100
+    max_epochs: int = 1000
+
+    def __post_init__(self) -> None:
+        check_at_least(1, self, "batch_size", "updates_per_block", "max_epochs")
+
+
+class DynamicsStage(Stage[Dynamics]):
+    """Fits the dynamics, then measures and draws their error on withheld segments."""
+
+    name: ClassVar[str] = "dynamics"
+    kind = Dynamics
+    shown = ("dynamics/loss/nll", "dynamics/holdout_mse")
+
+    def make(self) -> Dynamics:
+        data = self.data
+        module: Dynamics = self.settings.module(obs_dim=data.obs_dim, act_dim=data.act_dim)
+        return self.apply(module, "batch_size", "updates_per_block")
+
+    def limits(self) -> dict[str, Any]:
+        return {"max_epochs": self.settings.max_epochs}
+
+    def upstream(self) -> list[object]:
+        return [self.data.holdout_rows, self.data.holdout_segment]
+
+    def validate(self) -> None:
+        if not self.is_taken:
+            self.data.holdout(self.data.seed_of(self.name))
+        check_dynamics(self.module, self.data.dataset.transitions)
+
+    def fit(self) -> Dynamics:
+        module = super().fit()
+        # Dynamics given may have been trained on this run's withheld rows.
+        if not self.is_taken and is_first():
+            self._measure()
+        return module
+
+    def _measure(self) -> None:
+        _, _, segments = self.data.holdout(self.data.seed_of(self.name))
+        held_out = self.data.dataset.transitions[segments]
+        imagined = imagine_segments(self.module, held_out)
+        if imagined is None:
+            return
+        scale = self.data.dataset.transitions.observations.std(dim=0)
+        errors = step_errors(imagined, held_out, scale)
+        path = self.run.run_dir / "figures" / "imagined_segments.png"
+        figure = draw_segments(imagined, held_out, errors, path)
+        loggers = self.loggers()
+        log_series(loggers, "dynamics/error_by_step", errors.tolist())
+        log_figure(loggers, "dynamics/imagined_segments", figure)

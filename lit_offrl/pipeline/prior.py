@@ -1,0 +1,147 @@
+"""The stage that fits the behaviour prior."""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+from lit_offrl.datamodule import OfflineDataModule
+from lit_offrl.errors import check, check_at_least
+from lit_offrl.pipeline.figures import log_histogram
+from lit_offrl.pipeline.stage import RunSettings, Stage, StageSettings
+from lit_offrl.pipeline.validation import check_heads
+from lit_offrl.pipeline.value import ValueStage
+from lit_offrl.policy import TrainedAlong
+from lit_offrl.priors import BehaviorPrior, UniformWeighting, Weighting, effective_sample_size
+from lit_offrl.testing import check_prior
+
+
+class PriorFactory(Protocol):
+    """Builds the prior once the data are known."""
+
+    def __call__(
+        self,
+        *,
+        obs_dim: int,
+        act_dim: int,
+        weighting: Weighting = ...,
+        batch_size: int = ...,
+        updates_per_block: int = ...,
+        validation_fraction: float = ...,
+        patience: int = ...,
+    ) -> BehaviorPrior: ...
+
+
+@dataclass(kw_only=True)
+class PriorSettings(StageSettings):
+    """The behaviour prior.
+
+    Args:
+        module: Class of the prior, a subclass of BehaviorPrior; null for no prior.
+        weighting: How much each row counts in its loss.
+        checkpoint: Take a trained one from this best.ckpt instead.
+        trainer: Options of this stage's lightning.Trainer, such as max_time or gradient_clip_val.
+        callbacks: Lightning callbacks of this stage.
+        jointly: Train it in the policy's updates, such as by lit_offrl.policy.WeightedLikelihood (ABM); no
+            setting below then matters, nor does the weighting. By default it is fitted before the policy.
+        data: Other data for value and prior, such as an expert's in another domain; dynamics, policy and
+            evaluation stay with the run's own. By default all share those.
+        batch_size: Rows per update.
+        updates_per_block: Updates per call of Lightning.
+        validation_fraction: Share of the rows withheld to stop early on.
+        patience: Epochs in a row without improvement on them at which training stops.
+        max_epochs: Most epochs, if early stopping has not stopped before.
+    """
+
+    module: PriorFactory | None = None
+    weighting: Weighting = field(default_factory=UniformWeighting)
+    jointly: TrainedAlong | None = None
+    data: OfflineDataModule | None = None
+    batch_size: int = 256
+    updates_per_block: int = 100
+    validation_fraction: float = 0.1
+    patience: int = 5
+    max_epochs: int = 200
+
+    def __post_init__(self) -> None:
+        names = ("batch_size", "updates_per_block", "patience", "max_epochs")
+        check_at_least(1, self, *names)
+        check(
+            0 < self.validation_fraction < 1,
+            f"validation_fraction: {self.validation_fraction} is not between 0 and 1; give a share, such as "
+            "0.1",
+        )
+        for name in ("checkpoint", "data"):
+            check(
+                self.jointly is None or getattr(self, name) is None,
+                f"{name}: the prior is trained along with the policy, by prior.jointly; set one of the two to "
+                "null",
+            )
+
+
+class PriorStage(Stage[BehaviorPrior]):
+    """Weighs the rows and fits the prior to them.
+
+    Args:
+        run: What all stages share.
+        settings: The stage's own settings.
+        data: What it is trained on.
+        value: The stage whose values the weighting needs, if it needs any.
+
+    Attributes:
+        sample_size: Share of the rows that the weights leave (D-10), once the rows are weighed.
+    """
+
+    name: ClassVar[str] = "prior"
+    kind = BehaviorPrior
+    shown = ("prior/loss/nll", "prior/validation_nll")
+
+    def __init__(
+        self,
+        run: RunSettings,
+        settings: PriorSettings,
+        data: OfflineDataModule,
+        value: ValueStage | None,
+    ) -> None:
+        super().__init__(run, settings, data)
+        self.value = value
+        self.sample_size: float | None = None
+
+    def make(self) -> BehaviorPrior:
+        data = self.data
+        module: BehaviorPrior = self.settings.module(obs_dim=data.obs_dim, act_dim=data.act_dim)
+        names = ("batch_size", "updates_per_block", "validation_fraction", "patience", "weighting")
+        self.apply(module, *names)
+        if self.value is not None:
+            module.weighting = copy(module.weighting)
+            # Weightings are frozen.
+            object.__setattr__(module.weighting, "value", self.value.module)
+        return module
+
+    def limits(self) -> dict[str, Any]:
+        return {"max_epochs": self.settings.max_epochs}
+
+    def upstream(self) -> list[object]:
+        return [] if self.value is None else [self.value.key]
+
+    def validate(self) -> None:
+        if self.value is not None:
+            self.settings.weighting.check_value(self.value.module)
+        check_heads(self.module, len(self.data.tasks))
+        check_prior(self.module, self.data.dataset.transitions)
+
+    def fit(self) -> BehaviorPrior:
+        if not self.is_taken:
+            weights = self.module.weigh(self.data)
+            self.sample_size = float(effective_sample_size(weights))
+            print(
+                f"prior: effective sample size of the weights is {self.sample_size:.0%} of the rows",
+                flush=True,
+            )
+            if not self.is_done:
+                loggers = self.loggers()
+                for logger in loggers:
+                    logger.log_metrics({"prior/effective_sample_size": self.sample_size}, step=0)
+                log_histogram(loggers, "prior/weights", weights)
+        return super().fit()

@@ -1,0 +1,183 @@
+"""A run: dynamics, value, prior, policy, and the report at the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lit_offrl import __version__
+from lit_offrl.datamodule import OfflineDataModule
+from lit_offrl.errors import check
+from lit_offrl.evaluation import AnyEvaluator, make_evaluator, read_evaluations
+from lit_offrl.pipeline.dynamics import DynamicsSettings, DynamicsStage
+from lit_offrl.pipeline.needs import needed_stages
+from lit_offrl.pipeline.policy import EVALUATIONS, PolicySettings, PolicyStage
+from lit_offrl.pipeline.prior import PriorSettings, PriorStage
+from lit_offrl.pipeline.report import Report
+from lit_offrl.pipeline.stage import RunSettings
+from lit_offrl.pipeline.trainers import make_trainer
+from lit_offrl.pipeline.validation import check_same_robot
+from lit_offrl.pipeline.value import ValueSettings, ValueStage
+from lit_offrl.training.checkpoints import write_whole
+from lit_offrl.training.distributed import is_first
+
+STAGES = ("dynamics", "value", "prior", "policy")
+
+
+class Run:
+    """Fits the stages in order, reusing those that are done.
+
+    Args:
+        settings: What all stages share.
+        data: The data module.
+        dynamics: Settings of the dynamics.
+        value: Settings of the values that weight the prior.
+        prior: Settings of the prior.
+        policy: Settings of the policy.
+        config_text: The configuration as YAML, saved with the run.
+    """
+
+    def __init__(
+        self,
+        settings: RunSettings,
+        data: OfflineDataModule,
+        dynamics: DynamicsSettings,
+        value: ValueSettings,
+        prior: PriorSettings,
+        policy: PolicySettings,
+        config_text: str,
+    ) -> None:
+        self.settings, self.data, self.config_text = settings, data, config_text
+        self.prior_data = data if prior.data is None else prior.data
+        self.of = {"dynamics": dynamics, "value": value, "prior": prior, "policy": policy}
+        self.dynamics: DynamicsStage | None = None
+        self.value: ValueStage | None = None
+        self.prior: PriorStage | None = None
+        self.policy: PolicyStage | None = None
+        self.evaluator: AnyEvaluator | None = None
+        self.wanted: set[str] = set()
+
+    def fit(self, until: str | None = None) -> dict[str, Any] | None:
+        """Run every stage that is switched on and needed, up to ``until``.
+
+        Returns:
+            What ``results.json`` holds; nothing where ``until`` stops before the policy.
+
+        Raises:
+            UserError: Something the user gave cannot be used. What can be known beforehand is
+                checked before anything is trained or written.
+        """
+        self.prepare(until)
+        self.fit_before_policy()
+        if self.policy is not None:
+            self.policy.fit()
+        return self.finish(until)
+
+    def prepare(self, until: str | None) -> None:
+        """Build the parts, check all that can be checked, and write down what is about to be run.
+
+        Raises:
+            UserError: Something the user gave cannot be used.
+        """
+        run, data = self.settings, self.data
+        check_run_dir(run.run_dir)
+        self.wanted = wanted = needed_stages(self.of, until)
+        own = {"value", "prior"} & {n for n in wanted if not self.of[n].checkpoint}
+        other = self.prior_data is not data and bool(own)
+        if other:
+            check_same_robot(data.dataset, self.prior_data.dataset)
+        make_trainer(placement_of(run), run.run_dir, [], max_epochs=1, logger=False)
+        self._make_stages(wanted)
+        jointly = self.prior is not None and "prior" not in wanted
+        last = (self.policy, self.prior) if jointly else (self.prior, self.policy)
+        for stage in (self.dynamics, self.value, *last):
+            if stage is not None:
+                stage.prepare()
+        header = f"# lit-offrl {__version__}\n"
+        write_whole((header + self.config_text).encode(), run.run_dir / "config.yaml")
+        print(f"data: {data.summary()}", flush=True)
+        if other:
+            print(f"prior data: {self.prior_data.summary()}", flush=True)
+
+    def _make_stages(self, wanted: set[str]) -> None:
+        run, data, of = self.settings, self.data, self.of
+        policy = of["policy"]
+        assert isinstance(policy, PolicySettings)
+        if wanted & {"prior", "policy"} and policy.evaluate_every > 0:
+            self.evaluator = make_evaluator(data, policy.episodes)
+        if "dynamics" in wanted:
+            self.dynamics = DynamicsStage(run, of["dynamics"], data)
+        if "value" in wanted:
+            self.value = ValueStage(run, of["value"], self.prior_data)
+        jointly = "policy" in wanted and getattr(of["prior"], "jointly", None) is not None
+        if "prior" in wanted or jointly:
+            settings = of["prior"]
+            assert isinstance(settings, PriorSettings)
+            own = data if jointly else self.prior_data
+            self.prior = PriorStage(run, settings, own, self.value)
+        if "policy" in wanted:
+            parts = self.dynamics, self.prior, self.evaluator
+            self.policy = PolicyStage(run, policy, data, *parts)
+
+    def fit_before_policy(self) -> None:
+        """Run the stages before the policy."""
+        if self.dynamics is not None:
+            self.dynamics.fit()
+        if self.value is not None:
+            self.value.fit()
+        if self.prior is not None and "prior" in self.wanted:
+            self.prior.fit()
+
+    def finish(self, until: str | None) -> dict[str, Any] | None:
+        """Report on what was trained.
+
+        Returns:
+            What ``results.json`` holds; nothing where ``until`` stopped before the policy.
+        """
+        if until not in (None, "policy"):
+            print(self.settings.run_dir, flush=True)
+            return None
+        if not is_first():
+            return None
+        learner = None if self.policy is None else self.policy.module
+        prior = None if self.prior is None else self.prior.module
+        if learner is not None and "prior" in learner.along:
+            prior = learner.trained_parts["prior"]  # type: ignore[assignment]
+        evaluations = []
+        if self.policy is not None and not self.policy.is_taken:
+            evaluations = read_evaluations(self.policy.folder / EVALUATIONS)
+        stages = {"dynamics": self.dynamics, "value": self.value}
+        stages |= {"prior": self.prior, "policy": self.policy}  # type: ignore[dict-item]
+        return Report(
+            run_dir=self.settings.run_dir,
+            seed=self.settings.seed,
+            dataset=self.data.dataset,
+            tasks=self.data.task_names,
+            seconds={n: 0.0 if s is None else s.seconds for n, s in stages.items()},
+            prior=prior,
+            learner=learner,
+            evaluator=self.evaluator,
+            evaluations=evaluations,
+            sample_size=None if self.prior is None else self.prior.sample_size,
+        ).write()
+
+
+def placement_of(run: RunSettings) -> dict[str, Any]:
+    """The user's options of every stage's Trainer, without callbacks and loggers."""
+    return {k: v for k, v in run.trainer.items() if k not in ("callbacks", "logger")}
+
+
+def check_run_dir(run_dir: Path) -> None:
+    """Refuse the folder of a run of a version whose configuration had other names.
+
+    Raises:
+        UserError: It is one.
+    """
+    config = run_dir / "config.yaml"
+    if config.is_file():
+        first = config.read_text().partition("\n")[0]
+        check(
+            first.startswith("# lit-offrl "),
+            f"run_dir: '{run_dir}' was made by lit-offrl 0.1; go on with 'lit-offrl<0.2', or choose another "
+            "--run_dir",
+        )

@@ -1,0 +1,296 @@
+"""One stage, whichever it is: built, validated, reused, resumed or trained, and saved."""
+
+from __future__ import annotations
+
+import io
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+import lightning.pytorch as pl
+import torch
+
+from lit_offrl.datamodule import OfflineDataModule
+from lit_offrl.errors import Stopped, attempt, check
+from lit_offrl.pipeline.fingerprint import hash_file, hash_stage
+from lit_offrl.pipeline.progress import StageBar
+from lit_offrl.pipeline.trainers import (
+    CallbackFactory,
+    check_options,
+    make_loggers,
+    make_trainer,
+    own_callbacks,
+)
+from lit_offrl.training.acceleration import Compile
+from lit_offrl.training.block_module import BlockModule
+from lit_offrl.training.blocks import seed_part
+from lit_offrl.training.checkpoints import load_module, save_module, write_json
+from lit_offrl.training.distributed import is_first
+from lit_offrl.training.state import ResumeState
+
+Module = TypeVar("Module", bound=BlockModule)
+
+
+@dataclass(kw_only=True)
+class StageSettings:
+    """What every stage can be told.
+
+    Args:
+        checkpoint: Take a trained part from this best.ckpt instead of training one.
+        trainer: Options of this stage's lightning.Trainer, such as max_time or gradient_clip_val.
+        callbacks: Lightning callbacks of this stage.
+    """
+
+    checkpoint: str | None = None
+    trainer: dict[str, Any] = field(default_factory=dict)
+    callbacks: list[CallbackFactory] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What all stages of a run share.
+
+    Attributes:
+        run_dir: The run's folder.
+        seed: Seed of the whole run.
+        trainer: Options of every stage's ``lightning.Trainer``.
+        config: The whole configuration as plain values.
+        compile: Whether to compile updates.
+    """
+
+    run_dir: Path
+    seed: int
+    trainer: dict[str, Any]
+    config: dict[str, Any]
+    compile: Compile = "auto"
+
+
+class Stage(ABC, Generic[Module]):
+    """Trains one part, or takes what was trained before.
+
+    Args:
+        run: What all stages share.
+        settings: The stage's own settings.
+        data: What it is trained on.
+
+    Attributes:
+        name: Name of the stage, of its folder and of its block in the configuration.
+        kind: Class of the part, or a base of it.
+        keeps: The checkpoint that holds the stage's result.
+        shown: Metrics beside the progress bar.
+        seconds: Training time, that before a kill included; 0 if it was not run.
+    """
+
+    name: ClassVar[str]
+    kind: type[Module]
+    keeps: ClassVar[str] = "best.ckpt"
+    shown: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, run: RunSettings, settings: Any, data: OfflineDataModule) -> None:
+        self.run, self.settings, self.data = run, settings, data
+        self.seconds = 0.0
+        self.is_taken = settings.checkpoint is not None
+
+    # What a stage is.
+
+    @abstractmethod
+    def make(self) -> Module:
+        """The untrained part."""
+
+    @abstractmethod
+    def limits(self) -> dict[str, Any]:
+        """Options of Trainer that end the stage."""
+
+    def upstream(self) -> list[object]:
+        """What its result depends on, beside its settings, the data's rows and the seed."""
+        return []
+
+    def validate(self) -> None:
+        """Check before any training what would fail in it."""
+
+    def callbacks(self) -> list[pl.Callback]:
+        """Callbacks of the stage itself."""
+        return []
+
+    def resume_state(self) -> ResumeState:
+        """What keeps the states that a killed stage continues from."""
+        return ResumeState(self.folder)
+
+    def total_updates(self) -> int | None:
+        """Updates in all, for the progress bar; ``None`` where early stopping decides."""
+        return None
+
+    def apply(self, module: Module, *names: str) -> Module:
+        """Give ``module`` the settings of these ``names``, as its constructor would."""
+        module.set_arguments(**{name: getattr(self.settings, name) for name in names})
+        return module
+
+    # What is the same for all.
+
+    @cached_property
+    def module(self) -> Module:
+        """The part: built once, then trained or loaded in place."""
+        if self.is_taken:
+            return self._load_given(self.settings.checkpoint)
+        with torch.random.fork_rng():
+            seed_part(self.run.seed, self.name)
+            module = attempt(f"{self.name}.module", self.make)
+        module.compile_updates = self.run.compile
+        return module
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of all that the result depends on."""
+        if self.is_taken:
+            return hash_file(f"{self.name}.checkpoint", self.settings.checkpoint)
+        rows = self.data.dataset.fingerprint
+        return hash_stage(self.name, self.run.config, rows, self.run.seed, self.upstream())
+
+    @property
+    def folder(self) -> Path:
+        """Where the stage keeps its checkpoints."""
+        return self.run.run_dir / f"{self.name}-{self.key}"
+
+    def prepare(self) -> None:
+        """Build the part and check all that can be checked.
+
+        Raises:
+            UserError: Something the user gave cannot be used.
+        """
+        check_options(self.name, self.settings.trainer)
+        self.data.seed = self.run.seed
+        module = self.module
+        if not self.is_taken:
+            owner = f"{self.name}.module"
+            buffer = io.BytesIO()
+            attempt(owner, save_module, module, buffer)
+            buffer.seek(0)
+            with torch.random.fork_rng():
+                attempt(owner, load_module, buffer, type(module), **self.not_saved())
+        attempt(self.name, self.validate)
+
+    def not_saved(self) -> dict[str, Any]:
+        """Arguments of the part that its checkpoint does not hold."""
+        return {}
+
+    def fit(self) -> Module:
+        """Train the part, or continue, or take what was given before."""
+        if self.is_taken:
+            print(f"{self.name}: taken from {self.settings.checkpoint}", flush=True)
+            return self.module
+        if self.is_done:
+            print(f"{self.name}: already done, reused from {self.folder}", flush=True)
+        else:
+            self._train()
+        return self.take()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the part was trained to its end."""
+        return (self.folder / "done.json").is_file()
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is a state to continue from."""
+        return (self.folder / "resume.ckpt").is_file()
+
+    def take(self) -> Module:
+        """The trained part, its weights as they were saved."""
+        # Left there if the run was killed between the two.
+        if is_first():
+            (self.folder / "resume.ckpt").unlink(missing_ok=True)
+        self.seconds = json.loads((self.folder / "done.json").read_text())["seconds"]
+        saved = load_module(self.folder / self.keeps, self.kind, **self.not_saved())
+        self.module.load_state_dict(saved.state_dict())
+        self.module.updates = saved.updates
+        return self.module.eval()
+
+    def save(self) -> None:
+        """Save what training gave."""
+        self.module.settle()
+        save_module(self.module, self.folder / self.keeps)
+
+    def mark_done(self, seconds: float) -> None:
+        """Write down that the part was trained to its end."""
+        content = {"seconds": seconds, "updates": self.module.updates}
+        write_json(content, self.folder / "done.json")
+
+    def trainer(self, callbacks: Sequence[pl.Callback], **arguments: Any) -> pl.Trainer:
+        """This stage's Trainer.
+
+        Raises:
+            UserError: There is none for these settings.
+        """
+        shared = {k: v for k, v in self.run.trainer.items() if k not in ("callbacks", "logger")}
+        given = {**shared, **self.limits(), **self.settings.trainer}
+        return make_trainer(given, self.run.run_dir, list(callbacks), **arguments)
+
+    def loggers(self) -> list[Any]:
+        """This stage's loggers, made anew."""
+        return make_loggers(self.run.trainer.get("logger"), self.run.run_dir, self.name)
+
+    def _train(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        state = self.resume_state()
+        theirs = own_callbacks(
+            self.name, self.run.trainer.get("callbacks"), self.settings.callbacks
+        )
+        bar = StageBar(self.name, self.total_updates(), self.shown)
+        trainer = self.trainer([*theirs, *self.callbacks(), bar, state], logger=self.loggers())
+        seed_part(self.run.seed, self.name)
+        fit_or_resume(self.name, trainer, self.module, self.data, self.folder / "resume.ckpt")
+        seconds = state.elapsed()
+        self.save()
+        self.mark_done(seconds)
+        trainer.strategy.barrier()
+        print(f"{self.name}: {self.module.updates} updates in {seconds:.0f} s", flush=True)
+
+    def _load_given(self, checkpoint: str) -> Module:
+        module = load_module(checkpoint, self.kind, **self.not_saved())
+        for argument in ("obs_dim", "act_dim"):
+            made, needed = module.init_arguments().get(argument), getattr(self.data, argument)
+            check(
+                made == needed,
+                f"{self.name}.checkpoint: '{checkpoint}' was made for {argument} {made}, the data have "
+                f"{needed}; give one that was trained on such data",
+            )
+        return module
+
+
+def check_multiple(name: str, value: int, unit_name: str, unit: int) -> None:
+    """Check that ``value`` counts whole units.
+
+    Raises:
+        UserError: It does not.
+    """
+    check(
+        value % unit == 0,
+        f"{name}: {value} is not a multiple of {unit_name} ({unit}); make it one",
+    )
+
+
+def fit_or_resume(
+    name: str, trainer: pl.Trainer, module: BlockModule, data: pl.LightningDataModule, resume: Path
+) -> None:
+    """Fit ``module``, from the state in ``resume`` if there is one.
+
+    Raises:
+        Stopped: The process was asked to end.
+        KeyboardInterrupt: The user interrupted.
+    """
+    if resume.is_file():
+        print(f"{name}: continues from {resume}", flush=True)
+    ckpt_path = str(resume) if resume.is_file() else None
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=ckpt_path)
+    except SystemExit:
+        # Lightning leaves the process by itself when it is interrupted.
+        if trainer.received_sigterm:
+            raise Stopped(143) from None
+        if trainer.interrupted:
+            raise KeyboardInterrupt from None
+        raise

@@ -1,0 +1,134 @@
+"""An actor, its critics and their targets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lit_offrl.errors import check_at_least
+from lit_offrl.nets import build_trunk, target_of
+from lit_offrl.policy.families import ActorKind, CriticKind, ScalarCritics, TanhGaussianActor
+from lit_offrl.policy.optimizers import actor_optimizer
+from lit_offrl.policy.targets import update_targets
+from lit_offrl.training.adam import Adam
+from lit_offrl.training.block_module import BlockModule
+
+
+class ActorCritic(BlockModule):
+    """The networks of a policy, how they act, and how their targets and optimizers move.
+
+    Args:
+        obs_dim: Size of an observation.
+        act_dim: Size of an action.
+        actor: Family of the policy's distribution.
+        critics: Family of the action values.
+        actor_hidden: Widths of the actor's hidden layers.
+        critic_hidden: Widths of the critics' hidden layers (D-12).
+        heads: Number of tasks that share the networks but for their last layers; with more than one,
+            the last ``heads`` numbers of an observation are the task's one-hot vector.
+        discount: Weight of the next step's value.
+        polyak_rate: Rate at which the target networks follow.
+        target_period: Copy networks to their targets every so many updates, in place of following.
+        actor_learning_rate: Learning rate of the actor's Adam optimizer.
+        actor_weight_decay: Weight decay of the actor, added to the gradients (L2).
+        critic_learning_rate: Learning rate of the critics' Adam optimizer.
+        coefficient_learning_rate: Learning rate of the logarithm of the constraint's coefficient, and of
+            the improvement's dual variables.
+        duals: Positive dual variables by name, and where each starts.
+        log_coefficient: Where the logarithm of the constraint's coefficient starts.
+        needs_target_actor: Whether there is a target of the actor.
+        needs_state_values: Whether there is a value of observations alone.
+        **kwargs: Arguments of :class:`BlockModule`.
+    """
+
+    log_prefix = "policy"
+    age: Tensor
+
+    def __init__(
+        self,
+        obs_dim: int,
+        act_dim: int,
+        actor: ActorKind = TanhGaussianActor(),
+        critics: CriticKind = ScalarCritics(),
+        actor_hidden: Sequence[int] = (256, 256),
+        critic_hidden: Sequence[int] = (256, 256, 256),
+        heads: int = 1,
+        discount: float = 0.99,
+        polyak_rate: float = 0.005,
+        target_period: int | None = None,
+        actor_learning_rate: float = 3e-4,
+        actor_weight_decay: float = 0.0,
+        critic_learning_rate: float = 3e-4,
+        coefficient_learning_rate: float = 3e-4,
+        duals: Mapping[str, float] = {},
+        log_coefficient: float = 0.0,
+        needs_target_actor: bool = False,
+        needs_state_values: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.obs_dim, self.discount, self.heads = obs_dim, discount, heads
+        self.polyak_rate, self.target_period = polyak_rate, target_period
+        self.actor_learning_rate, self.actor_weight_decay = actor_learning_rate, actor_weight_decay
+        self.critic_learning_rate = critic_learning_rate
+        self.coefficient_learning_rate = coefficient_learning_rate
+        check_at_least(1, self, "heads", *([] if target_period is None else ["target_period"]))
+        self.actor = actor.build(obs_dim, act_dim, actor_hidden, heads)
+        self.critics = critics.build(obs_dim, act_dim, critic_hidden, heads)
+        self.target_critics = target_of(self.critics)
+        self.log_coefficient = nn.Parameter(torch.tensor(log_coefficient))
+        self.target_actor = target_of(self.actor) if needs_target_actor else None
+        starts = {name: torch.tensor(float(value)) for name, value in duals.items()}
+        self.duals = nn.ParameterDict(starts)
+        if target_period is not None:
+            self.register_buffer("age", torch.zeros((), dtype=torch.int64))
+        self.state_critic = None
+        if needs_state_values:
+            self.state_critic = build_trunk(obs_dim, critic_hidden, 1, heads)
+
+    @property
+    def noise_dim(self) -> int:
+        """Normal numbers that an action of the policy is made from."""
+        dim: int = self.actor.noise_dim  # type: ignore[assignment]
+        return dim
+
+    @torch.no_grad()
+    def act(self, observations: Tensor) -> Tensor:
+        """The deterministic action ``[..., act]`` at ``observations [..., obs]``."""
+        return self.actor(observations).mode
+
+    @torch.no_grad()
+    def sample(self, observations: Tensor, generator: torch.Generator) -> Tensor:
+        """A random action ``[batch, act]`` at each of ``observations [batch, obs]``."""
+        shape, device = (*observations.shape[:-1], self.noise_dim), observations.device
+        noise = torch.randn(shape, generator=generator, device=device)
+        return self.actor(observations).rsample_from(noise).clamp(-1, 1)
+
+    @torch.no_grad()
+    def target_values(self, observations: Tensor) -> Tensor:
+        """``min_j Qbar_j`` at the deterministic action, ``[...]`` of ``observations [..., obs]``."""
+        return self.target_critics(observations, self.act(observations)).amin(dim=0)
+
+    def network_optimizers(self, learns_coefficient: bool) -> dict[str, Adam]:
+        """Adam of the critics, of the actor with the dual variables, and of the state value."""
+        duals = [*([self.log_coefficient] if learns_coefficient else []), *self.duals.values()]
+        actor = self.actor, self.actor_learning_rate, self.actor_weight_decay
+        optimizers = {
+            "critics": Adam(self.critics.parameters(), self.critic_learning_rate),
+            "actor": actor_optimizer(*actor, duals, self.coefficient_learning_rate),
+        }
+        if self.state_critic is not None:
+            parameters = self.state_critic.parameters()
+            optimizers["state_value"] = Adam(parameters, self.critic_learning_rate)
+        return optimizers
+
+    def move_targets(self, *more: tuple[nn.Module, nn.Module]) -> None:
+        """Move the target networks, and ``more`` pairs of a target and its source."""
+        pairs: list[tuple[nn.Module, nn.Module]] = [(self.target_critics, self.critics), *more]
+        if self.target_actor is not None:
+            pairs.append((self.target_actor, self.actor))
+        age = None if self.target_period is None else self.age
+        update_targets(pairs, self.polyak_rate, age, self.target_period)

@@ -1,0 +1,127 @@
+"""Families of actors and critics; the learner chooses their widths."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from lit_offrl.errors import check, check_at_least
+from lit_offrl.nets import (
+    Critics,
+    GaussianNet,
+    QuantileCritics,
+    TanhGaussianMixtureNet,
+    TanhGaussianNet,
+)
+
+
+class ActorKind(ABC):
+    """A family of policies."""
+
+    @abstractmethod
+    def build(self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int) -> nn.Module:
+        """Observations ``[..., obs]`` to a ``lit_offrl.nets.ActionDistribution``.
+
+        Of several ``heads`` the last numbers of an observation, a one-hot vector, pick one. Its ``noise_dim`` says how many normal numbers an action is made from.
+        """
+
+
+@dataclass(frozen=True)
+class TanhGaussianActor(ActorKind):
+    """A diagonal Gaussian squashed by tanh (SAC and its kin)."""
+
+    def build(
+        self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int
+    ) -> TanhGaussianNet:
+        return TanhGaussianNet(obs_dim, act_dim, hidden, heads=heads)
+
+
+@dataclass(frozen=True)
+class GaussianActor(ActorKind):
+    """A diagonal Gaussian whose actions are clipped to the box (ABM, MPO, SVG).
+
+    Args:
+        min_std: Smallest standard deviation (D-25).
+    """
+
+    min_std: float = 0.1
+
+    def __post_init__(self) -> None:
+        check(
+            self.min_std > 0,
+            f"min_std: {self.min_std} is not positive; give one, such as 0.1",
+        )
+
+    def build(self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int) -> GaussianNet:
+        return GaussianNet(obs_dim, act_dim, hidden, self.min_std, heads)
+
+
+@dataclass(frozen=True)
+class TanhGaussianMixtureActor(ActorKind):
+    """A mixture of diagonal Gaussians squashed by tanh (AWAC as in MB2PO).
+
+    Args:
+        components: Gaussians in it.
+    """
+
+    components: int = 5
+
+    def __post_init__(self) -> None:
+        check_at_least(1, self, "components")
+
+    def build(
+        self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int
+    ) -> TanhGaussianMixtureNet:
+        return TanhGaussianMixtureNet(obs_dim, act_dim, hidden, self.components, heads)
+
+
+class CriticKind(ABC):
+    """A family of action values."""
+
+    @abstractmethod
+    def build(self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int) -> Critics:
+        """Observations ``[..., obs]`` and actions ``[..., act]`` to values ``[critics, ...]``."""
+
+
+@dataclass(frozen=True)
+class ScalarCritics(CriticKind):
+    """Expected returns.
+
+    Args:
+        count: Of independent networks; where a value is asked for, it is the smallest of theirs.
+        normalized: Layer normalisation and tanh after the first layer and ELU after the others
+            (ABM, D-24), in place of ReLU.
+    """
+
+    count: int = 2
+    normalized: bool = False
+
+    def __post_init__(self) -> None:
+        check_at_least(1, self, "count")
+
+    def build(self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int) -> Critics:
+        return Critics(
+            obs_dim, act_dim, hidden, self.count, normalized=self.normalized, heads=heads
+        )
+
+
+@dataclass(frozen=True)
+class QuantilePair(CriticKind):
+    """Two distributions of the return, by quantiles on a compressed scale (MB2PO).
+
+    Args:
+        quantiles: Of each.
+    """
+
+    quantiles: int = 100
+
+    def __post_init__(self) -> None:
+        check_at_least(1, self, "quantiles")
+
+    def build(
+        self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int
+    ) -> QuantileCritics:
+        return QuantileCritics(obs_dim, act_dim, hidden, quantiles=self.quantiles, heads=heads)

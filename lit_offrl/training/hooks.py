@@ -1,0 +1,68 @@
+"""What a Trainer does differently while a module is trained in blocks."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import lightning.pytorch as pl
+
+from lit_offrl.training.acceleration import onednn_products
+from lit_offrl.training.optimizers import Clipping
+
+# Steps between two points of a log, where nothing is due.
+NEVER = 10**12
+
+
+class BlockTraining(pl.Callback):
+    """Brings Trainer's options to modules that are trained in blocks, and takes its place back after.
+
+    - ``gradient_clip_val`` is applied by the module, as Lightning refuses it in manual optimization.
+    - ``log_every_n_steps`` counts updates, rounded up to whole blocks.
+    - On a CPU, float32 products are oneDNN's (:func:`onednn_products`).
+
+    Every part returns one from ``configure_callbacks``.
+
+    Args:
+        trainer: The module's Trainer.
+    """
+
+    def __init__(self, trainer: pl.Trainer) -> None:
+        self.products = ExitStack()
+        self.log_every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        self.clip_val = trainer.gradient_clip_val
+        # Lightning refuses it before any other hook.
+        trainer.gradient_clip_val = None
+
+    def clipping(self, trainer: pl.Trainer, stacked: bool) -> Clipping | None:
+        """How gradients are clipped, those of ``stacked`` seeds each by itself."""
+        if not self.clip_val:
+            return None
+        algorithm = trainer.gradient_clip_algorithm
+        name = str(getattr(algorithm, "value", algorithm) or "norm")
+        return Clipping(float(self.clip_val), name, stacked)
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self.products.enter_context(onednn_products(trainer.strategy.root_device))
+
+    def count(self, trainer: pl.Trainer, updates: int) -> None:
+        """Add ``updates`` to Lightning's progress, and let it log where an interval has passed."""
+        epoch_loop = trainer.fit_loop.epoch_loop
+        progress = epoch_loop.manual_optimization.optim_step_progress.total
+        before = progress.completed
+        progress.ready += updates
+        progress.completed += updates
+        # Lightning adds the last one itself.
+        epoch_loop._batches_that_stepped += updates - 1
+        if self.log_every:
+            due = (before + updates) // self.log_every > before // self.log_every
+            trainer.log_every_n_steps = 1 if due else NEVER  # type: ignore[attr-defined]
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self.products.close()
+        trainer.log_every_n_steps = self.log_every  # type: ignore[attr-defined]
+        trainer.gradient_clip_val = self.clip_val
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        self.teardown(trainer, pl_module, "fit")

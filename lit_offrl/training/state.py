@@ -1,0 +1,85 @@
+"""States that a killed run continues from, and a check that training has not diverged."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from torch import Tensor
+
+from lit_offrl.errors import check
+from lit_offrl.training.block_module import BlockModule
+from lit_offrl.training.checkpoints import save_module
+
+
+class ResumeState(pl.Callback):
+    """Keeps ``resume.ckpt`` for a killed run, and ``best.ckpt`` by a metric of the environment.
+
+    Lightning's ModelCheckpoint writes in place, and ``last`` only beside a new best; a run that is killed
+    at any instant needs neither. A state that holds a loss that is not finite is never saved.
+
+    Args:
+        folder: The stage's folder.
+        monitor: Metric whose largest value decides what is best, or ``None``.
+        every_n_epochs: Epochs between two states.
+
+    Raises:
+        UserError: In training: a metric is not finite.
+    """
+
+    def __init__(self, folder: Path, monitor: str | None = None, every_n_epochs: int = 1) -> None:
+        self.folder, self.monitor, self.every_n_epochs = folder, monitor, every_n_epochs
+        self.best = -math.inf
+        self.seconds = 0.0
+        self.started = time.perf_counter()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "seconds": self.elapsed()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best, self.seconds = state_dict["best"], state_dict["seconds"]
+
+    def elapsed(self) -> float:
+        """Seconds of training, those before a kill included."""
+        return self.seconds + time.perf_counter() - self.started
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, BlockModule)
+        check_finite(trainer.callback_metrics, pl_module.updates)
+        if self.monitor in trainer.callback_metrics:
+            self.keep_if_best(pl_module, float(trainer.callback_metrics[self.monitor]))
+        if (trainer.current_epoch + 1) % self.every_n_epochs == 0:
+            save_state(trainer, self.folder / "resume.ckpt")
+
+    def keep_if_best(self, module: BlockModule, value: float) -> None:
+        """Save ``module`` as ``best.ckpt`` if ``value`` is the largest so far."""
+        if value > self.best:
+            self.best = value
+            save_module(module, self.folder / "best.ckpt")
+
+
+def save_state(trainer: pl.Trainer, path: Path) -> None:
+    """Save what a killed run continues from; ``path`` is the old file or the new one, never half."""
+    part = path.with_suffix(".part")
+    trainer.save_checkpoint(part, weights_only=False)
+    if trainer.is_global_zero:
+        os.replace(part, path)
+
+
+def check_finite(metrics: Mapping[str, Tensor | float], updates: int) -> None:
+    """Check that no metric is NaN or infinite.
+
+    Raises:
+        UserError: One is.
+    """
+    for name, value in metrics.items():
+        check(
+            math.isfinite(value),
+            f"{name} is {float(value)} after {updates} updates: training has diverged; lower the "
+            "stage's learning rate, or look for extreme values in the data and the settings",
+        )
