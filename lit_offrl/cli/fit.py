@@ -25,6 +25,9 @@ def run_fit(args: list[str]) -> None:
     from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
     from lit_offrl.datamodule import OfflineDataModule
+    from lit_offrl.datasets import Layout
+    from lit_offrl.datasets.subset import ExtraDataset, Subset
+    from lit_offrl.dynamics import Rollouts
     from lit_offrl.pipeline.dynamics import DynamicsSettings
     from lit_offrl.pipeline.many_devices import spread
     from lit_offrl.pipeline.many_seeds import fit_together
@@ -42,6 +45,17 @@ def run_fit(args: list[str]) -> None:
     from lit_offrl.pipeline.value import ValueSettings
     from lit_offrl.training.distributed import is_first
 
+    BLOCKS = {
+        "data.layout": Layout,
+        "data.subset": Subset,
+        "data.more": ExtraDataset,
+        "data": OfflineDataModule,
+        "dynamics": DynamicsSettings,
+        "value": ValueSettings,
+        "prior": PriorSettings,
+        "policy": PolicySettings,
+        "policy.imagination": Rollouts,
+    }
     quiet_lightning()
     # So that prior.data takes the keys of data as they are, without naming the class.
     set_parsing_settings(subclasses_disabled=[OfflineDataModule])
@@ -175,7 +189,7 @@ def run_fit(args: list[str]) -> None:
             try:
                 self.init = self.parser.instantiate(self.config).fit
             except Exception as error:
-                raise UserError(reason_of(error)) from error
+                raise UserError(reason_of(error, self.config.fit, BLOCKS)) from error
             self.model, self.datamodule = None, self.init.data
             self.trainer = self.runs = [self._run(0)]  # type: ignore[assignment]
 
