@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import lightning.pytorch as pl
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal, Uniform
 
 from lit_offrl.datasets import OfflineDataset
+from lit_offrl.dynamics import DynamicsEnsemble
 from lit_offrl.policy import (
     ExpectationMaximization,
     Exponential,
@@ -27,7 +29,7 @@ from lit_offrl.policy import (
     TanhGaussianMixtureActor,
     WeightedLikelihood,
 )
-from lit_offrl.priors import BehaviorPrior
+from lit_offrl.priors import BehaviorPrior, Weighting
 from lit_offrl.training.blocks import Metrics, UpdateBlock
 from lit_offrl.transitions import Transitions
 
@@ -249,3 +251,19 @@ class Blocks:
 
     def __iter__(self) -> Iterator[UpdateBlock]:
         return iter(self.blocks)
+
+
+@dataclass(frozen=True)
+class FirstRowWeighting(Weighting):
+    """Of all rows the first counts."""
+
+    needs_values: ClassVar[bool] = False
+
+    def __call__(self, rewards: Tensor, returns: Tensor, values: Tensor | None) -> Tensor:
+        return (torch.arange(len(rewards)) == 0).float()
+
+
+def ensemble(**changed: Any) -> DynamicsEnsemble:
+    """A small ensemble of 3 observations and 2 actions, the same each time."""
+    torch.manual_seed(0)
+    return DynamicsEnsemble(3, 2, hidden=(16,), weight_decay=(0.0, 0.0), **changed)

@@ -39,8 +39,6 @@ from tests.factories import (
 class Watched(WeightedLikelihood):
     """Remembers what it was given."""
 
-    weighting: Step = Step()
-    advantage: SegmentAdvantage = SegmentAdvantage(samples=4)
     seen: list[Shared] = field(default_factory=list)
 
     def part_losses(
@@ -51,7 +49,7 @@ class Watched(WeightedLikelihood):
 
 
 def test_the_critics_look_ahead_is_used_by_the_prior() -> None:
-    watched = Watched()
+    watched = Watched(Step(), SegmentAdvantage(samples=4))
     made = abm_learner(prior=GaussianPrior(2, 1, (8,)), prior_training=watched)
     batch = segments()
     drawn = noise_of(made, batch)

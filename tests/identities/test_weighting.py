@@ -1,4 +1,4 @@
-"""Weights, the behaviour's critic, and priors that recover what is known."""
+"""Weights of rows and the prior's loss, against values computed by hand."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from torch.nn import ReLU, Tanh
 
 from lit_offrl.errors import UserError
 from lit_offrl.priors import (
+    AdvantageWeighting,
     BehaviorPrior,
     BehaviorValue,
     ReturnWeighting,
@@ -29,9 +30,11 @@ from lit_offrl.priors import (
     Weighting,
     effective_sample_size,
 )
-from lit_offrl.training.block_module import UpdateBlock
+from lit_offrl.training.blocks import UpdateBlock
 from lit_offrl.training.checkpoints import load_module, save_module
+from lit_offrl.training.stopping import Patience
 from lit_offrl.transitions import Transitions
+from tests.factories import Blocks, plain_trainer, rows, total
 
 values = st.lists(st.floats(-100, 100), min_size=2, max_size=20).filter(lambda v: max(v) > 1e-3)
 
@@ -39,7 +42,7 @@ values = st.lists(st.floats(-100, 100), min_size=2, max_size=20).filter(lambda v
 @given(values, st.floats(0.05, 2))
 def test_value_weights_are_relative_to_the_best(q: list[float], temperature: float) -> None:
     column = torch.tensor(q)
-    weights = ValueWeighting(temperature)(column, column, column)
+    weights = ValueWeighting(temperature=temperature)(column, column, column)
     scale = column.abs().max()
     expected = ((column - column.max()) / scale / temperature).exp()
     torch.testing.assert_close(weights, expected, rtol=1e-4, atol=1e-6)
@@ -48,7 +51,7 @@ def test_value_weights_are_relative_to_the_best(q: list[float], temperature: flo
 
 def test_rmax_scale_is_the_largest_reward_over_a_horizon() -> None:
     rewards, q = torch.tensor([1.0, 4.0]), torch.tensor([100.0, 300.0])
-    weights = ValueWeighting(0.5, "rmax", 0.99)(rewards, rewards, q)
+    weights = ValueWeighting(temperature=0.5, scale="rmax", discount=0.99)(rewards, rewards, q)
     torch.testing.assert_close(weights, torch.tensor([math.exp(-200 * 0.01 / 4 / 0.5), 1.0]))
 
 
@@ -64,75 +67,22 @@ def test_effective_sample_size() -> None:
     assert effective_sample_size(torch.tensor([3.0, 1.0])).item() == pytest.approx(16 / 10 / 2)
 
 
-def rows(actions: torch.Tensor, **columns: torch.Tensor) -> Transitions:
-    flags = torch.zeros(len(actions), dtype=torch.bool)
-    defaults = {
-        "observations": torch.zeros(len(actions), 1),
-        "rewards": torch.zeros(len(actions)),
-        "next_observations": torch.zeros(len(actions), 1),
-        "terminations": flags,
-        "truncations": flags,
-    }
-    return Transitions(actions=actions, **{**defaults, **columns})
-
-
 def test_prior_loss_is_the_weighted_mean() -> None:
     torch.manual_seed(0)
     prior = TanhGaussianPrior(1, 2, hidden=(4,))
     actions, weights = torch.rand(6, 2) * 1.9 - 0.95, torch.rand(6)
     nll = -prior.distribution(torch.zeros(6, 1)).log_prob(actions)
-    loss = prior.loss(rows(actions, weights=weights))
-    torch.testing.assert_close(loss, (weights * nll).sum() / weights.sum())
-    torch.testing.assert_close(prior.loss(rows(actions)), nll.mean())
+    batch, no_noise = rows(6, actions=actions), torch.empty(6, 0)
+    torch.testing.assert_close(prior.loss(batch, no_noise), nll)
+    weighted, _ = prior.losses(batch.replace(weights=weights), no_noise, {})
+    torch.testing.assert_close(total(weighted), (weights * nll).sum() / weights.sum())
+    losses, _ = prior.losses(batch, no_noise, {})
+    torch.testing.assert_close(total(losses), nll.mean())
 
 
 def test_logged_actions_on_the_bound_have_a_finite_density() -> None:
     prior = TanhGaussianPrior(1, 2, hidden=(4,))
     assert prior.log_prob(torch.zeros(1, 1), torch.tensor([[1.0, -1.0]])).isfinite().all()
-
-
-def test_prior_recovers_a_gaussian_and_weights_choose_the_better_mode() -> None:
-    torch.manual_seed(0)
-    good = torch.tanh(0.8 + 0.1 * torch.randn(500, 1))
-    bad = torch.tanh(-0.8 + 0.1 * torch.randn(500, 1))
-    actions = torch.cat([good, bad])
-    weights = torch.cat([torch.ones(500), torch.full((500,), 1e-4)])
-
-    def fit(data: Transitions) -> tuple[float, float]:
-        prior = TanhGaussianPrior(1, 1, hidden=(16,), learning_rate=1e-2)
-        prior.configure_optimizers()
-        for _ in range(600):
-            prior.update(data, torch.empty(0))
-        density = prior.distribution(torch.zeros(1, 1))
-        return density.loc.item(), density.scale.item()
-
-    mean, std = fit(rows(actions))
-    assert mean == pytest.approx(0.0, abs=0.1)
-    assert std == pytest.approx(0.81, abs=0.1)
-    mean, std = fit(rows(actions, weights=weights))
-    assert mean == pytest.approx(0.8, abs=0.05)
-    assert std == pytest.approx(0.1, abs=0.05)
-
-
-def test_critic_learns_the_value_of_what_was_done() -> None:
-    # Two observations that follow each other for ever, reward 1 in the first: with discount 0.5 the
-    # values are 4/3 and 2/3. A terminated row is worth its reward.
-    torch.manual_seed(0)
-    critic = BehaviorValue(1, 1, hidden=(32,), discount=0.5, polyak_rate=0.1, learning_rate=3e-3)
-    critic.configure_optimizers()
-    data = rows(
-        torch.zeros(3, 1),
-        observations=torch.tensor([[0.0], [1.0], [2.0]]),
-        next_observations=torch.tensor([[1.0], [0.0], [0.0]]),
-        rewards=torch.tensor([1.0, 0.0, 5.0]),
-        terminations=torch.tensor([False, False, True]),
-        next_actions=torch.zeros(3, 1),
-    )
-    for _ in range(1500):
-        critic.update(data, torch.empty(0))
-    torch.testing.assert_close(
-        critic.values(data), torch.tensor([4 / 3, 2 / 3, 5.0]), atol=0.1, rtol=0
-    )
 
 
 @pytest.mark.parametrize(
@@ -151,42 +101,22 @@ def test_rows_that_cannot_be_told_apart_are_refused(
         weighting(column, column, column)
 
 
-class SquashedPrior(BehaviorPrior):
-    """Torch's own squashed Gaussian, which knows neither its mode nor its mean."""
-
-    def __init__(self, obs_dim: int, act_dim: int, name: Path = Path("x"), bound: type = Tanh):
-        super().__init__()
-        self.net = torch.nn.Linear(obs_dim, act_dim)
-        self.name, self.bound = name, bound
-
-    def distribution(self, observations: torch.Tensor) -> Distribution:
-        normal = Independent(Normal(self.net(observations), 0.1), 1)
-        return TransformedDistribution(normal, [TanhTransform()])
-
-
-def test_a_squashed_prior_acts_by_its_squashed_mean() -> None:
-    prior = SquashedPrior(3, 2)
-    observations = torch.randn(5, 3)
-    torch.testing.assert_close(prior.act(observations), prior.net(observations).tanh())
-
-
-def test_a_checkpoint_holds_every_argument(tmp_path: Path) -> None:
-    prior = SquashedPrior(3, 2, name=tmp_path, bound=ReLU)
-    save_module(prior, tmp_path / "best.ckpt")
-    loaded = load_module(tmp_path / "best.ckpt", BehaviorPrior)
-    assert isinstance(loaded, SquashedPrior)
-    assert loaded.name == tmp_path
-    assert loaded.bound is ReLU
-    torch.testing.assert_close(loaded.act(torch.ones(1, 3)), prior.act(torch.ones(1, 3)))
-    torch.load(tmp_path / "best.ckpt", weights_only=True)
-
-
 def test_the_critic_stops_on_the_mean_of_its_window() -> None:
     critic = BehaviorValue(1, 1, hidden=[8])
-    logged: dict[str, list[float]] = {}
-    critic.log = lambda name, value, **_: logged.setdefault(name, []).append(float(value))  # type: ignore[method-assign,assignment]
-    critic.log_dict = lambda metrics, **_: None  # type: ignore[method-assign,assignment]
-    critic.update = lambda batch, noise: {"td_loss": batch.rewards.mean()}  # type: ignore[method-assign]
+    critic.update = lambda batch, noise: {"loss/td": batch.rewards.mean()}  # type: ignore[method-assign]
     column = torch.arange(6.0).view(3, 2)
-    critic.training_step(UpdateBlock(Transitions(*[column] * 6), 0), 0)
-    assert logged["value/td_loss_epoch"] == [2.5]
+    trainer = plain_trainer(max_epochs=1)
+    trainer.fit(critic, Blocks(UpdateBlock(Transitions(*[column] * 6), 0)))
+    assert trainer.callback_metrics["value/loss/td_epoch"] == 2.5
+    (stopping,) = [c for c in trainer.callbacks if isinstance(c, Patience)]  # type: ignore[attr-defined]
+    assert stopping.best == 2.5
+
+
+def test_advantage_weights_by_hand() -> None:
+    advantages = torch.tensor([-2.0, 0.0, 2.0, 100.0])
+    weights = AdvantageWeighting(temperature=0.5, max_weight=20.0)(torch.empty(0), torch.empty(0), advantages)
+    raw = (advantages / advantages.std() / 0.5).exp().clamp(max=20.0)
+    torch.testing.assert_close(weights, raw / raw.max())
+    narrow = AdvantageWeighting(temperature=0.01, max_weight=20.0)(torch.empty(0), torch.empty(0), advantages)
+    # The last two are both at the largest weight.
+    assert narrow.tolist() == pytest.approx([0.0, 1 / 20, 1.0, 1.0], abs=2e-3)
