@@ -22,7 +22,7 @@ def test_data_whose_returns_nobody_knows_are_refused(
     weighting = ["--prior.weighting", "lit_offrl.priors.AdvantageWeighting", "--until", "prior"]
     with pytest.raises(SystemExit):
         main(["fit", "--config", str(tiny), "--data.dataset", cut, *critic, "1.0", *weighting])
-    assert "discount: no row of" in capsys.readouterr().err
+    assert "value.module.discount: no row of" in capsys.readouterr().err
 
 
 def test_rows_whose_return_nobody_knows_count_nothing(
@@ -67,7 +67,7 @@ def test_a_weighting_that_leaves_nothing_is_refused(
     arguments = ["--prior.weighting", "tests.factories.FirstRowWeighting", "--run_dir", str(tmp_path / "run")]
     with pytest.raises(SystemExit):
         main(["fit", "--config", str(tiny), *arguments])
-    assert "weighting: 1 of 183 rows have a weight above 0" in capsys.readouterr().err
+    assert "prior.weighting: 1 of 183 rows have a weight above 0" in capsys.readouterr().err
 
 
 def test_advantages_and_values_are_not_mixed_up(

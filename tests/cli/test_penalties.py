@@ -36,7 +36,7 @@ def test_penalties_are_named_in_yaml(
     arguments: list[str], penalty: object, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
-        main(["fit", *arguments, "--print_config"])
+        main(["fit", "--config", "mabe", *arguments, "--print_config"])
     assert stopped.value.code == 0
     assert yaml.safe_load(capsys.readouterr().out)["policy"]["imagination"]["penalty"] == penalty
 
