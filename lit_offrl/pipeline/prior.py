@@ -133,7 +133,7 @@ class PriorStage(Stage[BehaviorPrior]):
 
     def fit(self) -> BehaviorPrior:
         if not self.is_taken:
-            weights = self.module.weigh(self.data)
+            weights = attempt("prior", self.module.weigh, self.data)
             self.sample_size = float(effective_sample_size(weights))
             print(
                 f"prior: effective sample size of the weights is {self.sample_size:.0%} of the rows",

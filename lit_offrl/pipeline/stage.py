@@ -16,7 +16,7 @@ import torch
 from lightning.pytorch.loggers import Logger
 
 from lit_offrl.datamodule import OfflineDataModule
-from lit_offrl.errors import Stopped, attempt, check
+from lit_offrl.errors import Stopped, UserError, attempt, check, with_key
 from lit_offrl.pipeline.fingerprint import hash_file, hash_stage
 from lit_offrl.pipeline.progress import StageBar
 from lit_offrl.pipeline.trainers import (
@@ -281,6 +281,7 @@ def fit_or_resume(
     """Fit ``module``, from the state in ``resume`` if there is one.
 
     Raises:
+        UserError: The data or the settings do not do for this stage.
         Stopped: The process was asked to end.
         KeyboardInterrupt: The user interrupted.
     """
@@ -289,6 +290,8 @@ def fit_or_resume(
     ckpt_path = str(resume) if resume.is_file() else None
     try:
         trainer.fit(module, datamodule=data, ckpt_path=ckpt_path)
+    except UserError as error:
+        raise UserError(with_key(name, str(error))) from error
     except SystemExit:
         # Lightning leaves the process by itself when it is interrupted.
         if trainer.received_sigterm:
