@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import socket
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,8 @@ import torch
 from hypothesis import settings
 from minari.data_collector.episode_buffer import EpisodeBuffer
 
+from tests.factories import MakeDataset, episode
+
 # These machines are shared: an example's time says nothing about the code.
 settings.register_profile("shared", deadline=None)
 settings.load_profile("shared")
@@ -23,23 +24,7 @@ settings.load_profile("shared")
 # Tiny networks: a second thread only adds waiting.
 torch.set_num_threads(1)
 
-MakeDataset = Callable[..., str]
-
-
-def episode(
-    number: int, steps: int, obs_dim: int = 3, act_dim: int = 1, **changed: Any
-) -> EpisodeBuffer:
-    """A plausible episode of a made-up robot; ``changed`` replaces columns."""
-    rng = np.random.default_rng(number)
-    columns: dict[str, Any] = {
-        "observations": rng.normal(size=(steps + 1, obs_dim)).astype(np.float32),
-        "actions": rng.uniform(-1, 1, size=(steps, act_dim)).astype(np.float32),
-        "rewards": rng.normal(size=steps),
-        "terminations": np.zeros(steps, bool),
-        "truncations": np.arange(steps) == steps - 1,
-    }
-    return EpisodeBuffer(id=number, **{**columns, **changed}, infos={})
-
+__all__ = ["MakeDataset", "episode"]
 
 @pytest.fixture
 def without_network(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,158 +9,26 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent, Laplace
 
 from lit_offrl.cli import main
-from lit_offrl.dynamics import DynamicsEnsemble
 from lit_offrl.nets import Critics
-from lit_offrl.pipeline.callbacks import Checkpoints
-from lit_offrl.policy import (
-    Conservatism,
-    EntropyTemperature,
-    ExpectationMaximization,
-    ExpectileBackup,
-    GaussianActor,
-    ImitatingGradient,
-    PolicyLearner,
-    PriorDivergence,
-    QuantilePair,
-    SampledAdvantage,
-    SampledBackup,
-    SampledGradient,
-    ScalarCritics,
-    SegmentAdvantage,
-    SmoothedBackup,
-    TanhGaussianMixtureActor,
-    WeightedLikelihood,
-)
-from lit_offrl.priors import BehaviorPrior, BehaviorValue, GaussianPrior, TanhGaussianPrior
+from lit_offrl.policy import EntropyTemperature, PolicyLearner
+from lit_offrl.priors import TanhGaussianPrior
 from lit_offrl.training.acceleration import (
     Compiled,
     Replay,
-    accelerate,
+    choose_run,
     has_compiler,
     onednn_products,
 )
-from lit_offrl.training.adam import Adam, descend
+from lit_offrl.training.adam import Adam
 from lit_offrl.training.block_module import BlockModule
+from lit_offrl.training.optimizers import descend
+from lit_offrl.training.state import ResumeState
 from lit_offrl.transitions import Transitions
+from tests.factories import MODULES, random_rows
 
 needs_compiler = pytest.mark.skipif(not has_compiler(), reason="no C++ compiler")
-
-
-class LaplacePrior(BehaviorPrior):
-    """A user's prior that is no tanh-Gaussian."""
-
-    def __init__(self, obs_dim: int, act_dim: int) -> None:
-        super().__init__()
-        self.net = torch.nn.Linear(obs_dim, act_dim)
-
-    def distribution(self, observations: Tensor) -> Distribution:
-        mean = self.net(observations).tanh()
-        return Independent(Laplace(mean, torch.ones_like(mean)), 1)
-
-
-def rows(*shape: int) -> Transitions:
-    return Transitions(
-        observations=torch.randn(*shape, 3),
-        actions=torch.rand(*shape, 2) * 2 - 1,
-        rewards=torch.randn(shape),
-        next_observations=torch.randn(*shape, 3),
-        terminations=torch.rand(shape) < 0.1,
-        truncations=torch.zeros(shape, dtype=torch.bool),
-        next_actions=torch.rand(*shape, 2) * 2 - 1,
-        weights=torch.rand(shape),
-        imagined=torch.rand(shape) < 0.5,
-    )
-
-
-def frozen(prior: BehaviorPrior) -> BehaviorPrior:
-    return prior.requires_grad_(False)
-
-
-ABM = WeightedLikelihood(weighting="step", advantage=SegmentAdvantage(3))
-EVALUATED_BY_SAMPLES: dict[str, Any] = {
-    "actor": GaussianActor(),
-    "critics": ScalarCritics(1, normalized=True),
-    "backup": SampledBackup(3),
-    "target_period": 4,
-}
-
-MODULES: dict[str, tuple[Callable[[], BlockModule], tuple[int, ...]]] = {
-    "mabe": (
-        lambda: PolicyLearner(
-            3, 2, PriorDivergence(), frozen(TanhGaussianPrior(3, 2, (8,))), (8,), (8,)
-        ),
-        (6, 16),
-    ),
-    "sampled": (
-        lambda: PolicyLearner(3, 2, PriorDivergence(), frozen(LaplacePrior(3, 2)), (8,), (8,)),
-        (6, 16),
-    ),
-    "mopo": (lambda: PolicyLearner(3, 2, EntropyTemperature(), None, (8,), (8,)), (6, 16)),
-    "wide": (
-        lambda: PolicyLearner(
-            3, 2, PriorDivergence(), frozen(TanhGaussianPrior(3, 2)), (64, 64), (64, 64)
-        ),
-        (6, 64),
-    ),
-    "td3_bc": (
-        lambda: PolicyLearner(
-            *(3, 2, None, None, (8,), (8,)),
-            improvement=ImitatingGradient(),
-            backup=SmoothedBackup(),
-            critic_steps=2,
-        ),
-        (6, 16),
-    ),
-    "iql": (
-        lambda: PolicyLearner(
-            *(3, 2, None, None, (8,), (8,)),
-            improvement=WeightedLikelihood(),
-            backup=ExpectileBackup(),
-        ),
-        (6, 16),
-    ),
-    "combo": (
-        lambda: PolicyLearner(
-            *(3, 2, EntropyTemperature(in_target=False), None, (8,), (8,)),
-            conservatism=Conservatism(samples=2),
-        ),
-        (6, 16),
-    ),
-    "abm_mpo": (
-        lambda: PolicyLearner(
-            *(3, 2, None, GaussianPrior(3, 2, (8,)), (8,), (8,)),
-            prior_likelihood=ABM,
-            improvement=ExpectationMaximization(3),
-            **EVALUATED_BY_SAMPLES,
-        ),
-        (6, 5, 3),
-    ),
-    "abm_svg": (
-        lambda: PolicyLearner(
-            *(3, 2, PriorDivergence(in_target=False), GaussianPrior(3, 2, (8,)), (8,), (8,)),
-            prior_likelihood=ABM,
-            improvement=SampledGradient(3),
-            **EVALUATED_BY_SAMPLES,
-        ),
-        (6, 5, 3),
-    ),
-    "awac": (
-        lambda: PolicyLearner(
-            *(3, 2, None, None, (8,), (8,)),
-            actor=TanhGaussianMixtureActor(3),
-            critics=QuantilePair(5),
-            improvement=WeightedLikelihood(1.0, 20.0, SampledAdvantage(3)),
-            actor_weight_decay=1e-4,
-        ),
-        (6, 16),
-    ),
-    "value": (lambda: BehaviorValue(3, 2, (8,)), (6, 16)),
-    "prior": (lambda: TanhGaussianPrior(3, 2, (8,)), (6, 16)),
-    "dynamics": (lambda: DynamicsEnsemble(3, 2, 3, 2, (8,), (1e-3, 1e-3)), (6, 3, 16)),
-}
 
 
 def trained(name: str, run: Callable[[BlockModule], None]) -> tuple[BlockModule, list[Tensor]]:
@@ -168,11 +36,11 @@ def trained(name: str, run: Callable[[BlockModule], None]) -> tuple[BlockModule,
     torch.manual_seed(0)
     build, shape = MODULES[name]
     module = build()
-    module.configure_optimizers()
+    module.prepare_updates()
     run(module)
     means = []
     for count in (6, 6, 4):
-        block = rows(*shape)[:count]
+        block = random_rows(*shape)[:count]
         metrics = module.run(block, module.noise_for(block, torch.Generator().manual_seed(count)))
         means += list(metrics.values())
     return module, means
@@ -187,7 +55,8 @@ def test_every_way_does_the_same_updates(
         if way == "replay":
             module.run = Replay(module.update)
         else:
-            accelerate(module, "always", 0)
+            module.compile_updates = "always"
+            module.prepare_updates()
 
     plain, plain_means = trained(name, lambda module: None)
     fast, fast_means = trained(name, run)
@@ -206,7 +75,7 @@ def test_what_cannot_be_compiled_trains_as_it_is(capsys: pytest.CaptureFixture[s
         torch._dynamo.graph_break()
         return {"loss": batch.rewards.mean()}
 
-    compiled, batch = Compiled(update), rows(4)
+    compiled, batch = Compiled(update), random_rows(4)
     for _ in range(2):
         torch.testing.assert_close(compiled(batch, torch.empty(0))["loss"], batch.rewards.mean())
     assert len(calls) == 2
@@ -225,7 +94,8 @@ def test_compiles_where_it_is_worth_it(
         "lit_offrl.training.acceleration.Compiled", lambda update: made.append(1) or update
     )
     monkeypatch.setattr("lit_offrl.training.acceleration.has_compiler", lambda: True)
-    accelerate(TanhGaussianPrior(3, 2, (8,)), compile, updates)
+    module = TanhGaussianPrior(3, 2, (8,))
+    choose_run(module.loop, module.update, torch.device("cpu"), compile, updates)
     assert bool(made) is compiled
 
 
@@ -284,7 +154,7 @@ def test_what_cannot_be_traced_again_trains_as_it_is(capsys: pytest.CaptureFixtu
             self.calls += 1
             return {"loss": batch.rewards.mean() * self.calls}
 
-    counts, batch = Counts(), rows(4)
+    counts, batch = Counts(), random_rows(4)
     compiled = Compiled(counts.update)
     for call in range(1, 13):
         found = compiled(batch, torch.empty(0))["loss"]
@@ -304,11 +174,13 @@ def test_descend_steps_any_optimizer_and_touches_nothing_else() -> None:
 def test_bfloat16_learns_the_same(precision: str) -> None:
     torch.manual_seed(0)
     made = PolicyLearner(
-        *(3, 1, EntropyTemperature(coefficient=5.0, fixed=True), None, (64,), (64, 64)),
+        *(3, 1, EntropyTemperature(coefficient=5.0, fixed=True)),
+        actor_hidden=(64,),
+        critic_hidden=(64, 64),
         actor_learning_rate=1e-4,
         critic_learning_rate=5e-3,
     )
-    made.configure_optimizers()
+    made.prepare_updates()
     mixed = torch.autocast(
         "cpu", torch.bfloat16, enabled=precision == "bfloat16", cache_enabled=False
     )
@@ -319,7 +191,7 @@ def test_bfloat16_learns_the_same(precision: str) -> None:
         observations, flags = torch.randn(128, 3), torch.ones(128, dtype=torch.bool)
         batch = Transitions(observations, actions, rewards, observations, flags, ~flags)
         with mixed:
-            made.update(batch, torch.randn(128, 2, 1))
+            made.update(batch, torch.randn(128, 2))
     best = torch.full((50, 1), 0.3)
     observations = torch.randn(50, 3)
     values = made.critics(observations, best).detach()
@@ -349,15 +221,15 @@ def test_a_compiled_run_goes_on_where_it_was_stopped(
         (checkpoint,) = run_dir.glob("policy-*/last.ckpt")
         return torch.load(checkpoint, weights_only=True)["state_dict"]
 
-    whole, after = fit("whole"), Checkpoints.on_train_epoch_end
+    whole, after = fit("whole"), ResumeState.on_train_epoch_end
 
-    def stop(self: Checkpoints, trainer: Any, module: Any) -> None:
+    def stop(self: ResumeState, trainer: Any, module: Any) -> None:
         after(self, trainer, module)
         if isinstance(module, PolicyLearner) and trainer.current_epoch == 1:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(Checkpoints, "on_train_epoch_end", stop)
+        patched.setattr(ResumeState, "on_train_epoch_end", stop)
         with pytest.raises(SystemExit, match="130"):
             fit("stopped")
     stopped = fit("stopped")
