@@ -39,6 +39,7 @@ from lit_offrl.training.block_module import BlockModule
 from lit_offrl.transitions import Transitions
 
 MakeDataset = Callable[..., str]
+Say = Callable[..., str]
 
 
 def episode(
