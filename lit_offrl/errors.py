@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
+
+# Messages that begin with the first part of a key have the whole of it.
+TOP_LEVEL = (
+    "data.",
+    "dynamics.",
+    "value.",
+    "prior.",
+    "policy.",
+    "trainer.",
+    "dataset ",
+    "environment ",
+)
 
 
 class UserError(ValueError):
@@ -54,6 +67,14 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
+def with_key(owner: str, message: str) -> str:
+    """``message`` with the key of its ``owner`` in front, joined to the setting it names, if any."""
+    if owner in message or message.startswith(TOP_LEVEL):
+        return message
+    named = re.match(r"[a-z_]+(\.[a-z_]+)*: ", message)
+    return f"{owner}.{message}" if named else f"{owner}: {message}"
+
+
 def attempt(owner: str, action: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
     """Call what may be the user's own code, and say in one line where it failed.
 
@@ -63,7 +84,7 @@ def attempt(owner: str, action: Callable[..., Result], *args: Any, **kwargs: Any
     try:
         return action(*args, **kwargs)
     except UserError as error:
-        raise UserError(f"{owner}: {error}" if owner not in str(error) else str(error)) from error
+        raise UserError(with_key(owner, str(error))) from error
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(last.filename).name}, line {last.lineno}"

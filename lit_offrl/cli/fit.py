@@ -13,18 +13,23 @@ from typing import Any, Literal, NoReturn
 import yaml
 
 from lit_offrl.cli import fail
+from lit_offrl.cli.configs import expand_configs
 from lit_offrl.cli.messages import explain, reason_of
 from lit_offrl.errors import UserError, check
 
 
 def run_fit(args: list[str]) -> None:
     """Parse ``fit`` and run the pipeline."""
+    args, name = expand_configs(args)
     from jsonargparse import Namespace, set_parsing_settings
     from jsonargparse.typing import PositiveInt
     from lightning.pytorch import LightningDataModule, LightningModule, Trainer
     from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
     from lit_offrl.datamodule import OfflineDataModule
+    from lit_offrl.datasets import Layout
+    from lit_offrl.datasets.subset import ExtraDataset, Subset
+    from lit_offrl.dynamics import Rollouts
     from lit_offrl.pipeline.dynamics import DynamicsSettings
     from lit_offrl.pipeline.many_devices import spread
     from lit_offrl.pipeline.many_seeds import fit_together
@@ -42,6 +47,17 @@ def run_fit(args: list[str]) -> None:
     from lit_offrl.pipeline.value import ValueSettings
     from lit_offrl.training.distributed import is_first
 
+    BLOCKS = {
+        "data.layout": Layout,
+        "data.subset": Subset,
+        "data.more": ExtraDataset,
+        "data": OfflineDataModule,
+        "dynamics": DynamicsSettings,
+        "value": ValueSettings,
+        "prior": PriorSettings,
+        "policy": PolicySettings,
+        "policy.imagination": Rollouts,
+    }
     quiet_lightning()
     # So that prior.data takes the keys of data as they are, without naming the class.
     set_parsing_settings(subclasses_disabled=[OfflineDataModule])
@@ -94,6 +110,12 @@ def run_fit(args: list[str]) -> None:
         def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
             parser.usage = "lit-offrl fit --config FILE [--key value ...]"
             parser.add_argument(
+                "--base",
+                type=str | list[str] | None,
+                default=None,
+                help="In a YAML file: files below it, relative to its folder.",
+            )
+            parser.add_argument(
                 "--run_dir",
                 type=str | None,
                 default=None,
@@ -141,22 +163,15 @@ def run_fit(args: list[str]) -> None:
                 {
                     "dynamics.module": {"class_path": "lit_offrl.dynamics.DynamicsEnsemble"},
                     "value.module": {"class_path": "lit_offrl.priors.BehaviorValue"},
-                    "prior.module": {"class_path": "lit_offrl.priors.TanhGaussianPrior"},
-                    "prior.weighting": {"class_path": "lit_offrl.priors.ValueWeighting"},
-                    "policy.module": {
-                        "class_path": "lit_offrl.policy.PolicyLearner",
-                        "init_args": {
-                            "constraint": {"class_path": "lit_offrl.policy.PriorDivergence"}
-                        },
-                    },
-                    "policy.imagination": {"penalty": {"class_path": "lit_offrl.dynamics.MaxStd"}},
+                    "policy.module": {"class_path": "lit_offrl.policy.PolicyLearner"},
                 }
             )
-            parser.set_defaults({"data.dataset": "bundled/halfcheetah-mixed"})
 
         def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
             super().parse_arguments(parser, args)
             fit = self.config.fit
+            # The files it names are read already.
+            fit.base = None
             seed = fit.seed_everything
             check(
                 isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**32,
@@ -175,7 +190,7 @@ def run_fit(args: list[str]) -> None:
             try:
                 self.init = self.parser.instantiate(self.config).fit
             except Exception as error:
-                raise UserError(reason_of(error)) from error
+                raise UserError(reason_of(error, self.config.fit, BLOCKS)) from error
             self.model, self.datamodule = None, self.init.data
             self.trainer = self.runs = [self._run(0)]  # type: ignore[assignment]
 
@@ -189,7 +204,7 @@ def run_fit(args: list[str]) -> None:
                     fit.run_dir = f"{fit.run_dir}/seed{fit.seed_everything}"
             text = self._subcommand_parsers["fit"].dump(fit, skip_none=False, skip_check=True)
             settings = RunSettings(
-                Path(fit.run_dir or default_run_dir(fit)),
+                Path(fit.run_dir or f"runs/{name}-seed{fit.seed_everything}"),
                 int(fit.seed_everything),
                 vars(init.trainer),
                 yaml.safe_load(text),
@@ -220,10 +235,3 @@ def run_fit(args: list[str]) -> None:
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
         OfflineRLCLI()
-
-
-def default_run_dir(config: Any) -> str:
-    """``runs/<names of the config files>-seed<seed>``: files stacked otherwise are another run."""
-    files = config.get("config") or []
-    name = "-".join(Path(str(file)).stem for file in files) or "fit"
-    return f"runs/{name}-seed{config.seed_everything}"

@@ -6,17 +6,26 @@ import difflib
 import importlib
 import inspect
 import re
-from collections.abc import Iterable
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
-from lit_offrl.errors import UserError
+from lit_offrl.errors import UserError, with_key
 
 
-def reason_of(error: BaseException) -> str:
-    """What a part itself said, out of the parser's account of having built it."""
+def reason_of(error: BaseException, config: Any, blocks: Mapping[str, type]) -> str:
+    """What a part itself said, with its key in front, from the parser's account of having built it.
+
+    Args:
+        error: What the parser raised.
+        config: The configuration that was being built.
+        blocks: Classes of blocks without a class path, such as ``policy.imagination``.
+    """
     found: BaseException | None = error
     while found is not None:
         if isinstance(found, UserError):
-            return str(found)
+            key = key_of(found, config, blocks)
+            return with_key(key, str(found)) if key else str(found)
         found = found.__cause__ or found.__context__
     account = " ".join(str(error).split())
     owner = _found(r"Given value: Namespace\(class_path='([\w.]+)'", account)
@@ -26,6 +35,37 @@ def reason_of(error: BaseException) -> str:
     tried = account.partition("Errors: - ")[2].partition(" Given value type")[0].split(" - ")
     said = [line for line in tried if not line.startswith(("Expected a", "Not of type"))]
     return f"'{owner}' cannot be made, {'; '.join(said)}"
+
+
+def key_of(error: BaseException, config: Any, blocks: Mapping[str, type]) -> str | None:
+    """The key of the part whose constructor raised ``error``: where the configuration names its class."""
+    made = None
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_name in ("__init__", "__post_init__") and "self" in frame.f_locals:
+            made = made or type(frame.f_locals["self"])
+    if made is None:
+        return None
+    for key, cls in blocks.items():
+        if made is cls:
+            return key
+    return next(
+        (key for key, path in class_paths(config) if path.endswith(f".{made.__name__}")), None
+    )
+
+
+def class_paths(config: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Every class path of a configuration, with the key where it stands."""
+    if isinstance(config, list):
+        for number, value in enumerate(config):
+            yield from class_paths(value, f"{key}[{number}]")
+    if not hasattr(config, "items"):
+        return
+    values = vars(config) if not isinstance(config, dict) else config
+    if isinstance(values.get("class_path"), str):
+        yield key, values["class_path"]
+    for name, value in values.items():
+        below = key if name == "init_args" else f"{key}.{name}" if key else name
+        yield from class_paths(value, below)
 
 
 def explain(message: str, options: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from lit_offrl.dynamics import Dynamics
-from lit_offrl.errors import check_at_least
+from lit_offrl.errors import attempt, check_at_least
 from lit_offrl.evaluation.model_error import draw_segments, imagine_segments, step_errors
 from lit_offrl.pipeline.figures import log_figure, log_series
 from lit_offrl.pipeline.stage import Stage, StageSettings
@@ -70,7 +70,7 @@ class DynamicsStage(Stage[Dynamics]):
     def validate(self) -> None:
         if not self.is_taken:
             self.data.holdout(self.data.seed_of(self.name))
-        check_dynamics(self.module, self.data.dataset.transitions)
+        attempt("dynamics.module", check_dynamics, self.module, self.data.dataset.transitions)
 
     def fit(self) -> Dynamics:
         module = super().fit()

@@ -10,7 +10,7 @@ import lightning.pytorch as pl
 from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.dynamics import Dynamics, Imagination, Rollouts
 from lit_offrl.dynamics.imagination import termination_of
-from lit_offrl.errors import check, check_at_least
+from lit_offrl.errors import attempt, check, check_at_least
 from lit_offrl.evaluation import AnyEvaluator, Evaluation
 from lit_offrl.pipeline.dynamics import DynamicsStage
 from lit_offrl.pipeline.prior import PriorStage
@@ -200,8 +200,8 @@ class PolicyStage(Stage[PolicyLearner]):
         settings, module = self.settings, self.module
         if self.is_taken:
             return
-        module.check_prior()
-        module.configure_optimizers()
+        attempt("policy.module", module.check_prior)
+        attempt("policy.module", module.configure_optimizers)
         check_policy(module, self.data.dataset.transitions)
         check_heads(module, len(self.data.tasks))
         check_tasks(self.data, settings.imagination is not None)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from lit_offrl.datamodule import OfflineDataModule
-from lit_offrl.errors import check, check_at_least
+from lit_offrl.errors import attempt, check, check_at_least
 from lit_offrl.pipeline.figures import log_histogram
 from lit_offrl.pipeline.stage import RunSettings, Stage, StageSettings
 from lit_offrl.pipeline.validation import check_heads
@@ -129,7 +129,7 @@ class PriorStage(Stage[BehaviorPrior]):
         if self.value is not None:
             self.settings.weighting.check_value(self.value.module)
         check_heads(self.module, len(self.data.tasks))
-        check_prior(self.module, self.data.dataset.transitions)
+        attempt("prior.module", check_prior, self.module, self.data.dataset.transitions)
 
     def fit(self) -> BehaviorPrior:
         if not self.is_taken:

@@ -1,0 +1,97 @@
+"""Configuration files: found by name, and stacked on those that they name as their base."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lit_offrl.cli.renamed import check_names
+from lit_offrl.errors import UserError, check
+
+# In a wheel beside the package's rooms, in a checkout beside the package.
+PACKAGE = Path(__file__).parents[1]
+FOLDERS = (PACKAGE / "configs", PACKAGE.parent / "configs")
+
+
+def expand_configs(args: list[str]) -> tuple[list[str], str]:
+    """Replace each ``--config`` by the files that it stands for.
+
+    Args:
+        args: Arguments of the command line.
+
+    Returns:
+        The arguments, and the names of the files that the user gave, joined by dashes.
+
+    Raises:
+        UserError: A file is missing, or uses names of an earlier version.
+    """
+    found: list[str] = []
+    names: list[str] = []
+    waiting = iter(args)
+    for argument in waiting:
+        option, given, value = argument.partition("=")
+        if option not in ("--config", "-c"):
+            found.append(argument)
+            continue
+        file = value if given else next(waiting, "")
+        path = find_config(file)
+        names.append(path.stem)
+        for one in with_bases(path, ()):
+            found += ["--config", str(one)]
+    check_names(found)
+    return found, "-".join(names) or "fit"
+
+
+def find_config(name: str) -> Path:
+    """The file of this path or, failing that, of this name among those that come with the package.
+
+    Raises:
+        UserError: There is none.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    for folder in FOLDERS:
+        for candidate in (folder / name, folder / f"{name}.yaml"):
+            if candidate.is_file():
+                return candidate
+    known = sorted(file.stem for folder in FOLDERS for file in folder.glob("*.yaml"))
+    raise UserError(f"--config: no file '{name}', nor one of that name: {', '.join(known)}")
+
+
+def with_bases(path: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+    """The files that ``path`` is stacked on, and itself last.
+
+    Raises:
+        UserError: It is no YAML, or stands on itself.
+    """
+    check(path not in above, f"{path}: stands on itself by its key base; take it out")
+    values = read_yaml(path)
+    check_names(values, str(path))
+    bases = values.get("base") or []
+    for base in [bases] if isinstance(bases, str) else bases:
+        below = path.parent / base
+        check(
+            below.is_file(), f"{path}: base: no file '{below}'; give one relative to {path.parent}"
+        )
+        yield from with_bases(below, (*above, path))
+    yield path
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The keys of a file.
+
+    Raises:
+        UserError: It is no YAML, or has none.
+    """
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise UserError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
+    check(
+        isinstance(values, dict), f"{path}: has no keys; give a YAML file such as configs/mabe.yaml"
+    )
+    return dict(values)
