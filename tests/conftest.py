@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import socket
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,9 @@ import torch
 from hypothesis import settings
 from minari.data_collector.episode_buffer import EpisodeBuffer
 
+from lit_offrl.cli import main
+from tests.factories import MakeDataset, Say, episode
+
 # These machines are shared: an example's time says nothing about the code.
 settings.register_profile("shared", deadline=None)
 settings.load_profile("shared")
@@ -23,22 +25,7 @@ settings.load_profile("shared")
 # Tiny networks: a second thread only adds waiting.
 torch.set_num_threads(1)
 
-MakeDataset = Callable[..., str]
-
-
-def episode(
-    number: int, steps: int, obs_dim: int = 3, act_dim: int = 1, **changed: Any
-) -> EpisodeBuffer:
-    """A plausible episode of a made-up robot; ``changed`` replaces columns."""
-    rng = np.random.default_rng(number)
-    columns: dict[str, Any] = {
-        "observations": rng.normal(size=(steps + 1, obs_dim)).astype(np.float32),
-        "actions": rng.uniform(-1, 1, size=(steps, act_dim)).astype(np.float32),
-        "rewards": rng.normal(size=steps),
-        "terminations": np.zeros(steps, bool),
-        "truncations": np.arange(steps) == steps - 1,
-    }
-    return EpisodeBuffer(id=number, **{**columns, **changed}, infos={})
+__all__ = ["MakeDataset", "episode"]
 
 
 @pytest.fixture
@@ -125,3 +112,21 @@ def pendulum(make_dataset: MakeDataset) -> str:
 def tiny(tmp_path: Path, pendulum: str) -> Path:
     """A configuration that runs every stage in seconds."""
     return shutil.copy(Path(__file__).parent / "tiny.yaml", tmp_path / "tiny.yaml")
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Say:
+    """Run ``lit-offrl data ...`` and give what it printed, or the line it was refused with."""
+
+    def run(*arguments: str) -> str:
+        code: object = 0
+        try:
+            main(["data", *arguments])
+        except SystemExit as stopped:
+            code = stopped.code
+        printed = capsys.readouterr()
+        assert code == (2 if printed.err else 0)
+        assert "\n" not in printed.err.strip()
+        return printed.out + printed.err
+
+    return run

@@ -85,7 +85,9 @@ class BlockModule(pl.LightningModule):
 
     def __init__(self, batch_size: int = 256, updates_per_block: int = 100) -> None:
         super().__init__()
-        self.save_hyperparameters(ignore=["prior", "dynamics", "modules"], logger=False)
+        self.save_hyperparameters(
+            ignore=["prior", "dynamics", "modules", "weighting"], logger=False
+        )
         self.automatic_optimization = False
         self.batch_size, self.updates_per_block = batch_size, updates_per_block
         self.updates = 0
@@ -300,6 +302,9 @@ class BlockModule(pl.LightningModule):
                 batch_size=len(rows),
                 sync_dist=shared,
             )
+
+    def validation_step(self, batch: Transitions, batch_idx: int) -> None:
+        """Measure what the sampler's validation rows tell; nothing by default."""
 
     def on_train_end(self) -> None:
         self.settle()

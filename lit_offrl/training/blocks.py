@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -39,6 +40,8 @@ def seed_part(seed: int, name: str) -> None:
         name: ``dynamics``, ``value``, ``prior`` or ``policy``.
     """
     pl.seed_everything(mix_seed(seed, name) % 2**32, verbose=False)
+    # Samplers take the seed of the run.
+    os.environ["PL_GLOBAL_SEED"] = str(seed)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import ExitStack
 
 import lightning.pytorch as pl
@@ -43,6 +44,11 @@ class BlockTraining(pl.Callback):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self.products.enter_context(onednn_products(trainer.strategy.root_device))
+        # Parts without validation rows have no batches of them.
+        warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")
+        if self.log_every:
+            # The first block, of which Lightning asks before it is trained on.
+            trainer.log_every_n_steps = 1  # type: ignore[attr-defined]
 
     def count(self, trainer: pl.Trainer, updates: int) -> None:
         """Add ``updates`` to Lightning's progress, and let it log where an interval has passed."""

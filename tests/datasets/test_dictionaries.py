@@ -1,0 +1,136 @@
+"""Observations that are dictionaries, and images, and what cannot be learned from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import minari
+import numpy as np
+import pytest
+from gymnasium.spaces import Box, Dict, Discrete
+from minari.data_collector.episode_buffer import EpisodeBuffer
+
+from lit_offrl.cli import main
+from lit_offrl.datasets import open_dataset
+from lit_offrl.errors import UserError
+from lit_offrl.evaluation import Evaluator
+from tests.runs import NEVER
+
+SPACE = Dict(
+    {
+        "goal": Box(-1, 1, (2,), np.float32),
+        "camera": Box(0, 1, (2, 3), np.float32),
+        "joint": Box(-1, 1, (1,), np.float32),
+    }
+)
+
+
+class Reacher(gym.Env[Any, Any]):
+    """Pays for a joint near the goal."""
+
+    observation_space = SPACE
+    action_space = Box(-1, 1, (1,), np.float32)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.joint, self.steps = np.zeros(1, np.float32), 0
+        self.goal = self.np_random.uniform(-1, 1, 2).astype(np.float32)
+        return self.seen(), {}
+
+    def seen(self) -> dict[str, Any]:
+        camera = np.full((2, 3), 0.5, np.float32)
+        return {"goal": self.goal, "camera": camera, "joint": self.joint.copy()}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.joint = np.clip(self.joint + 0.2 * action, -1, 1).astype(np.float32)
+        self.steps += 1
+        reward = -float(abs(self.joint[0] - self.goal[0]))
+        return self.seen(), reward, False, self.steps == 20, {}
+
+
+gym.register("tests/Reacher-v0", entry_point="tests.datasets.test_dictionaries:Reacher")
+
+
+@pytest.fixture
+def reacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+    env, rng, episodes = gym.make("tests/Reacher-v0"), np.random.default_rng(0), []
+    for number in range(12):
+        seen, _ = env.reset(seed=number)
+        rows, observations, ended = [], [seen], False
+        while not ended:
+            action = rng.uniform(-1, 1, 1).astype(np.float32)
+            seen, reward, _, ended, _ = env.step(action)
+            rows.append((action, reward, ended))
+            observations.append(seen)
+        actions, rewards, cut = zip(*rows, strict=True)
+        episodes.append(
+            EpisodeBuffer(
+                id=number,
+                observations={k: np.stack([o[k] for o in observations]) for k in SPACE.spaces},
+                actions=np.stack(actions),
+                rewards=np.array(rewards),
+                terminations=np.zeros(len(rows), bool),
+                truncations=np.array(cut),
+                infos={},
+            )
+        )
+    minari.create_dataset_from_buffers("tests/reacher-v0", episodes, env="tests/Reacher-v0")
+    return "tests/reacher-v0"
+
+
+@pytest.mark.parametrize(("keys", "dim"), [(None, 9), (["joint", "goal"], 3), (["camera"], 6)])
+def test_parts_stand_side_by_side_as_in_the_environment(
+    keys: list[str] | None, dim: int, reacher: str
+) -> None:
+    data = open_dataset(reacher, keys=keys).read()
+    assert data.obs_dim == dim
+    seen = []
+    evaluator = Evaluator("tests/Reacher-v0", 12, dim, 1, keys=keys)
+    first = data.transitions.observations[data.episode_starts]
+    evaluator.run(lambda observations: seen.append(observations) or observations[:, :1], seed=0)  # type: ignore[func-returns-value]
+    # The environments side by side start from the seeds one after the other, as the log's did.
+    np.testing.assert_allclose(seen[0], first, atol=1e-6)
+
+
+def test_a_policy_learns_from_the_parts_chosen(reacher: str, tiny: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    chosen = ["--data.dataset", reacher, "--data.observation_keys", "[joint, goal]"]
+    main(["fit", "--config", str(tiny), "--run_dir", str(run), *NEVER, *chosen])
+    results = json.loads((run / "results.json").read_text())
+    assert results["policy"]["length_mean"] == 20
+
+
+def test_a_key_that_is_not_there_is_refused(reacher: str, pendulum: str) -> None:
+    with pytest.raises(UserError, match="did you mean 'camera'"):
+        open_dataset(reacher, keys=["camra"])
+    with pytest.raises(UserError, match="are no dictionary"):
+        open_dataset(pendulum, keys=["camera"])
+
+
+def test_discrete_actions_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+    episode = EpisodeBuffer(
+        id=0,
+        observations=np.zeros((5, 2), np.float32),
+        actions=np.zeros(4, np.int64),
+        rewards=np.zeros(4),
+        terminations=np.zeros(4, bool),
+        truncations=np.arange(4) == 3,
+        infos={},
+    )
+    minari.create_dataset_from_buffers(
+        "tests/discrete-v0",
+        [episode],
+        observation_space=Box(-1, 1, (2,), np.float32),
+        action_space=Discrete(3),
+    )
+    with pytest.raises(SystemExit) as stopped:
+        main(["fit", "--data.dataset", "tests/discrete-v0"])
+    assert stopped.value.code == 2
+    assert "the action space is Discrete(3)" in capsys.readouterr().err

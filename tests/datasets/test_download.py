@@ -1,0 +1,157 @@
+"""Files from the network, of a server that does not always answer as it should."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from lit_offrl.datasets import d4rl, download, open_dataset
+from lit_offrl.datasets.download import fetched
+from lit_offrl.errors import UserError
+from tests.tables import made, write
+
+
+class Server:
+    """Serves one file, as ``behaviour`` says.
+
+    Attributes:
+        behaviour: Of each answer in turn; the last one stays.
+        asked: The ranges that were asked for.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+        self.behaviour = ["whole"]
+        self.asked: list[str | None] = []
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                server.answer(self)
+
+            def log_message(self, *arguments: object) -> None:
+                pass
+
+        self.http = HTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self.http.server_port}/file.hdf5"
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        behaviour = self.behaviour.pop(0) if len(self.behaviour) > 1 else self.behaviour[0]
+        asked = handler.headers.get("Range")
+        self.asked.append(asked)
+        if behaviour.isdigit():
+            handler.send_error(int(behaviour))
+            return
+        first = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
+        if behaviour == "no ranges":
+            asked, first = None, 0
+        content = b"<html>log in</html>" if behaviour == "page" else self.content[first:]
+        handler.send_response(206 if asked else 200)
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        handler.wfile.write(content[: len(content) // 2] if behaviour == "breaks off" else content)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    path = write(made(50, obs_dim=11, act_dim=3), tmp_path / "source.hdf5")
+    served = Server(Path(path).read_bytes())
+    thread = threading.Thread(target=served.http.serve_forever, daemon=True)
+    thread.start()
+    yield served
+    served.http.shutdown()
+
+
+def test_a_file_is_fetched_once(server: Server, tmp_path: Path) -> None:
+    path = tmp_path / "cache" / "a.hdf5"
+    for _ in range(2):
+        assert fetched("a", server.address, path).read_bytes() == server.content
+    assert server.asked == [None]
+
+
+def test_what_broke_off_is_gone_on_with(server: Server, tmp_path: Path) -> None:
+    server.behaviour = ["breaks off", "whole"]
+    path = fetched("a", server.address, tmp_path / "a.hdf5")
+    assert path.read_bytes() == server.content
+    assert server.asked == [None, f"bytes={len(server.content) // 2}-"]
+
+
+def test_what_breaks_off_again_and_again_is_gone_on_with_next_time(
+    server: Server, tmp_path: Path
+) -> None:
+    server.behaviour = ["breaks off"]
+    with pytest.raises(UserError, match="give the command again"):
+        fetched("a", server.address, tmp_path / "a.hdf5")
+    assert not (tmp_path / "a.hdf5").exists()
+    server.behaviour = ["whole"]
+    assert fetched("a", server.address, tmp_path / "a.hdf5").read_bytes() == server.content
+    assert server.asked[-1] == f"bytes={len(server.content) - len(server.content) // 8}-"
+
+
+def test_a_server_without_ranges_begins_anew(server: Server, tmp_path: Path) -> None:
+    server.behaviour = ["breaks off", "no ranges"]
+    assert fetched("a", server.address, tmp_path / "a.hdf5").read_bytes() == server.content
+
+
+def test_a_server_in_trouble_is_asked_again(server: Server, tmp_path: Path) -> None:
+    server.behaviour = ["503", "whole"]
+    assert fetched("a", server.address, tmp_path / "a.hdf5").read_bytes() == server.content
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "message"),
+    [("404", "answered 404"), ("503", "cannot be fetched"), ("page", "gave no HDF5 file")],
+)
+def test_answers_that_are_no_file_are_refused(
+    server: Server, behaviour: str, message: str, tmp_path: Path
+) -> None:
+    server.behaviour = [behaviour]
+    with pytest.raises(UserError, match=message):
+        fetched("a", server.address, tmp_path / "a.hdf5")
+    assert not (tmp_path / "a.hdf5").exists()
+
+
+def test_without_a_network_it_is_said_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is there a network"):
+        fetched("a", "http://127.0.0.1:9/file.hdf5", tmp_path / "a.hdf5")
+
+
+def test_a_file_that_was_changed_is_refused(server: Server, tmp_path: Path) -> None:
+    path = fetched("a", server.address, tmp_path / "a.hdf5")
+    path.touch()
+    assert fetched("a", server.address, path) == path
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(UserError, match="delete it to fetch it anew"):
+        fetched("a", server.address, path)
+
+
+def test_an_id_of_d4rl_is_a_dataset(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIT_OFFRL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(d4rl, "addresses", lambda: {"hopper-medium-v2": server.address})
+    data = open_dataset("d4rl:hopper-medium-v2").read()
+    assert data.name == "d4rl:hopper-medium-v2"
+    assert data.env_spec is not None
+    assert data.env_spec.id == "Hopper-v4"
+    assert (tmp_path / "cache" / "d4rl" / "hopper-medium-v2.hdf5").is_file()
+
+
+def test_addresses_are_those_of_d4rl() -> None:
+    known = d4rl.addresses()
+    # Fifteen of version 0, and eighteen each of versions 1 and 2.
+    assert len(known) == 15 + 2 * 18
+    root = "http://rail.eecs.berkeley.edu/datasets/offline_rl/"
+    assert known["halfcheetah-medium-replay-v0"] == f"{root}gym_mujoco/halfcheetah_mixed.hdf5"
+    assert known["walker2d-medium-replay-v0"] == f"{root}gym_mujoco/walker_mixed.hdf5"
+    assert known["hopper-medium-expert-v2"] == f"{root}gym_mujoco_v2/hopper_medium_expert-v2.hdf5"
+
+
+def test_the_nearest_id_is_named() -> None:
+    with pytest.raises(UserError, match="did you mean 'd4rl:halfcheetah-medium-v2'"):
+        open_dataset("d4rl:half-cheetah-medium-v2")
+    assert download.PATIENCE_SECONDS * download.TRIES <= 30

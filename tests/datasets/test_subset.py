@@ -1,0 +1,104 @@
+"""Some of a log's episodes, and several logs as one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import MakeDataset, episode
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.test_policy import rows
+
+from lit_offrl.cli import main
+from lit_offrl.datamodule import OfflineDataModule
+from lit_offrl.datasets import OfflineDataset
+from lit_offrl.datasets.subset import ExtraDataset, Subset, concat, select_episodes
+
+
+def numbered(lengths: list[int]) -> OfflineDataset:
+    """Episodes whose every row pays their number."""
+    rewards = torch.arange(float(len(lengths))).repeat_interleave(torch.tensor(lengths))
+    starts = torch.tensor([0, *lengths[:-1]]).cumsum(0)
+    return OfflineDataset("made", rows(len(rewards), rewards=rewards), starts, None, None, None)
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=8), st.integers(0, 99))
+def test_picked_episodes_are_whole(lengths: list[int], seed: int) -> None:
+    data = numbered(lengths)
+    generator = torch.Generator().manual_seed(seed)
+    numbers = torch.randint(len(lengths), (seed % 5 + 1,), generator=generator)
+    found = select_episodes(data, numbers)
+    assert found.lengths.tolist() == data.lengths[numbers].tolist()
+    expected = numbers.float().repeat_interleave(found.lengths)
+    assert torch.equal(found.transitions.rewards, expected)
+
+
+def test_quantiles_are_of_returns() -> None:
+    data = numbered([2] * 10)
+    assert Subset(lowest=0.8)(data).transitions.rewards.unique().tolist() == [8.0, 9.0]
+    middle = Subset(lowest=0.25, highest=0.75)(data).transitions.rewards.unique()
+    assert middle.tolist() == [3.0, 4.0, 5.0, 6.0]
+
+
+def test_shares_are_drawn_by_the_seed() -> None:
+    data = numbered([1] * 100)
+    first, again = Subset(fraction=0.3)(data), Subset(fraction=0.3)(data)
+    assert len(first) == 30
+    assert torch.equal(first.transitions.rewards, again.transitions.rewards)
+    other = Subset(fraction=0.3, seed=1)(data)
+    assert not torch.equal(first.transitions.rewards, other.transitions.rewards)
+    assert len(Subset(fraction=0.5, episodes=7)(data)) == 7
+    assert len(Subset(fraction=0.001)(data)) == 1
+
+
+@pytest.mark.parametrize(("weight", "count"), [(0.5, 5), (1.0, 10), (2.3, 23)])
+def test_weights_are_how_often_episodes_are_there(weight: float, count: int) -> None:
+    found = ExtraDataset("made", weight=weight)(numbered([3] * 10))
+    assert len(found.episode_starts) == count
+    times = torch.bincount(found.transitions.rewards.long())
+    assert times.max() - times[times > 0].min() <= 3
+
+
+def test_several_logs_are_one_after_the_other(make_dataset: MakeDataset) -> None:
+    first = make_dataset([episode(i, 4) for i in range(3)], "robot/a-v0")
+    second = make_dataset([episode(i, 5) for i in range(4)], "robot/b-v0")
+    module = OfflineDataModule(
+        first, subset=Subset(episodes=2), more=[ExtraDataset(second, weight=0.5)], storage="memory"
+    )
+    data = module.dataset
+    assert data.lengths.tolist() == [4, 4, 5, 5]
+    assert data.name == "robot/a-v0 + robot/b-v0"
+    alone = OfflineDataModule(second).dataset.transitions
+    assert (alone.rewards[:, None] == data.transitions.rewards[8:]).any(dim=0).all()
+    with pytest.raises(Exception, match="obs_dim"):
+        concat([numbered([2]), data])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data.subset.fraction", "0"], "data.subset.fraction: 0"),
+        (["--data.subset.lowest", "0.9", "--data.subset.highest", "0.1"], "data.subset.lowest"),
+        (["--data.subset.episodes", "0"], "data.subset.episodes: 0 is too small"),
+        (["--data.subset.fraction", "0.5", "--data.storage", "mapped"], "set it to memory"),
+        (["--data.more", "[{dataset: pendulum/random-v0, weight: -1}]"], "data.more.weight: -1"),
+    ],
+)
+def test_what_cannot_be_taken_is_refused(
+    arguments: list[str], message: str, tiny: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["fit", "--config", str(tiny), *arguments])
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_run_learns_from_what_is_left(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = "[{dataset: pendulum/random-v0, weight: 0.5}]"
+    run = ["--run_dir", str(tmp_path / "run"), "--data.subset.lowest", "0.5", "--data.more", more]
+    main(["fit", "--config", str(tiny), *run, "--until", "prior"])
+    assert "data: pendulum/random-v0 + pendulum/random-v0" in capsys.readouterr().out
