@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from os.path import normpath
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def with_bases(path: Path, above: tuple[Path, ...]) -> Iterator[Path]:
     check_names(values, str(path))
     bases = values.get("base") or []
     for base in [bases] if isinstance(bases, str) else bases:
-        below = path.parent / base
+        below = Path(normpath(path.parent / base))
         check(
             below.is_file(), f"{path}: base: no file '{below}'; give one relative to {path.parent}"
         )
