@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
+import lightning.pytorch as pl
 import numpy as np
 import torch
 from minari.data_collector.episode_buffer import EpisodeBuffer
-from torch import Tensor
-from torch.distributions import Distribution, Independent, Laplace
+from torch import Tensor, nn
+from torch.distributions import Distribution, Independent, Laplace, Normal, Uniform
 
+from lit_offrl.datasets import OfflineDataset
 from lit_offrl.dynamics import DynamicsEnsemble
 from lit_offrl.policy import (
     AdvantageWeights,
@@ -34,8 +37,15 @@ from lit_offrl.policy import (
     TanhGaussianMixtureActor,
     WeightedLikelihood,
 )
-from lit_offrl.priors import BehaviorPrior, BehaviorValue, GaussianPrior, TanhGaussianPrior
+from lit_offrl.priors import (
+    BehaviorPrior,
+    BehaviorValue,
+    GaussianPrior,
+    TanhGaussianPrior,
+    Weighting,
+)
 from lit_offrl.training.block_module import BlockModule
+from lit_offrl.training.blocks import Metrics, UpdateBlock
 from lit_offrl.transitions import Transitions
 
 MakeDataset = Callable[..., str]
@@ -55,6 +65,224 @@ def episode(
         "truncations": np.arange(steps) == steps - 1,
     }
     return EpisodeBuffer(id=number, **{**columns, **changed}, infos={})
+
+
+# Rows.
+
+
+def rows(count: int = 64, obs_dim: int = 1, act_dim: int = 1, **columns: Tensor) -> Transitions:
+    """Rows of zeros with random actions; ``columns`` replace them."""
+    flags = torch.zeros(count, dtype=torch.bool)
+    defaults = {
+        "observations": torch.zeros(count, obs_dim),
+        "actions": torch.rand(count, act_dim) * 2 - 1,
+        "rewards": torch.zeros(count),
+        "next_observations": torch.zeros(count, obs_dim),
+        "terminations": flags,
+        "truncations": flags,
+    }
+    return Transitions(**{**defaults, **columns})
+
+
+def seeded_rows(count: int = 6) -> Transitions:
+    """Rows with 2 observations and 1 action, the same each time."""
+    torch.manual_seed(1)
+    return rows(
+        count,
+        observations=torch.randn(count, 2),
+        next_observations=torch.randn(count, 2),
+        actions=torch.rand(count, 1) * 1.6 - 0.8,
+        rewards=torch.randn(count),
+    )
+
+
+def segments(count: int = 5, steps: int = 3, obs_dim: int = 2) -> Transitions:
+    """Rows ``[count, steps, ...]``, the same each time."""
+    torch.manual_seed(1)
+    flat = rows(
+        count * steps,
+        observations=torch.randn(count * steps, obs_dim),
+        next_observations=torch.randn(count * steps, obs_dim),
+        rewards=torch.randn(count * steps),
+        terminations=torch.rand(count * steps) < 0.2,
+    )
+    return flat.map(lambda column: column.unflatten(0, (count, steps)))
+
+
+def dataset(lengths: list[int], **columns: Tensor) -> OfflineDataset:
+    """Episodes of these lengths, whose observations number the rows."""
+    starts, count = torch.tensor([0, *lengths[:-1]]).cumsum(0), sum(lengths)
+    numbers = torch.arange(float(count)).unsqueeze(1)
+    made = rows(count, **{"observations": numbers, **columns})
+    return OfflineDataset("made", made, starts, None, None, None)
+
+
+def bandit(actions: Tensor, rewards: Tensor) -> Transitions:
+    """Rows of one step each, with 2 observations that say nothing."""
+    count = len(actions)
+    ended = torch.ones(count, dtype=torch.bool)
+    return rows(count, obs_dim=2, actions=actions, rewards=rewards, terminations=ended)
+
+
+# Learners of 2 observations and 1 action.
+
+ONE_CRITIC = ScalarCritics(count=1, normalized=True)
+STEP_LIKELIHOOD = WeightedLikelihood(Step(), SegmentAdvantage(samples=4))
+
+
+def learner(obs_dim: int = 2, act_dim: int = 1, **changed: Any) -> PolicyLearner:
+    """A small learner that is ready for updates, the same each time."""
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = {"actor_hidden": (8,), "critic_hidden": (8,)}
+    made = PolicyLearner(obs_dim, act_dim, **{**sizes, **changed})
+    made.prepare_updates()
+    return made
+
+
+def abm_learner(**changed: Any) -> PolicyLearner:
+    """A learner of ABM's policy, whose targets are not what they follow."""
+    parts: dict[str, Any] = {
+        "actor": GaussianActor(),
+        "critics": ONE_CRITIC,
+        "backup": SampledBackup(4),
+        "improvement": ExpectationMaximization(samples=4),
+    }
+    return apart(learner(**{**parts, **changed}))
+
+
+def awac_learner(**changed: Any) -> PolicyLearner:
+    """A learner of AWAC's policy as in MB2PO, whose targets are not what they follow."""
+    parts: dict[str, Any] = {
+        "actor": TanhGaussianMixtureActor(3),
+        "critics": QuantilePair(5),
+        "improvement": WeightedLikelihood(Exponential(1.0, 20.0), SampledAdvantage(4)),
+    }
+    return apart(learner(**{**parts, **changed}))
+
+
+@torch.no_grad()
+def apart(made: PolicyLearner) -> PolicyLearner:
+    """Take the targets away from what they follow, so that one cannot be mistaken for the other."""
+    prior = made.prior if "prior" in made.along else None
+    for net in (made.target_critics, made.target_actor, prior):
+        for parameter in [] if net is None else net.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return made
+
+
+def noise_of(made: PolicyLearner, batch: Transitions) -> Tensor:
+    """The noise of an update on ``batch``, the same each time."""
+    return made.noise_for(batch, torch.Generator().manual_seed(2))
+
+
+def draws_value(made: PolicyLearner, observations: Tensor, drawn: Tensor) -> Tensor:
+    """``V(s)`` of one observation by a Gaussian target actor, action by action."""
+    assert made.target_actor is not None
+    policy = made.target_actor(observations)
+    actions = [(policy.loc + policy.scale * one).clamp(-1, 1) for one in drawn]
+    values = [made.target_critics(observations.unsqueeze(0), a.unsqueeze(0))[0, 0] for a in actions]
+    return torch.stack(values).mean()
+
+
+def total(losses: dict[str, Tensor]) -> Tensor:
+    """The sum of the means of losses."""
+    return torch.stack([loss.mean() for loss in losses.values()]).sum()
+
+
+def loss_of(
+    made: PolicyLearner, name: str, batch: Transitions, noise: Tensor
+) -> tuple[Tensor, Metrics]:
+    """What the optimizer called ``name`` descends in an update, and what it logs."""
+    which = made.optimizer_names.index(name)
+    number = [objective.optimizer for objective in made.objectives()].index(which)
+    return made.total_loss(number, batch, noise, made.shared_values(batch, noise))
+
+
+def train(made: PolicyLearner, data: Transitions, updates: int) -> Metrics:
+    """Update ``made`` on batches of 128 rows; what the last one logged."""
+    metrics: Metrics = {}
+    for _ in range(updates):
+        batch = data[torch.randint(len(data), (128,))]
+        metrics = made.update(batch, torch.randn(128, made.noise_layout.size))
+    return metrics
+
+
+class KnownCritics(nn.Module):
+    """Values ``[critics, batch]`` by formulas of observations and actions."""
+
+    def __init__(self, *formulas: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.formulas = formulas
+
+    def forward(self, observations: Tensor, actions: Tensor) -> Tensor:
+        return torch.stack([formula(observations, actions) for formula in self.formulas])
+
+    def lowest(self, observations: Tensor, actions: Tensor) -> Tensor:
+        return self(observations, actions).amin(dim=0)
+
+
+class UniformPrior(BehaviorPrior):
+    """A prior that is no tanh-Gaussian."""
+
+    def __init__(self, obs_dim: int = 1, act_dim: int = 1) -> None:
+        super().__init__()
+
+    def distribution(self, observations: Tensor) -> Distribution:
+        low = torch.full((*observations.shape[:-1], 1), -1.0)
+        return Independent(Uniform(low, -low, validate_args=False), 1, validate_args=False)
+
+
+class LinearPrior(BehaviorPrior):
+    """A user's prior in torch's own distributions."""
+
+    def __init__(self, obs_dim: int, act_dim: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.net = nn.Linear(obs_dim, act_dim)
+
+    def distribution(self, observations: Tensor) -> Distribution:
+        mean = self.net(observations).tanh()
+        return Independent(Normal(mean, 0.3, validate_args=False), 1, validate_args=False)
+
+
+def plain_trainer(**changed: Any) -> pl.Trainer:
+    """A Trainer on the CPU that writes nothing."""
+    quiet: dict[str, Any] = {
+        "accelerator": "cpu",
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    return pl.Trainer(**{**quiet, **changed})
+
+
+class Blocks:
+    """A loader of given blocks."""
+
+    def __init__(self, *blocks: UpdateBlock) -> None:
+        self.blocks = blocks
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    def __iter__(self) -> Iterator[UpdateBlock]:
+        return iter(self.blocks)
+
+
+@dataclass(frozen=True)
+class FirstRowWeighting(Weighting):
+    """Of all rows the first counts."""
+
+    needs_values: ClassVar[bool] = False
+
+    def __call__(self, rewards: Tensor, returns: Tensor, values: Tensor | None) -> Tensor:
+        return (torch.arange(len(rewards)) == 0).float()
+
+
+def ensemble(**changed: Any) -> DynamicsEnsemble:
+    """A small ensemble of 3 observations and 2 actions, the same each time."""
+    torch.manual_seed(0)
+    return DynamicsEnsemble(3, 2, hidden=(16,), weight_decay=(0.0, 0.0), **changed)
 
 
 def random_rows(*shape: int) -> Transitions:

@@ -133,14 +133,14 @@ class PriorStage(Stage[BehaviorPrior]):
 
     def fit(self) -> BehaviorPrior:
         if not self.is_taken:
-            weights = self.module.weigh(self.data)
+            weights = attempt("prior", self.module.weigh, self.data)
             self.sample_size = float(effective_sample_size(weights))
             print(
                 f"prior: effective sample size of the weights is {self.sample_size:.0%} of the rows",
                 flush=True,
             )
             if not self.is_done:
-                loggers = self.loggers()
+                loggers = self.loggers
                 for logger in loggers:
                     logger.log_metrics({"prior/effective_sample_size": self.sample_size}, step=0)
                 log_histogram(loggers, "prior/weights", weights)

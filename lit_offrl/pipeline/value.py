@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-from lit_offrl.errors import check_at_least
+from lit_offrl.errors import attempt, check_at_least
 from lit_offrl.pipeline.stage import Stage, StageSettings, check_multiple
 from lit_offrl.priors import ValueEstimator
 
@@ -79,4 +79,5 @@ class ValueStage(Stage[ValueEstimator]):
         return int(self.settings.max_updates)
 
     def validate(self) -> None:
-        self.module.select_rows(self.data.dataset, self.data.dataset.transitions)
+        dataset = self.data.dataset
+        attempt("value.module", self.module.select_rows, dataset, dataset.transitions)

@@ -9,12 +9,12 @@ import torch
 from conftest import MakeDataset, episode
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.test_policy import rows
 
 from lit_offrl.cli import main
 from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.datasets import OfflineDataset
 from lit_offrl.datasets.subset import ExtraDataset, Subset, concat, select_episodes
-from tests.test_policy import rows
 
 
 def numbered(lengths: list[int]) -> OfflineDataset:

@@ -17,10 +17,8 @@ from lit_offrl.nets import (
     GaussianNet,
     Normalizer,
     TanhGaussian,
-    critic_loss,
     ensemble_mlp,
-    polyak_update,
-    target_of,
+    squared_td,
     td_target,
 )
 
@@ -149,17 +147,6 @@ def test_target_by_hand() -> None:
 
 def test_critic_loss_sums_critics_and_averages_rows() -> None:
     values = torch.tensor([[1.0, 3.0], [0.0, 0.0]])
-    assert critic_loss(values, torch.tensor([1.0, 1.0])).item() == 0.5 * (4 / 2) + 0.5 * (2 / 2)
-
-
-def test_target_network_moves_by_the_rate_and_takes_no_gradient() -> None:
-    critics = Critics(3, 1, (4,))
-    target = target_of(critics)
-    with torch.no_grad():
-        for parameter in critics.parameters():
-            parameter.add_(1.0)
-    before = [p.clone() for p in target.parameters()]
-    polyak_update(target, critics, 0.25)
-    for old, new in zip(before, target.parameters(), strict=True):
-        torch.testing.assert_close(new, old + 0.25)
-        assert not new.requires_grad
+    loss = squared_td(values, torch.tensor([1.0, 1.0]))
+    assert loss.tolist() == [0.5 * 1, 0.5 * (4 + 1)]
+    assert loss.mean().item() == 0.5 * (4 / 2) + 0.5 * (2 / 2)

@@ -8,15 +8,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lit_offrl.pipeline.settings import PolicyStage
+from lit_offrl.pipeline.stages import policy_sampler
+from tests.test_policy import rows
 
 from lit_offrl.batches import SegmentSampler
 from lit_offrl.cli import main
 from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.datasets.dataset import OfflineDataset
-from lit_offrl.pipeline.settings import PolicyStage
-from lit_offrl.pipeline.stages import policy_sampler
 from lit_offrl.policy.advantages import n_step_returns
-from tests.test_policy import rows
 
 
 def dataset(lengths: list[int]) -> OfflineDataset:

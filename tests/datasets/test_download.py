@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from lit_offrl.datasets import d4rl, fetch, open_dataset
+from lit_offrl.datasets import d4rl, download, open_dataset
 from lit_offrl.datasets.download import fetched
 from lit_offrl.errors import UserError
-from tests.test_files import made, write
+from tests.tables import made, write
 
 
 class Server:
@@ -154,4 +154,4 @@ def test_addresses_are_those_of_d4rl() -> None:
 def test_the_nearest_id_is_named() -> None:
     with pytest.raises(UserError, match="did you mean 'd4rl:halfcheetah-medium-v2'"):
         open_dataset("d4rl:half-cheetah-medium-v2")
-    assert fetch.PATIENCE_SECONDS * fetch.TRIES <= 30
+    assert download.PATIENCE_SECONDS * download.TRIES <= 30

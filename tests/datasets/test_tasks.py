@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from tests.test_policy import rows
 from tests.test_snippets import dataset
 
 from lit_offrl.cli import main
@@ -25,7 +26,6 @@ from lit_offrl.nets import Critics, GaussianNet, TanhGaussianMixtureNet, TanhGau
 from lit_offrl.nets.heads import TaskHeads
 from lit_offrl.nets.quantiles import QuantileCritics
 from lit_offrl.policy import EntropyTemperature, PolicyLearner
-from tests.test_policy import rows
 
 
 def test_every_row_is_there_once_for_each_task() -> None:
