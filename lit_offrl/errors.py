@@ -69,10 +69,12 @@ def first_line(error: BaseException) -> str:
 
 def with_key(owner: str, message: str) -> str:
     """``message`` with the key of its ``owner`` in front, joined to the setting it names, if any."""
-    if owner in message or message.startswith(TOP_LEVEL):
+    if message.startswith((owner, *TOP_LEVEL)):
         return message
-    named = re.match(r"[a-z_]+(\.[a-z_]+)*: ", message)
-    return f"{owner}.{message}" if named else f"{owner}: {message}"
+    if re.match(r"[a-z_]+(\.[a-z_]+)*: ", message):
+        return f"{owner}.{message}"
+    # Its name may stand anywhere in what is said of no setting.
+    return message if owner in message else f"{owner}: {message}"
 
 
 def attempt(owner: str, action: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
