@@ -161,7 +161,7 @@ def make_trainer(
     owned: dict[str, Any] = {
         "callbacks": callbacks,
         "num_sanity_val_steps": 0,
-        "enable_checkpointing": any(isinstance(c, pl.callbacks.ModelCheckpoint) for c in callbacks),
+        "enable_checkpointing": any(isinstance(c, pl.callbacks.Checkpoint) for c in callbacks),
         "enable_model_summary": False,
         "use_distributed_sampler": False,
         "default_root_dir": str(run_dir),

@@ -17,11 +17,12 @@ from lit_offrl.training.block_module import BlockModule
 from lit_offrl.training.checkpoints import save_module
 
 
-class ResumeState(pl.Callback):
+class ResumeState(pl.callbacks.Checkpoint):
     """Keeps ``resume.ckpt`` for a killed run, and ``best.ckpt`` by a metric of the environment.
 
     Lightning's ModelCheckpoint writes in place, and ``last`` only beside a new best; a run that is killed
-    at any instant needs neither. A state that holds a loss that is not finite is never saved.
+    at any instant needs neither. A state that holds a loss that is not finite is never saved. As one of
+    Lightning's checkpoints it acts after all other callbacks, whose state it saves: early stopping's, too.
 
     Args:
         folder: The stage's folder.
