@@ -64,7 +64,12 @@ def test_rows_whose_return_nobody_knows_count_nothing(
 def test_a_weighting_that_leaves_nothing_is_refused(
     tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["--prior.weighting", "tests.factories.FirstRowWeighting", "--run_dir", str(tmp_path / "run")]
+    arguments = [
+        "--prior.weighting",
+        "tests.factories.FirstRowWeighting",
+        "--run_dir",
+        str(tmp_path / "run"),
+    ]
     with pytest.raises(SystemExit):
         main(["fit", "--config", str(tiny), *arguments])
     assert "prior.weighting: 1 of 183 rows have a weight above 0" in capsys.readouterr().err

@@ -20,6 +20,7 @@ from lit_offrl.datasets.columns import Layout
 from lit_offrl.errors import UserError
 from tests.tables import ENDINGS, Columns, made, write
 
+
 def by_hand(columns: Columns, longest: int | None = None) -> list[tuple[Any, ...]]:
     """Rows as they should be, each told from the one after it."""
     found: list[tuple[Any, ...]] = []

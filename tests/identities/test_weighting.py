@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.distributions import (
-    Distribution,
-    Independent,
-    Normal,
-    TanhTransform,
-    TransformedDistribution,
-)
-from torch.nn import ReLU, Tanh
 
 from lit_offrl.errors import UserError
 from lit_offrl.priors import (
     AdvantageWeighting,
-    BehaviorPrior,
     BehaviorValue,
     ReturnWeighting,
     TanhGaussianPrior,
@@ -31,7 +21,6 @@ from lit_offrl.priors import (
     effective_sample_size,
 )
 from lit_offrl.training.blocks import UpdateBlock
-from lit_offrl.training.checkpoints import load_module, save_module
 from lit_offrl.training.stopping import Patience
 from lit_offrl.transitions import Transitions
 from tests.factories import Blocks, plain_trainer, rows, total
@@ -114,9 +103,13 @@ def test_the_critic_stops_on_the_mean_of_its_window() -> None:
 
 def test_advantage_weights_by_hand() -> None:
     advantages = torch.tensor([-2.0, 0.0, 2.0, 100.0])
-    weights = AdvantageWeighting(temperature=0.5, max_weight=20.0)(torch.empty(0), torch.empty(0), advantages)
+    weights = AdvantageWeighting(temperature=0.5, max_weight=20.0)(
+        torch.empty(0), torch.empty(0), advantages
+    )
     raw = (advantages / advantages.std() / 0.5).exp().clamp(max=20.0)
     torch.testing.assert_close(weights, raw / raw.max())
-    narrow = AdvantageWeighting(temperature=0.01, max_weight=20.0)(torch.empty(0), torch.empty(0), advantages)
+    narrow = AdvantageWeighting(temperature=0.01, max_weight=20.0)(
+        torch.empty(0), torch.empty(0), advantages
+    )
     # The last two are both at the largest weight.
     assert narrow.tolist() == pytest.approx([0.0, 1 / 20, 1.0, 1.0], abs=2e-3)
