@@ -24,7 +24,7 @@ import torch
 
 from benchmarks.plain import ACT, MEMBERS, OBS
 from benchmarks.speed import BATCH, UNITS, blocks_of, ready, rows, seconds, spread
-from lit_offrl.dynamics import DynamicsEnsemble, Imagination, MaxStd
+from lit_offrl.dynamics import DynamicsEnsemble, MaxStd, Rollouts
 from lit_offrl.dynamics.terminations import never
 from lit_offrl.policy import EntropyTemperature, PolicyLearner
 from lit_offrl.training.acceleration import onednn_products
@@ -67,7 +67,7 @@ def ours_dynamics() -> Work:
 def ours_rollouts() -> Work:
     made, generator = DynamicsEnsemble(OBS, ACT), torch.Generator()
     policy = PolicyLearner(OBS, ACT, EntropyTemperature())
-    how = Imagination(horizon=HORIZON, penalty=MaxStd(), penalty_coefficient=1.0)
+    how = Rollouts(horizon=HORIZON, penalty=MaxStd(), penalty_coefficient=1.0)
 
     def work(starts: int) -> float:
         from_where = torch.randn(starts, OBS)

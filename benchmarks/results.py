@@ -149,7 +149,7 @@ def arguments_of(out: Path, system: str, name: str, seed: int) -> list[str]:
         conservatism = "--policy.module.conservatism"
         found += [f"{conservatism}.weight", str(data.conservatism), f"{conservatism}.samples", "2"]
     if system == "iql":
-        found += ["--policy.module.improvement.temperature", str(data.temperature)]
+        found += ["--policy.module.improvement.weighting.temperature", str(data.temperature)]
     if system in ABM:
         found += ["--policy.batch_size", "128", "--policy.module.target_period", "50"]
     if system in ("awac", "mb2po"):

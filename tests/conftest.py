@@ -15,9 +15,8 @@ import torch
 from hypothesis import settings
 from minari.data_collector.episode_buffer import EpisodeBuffer
 
-from tests.factories import MakeDataset, episode
-
-__all__ = ["MakeDataset", "episode"]
+from lit_offrl.cli import main
+from tests.factories import MakeDataset, Say, episode
 
 # These machines are shared: an example's time says nothing about the code.
 settings.register_profile("shared", deadline=None)
@@ -25,6 +24,8 @@ settings.load_profile("shared")
 
 # Tiny networks: a second thread only adds waiting.
 torch.set_num_threads(1)
+
+__all__ = ["MakeDataset", "episode"]
 
 
 @pytest.fixture
@@ -111,3 +112,21 @@ def pendulum(make_dataset: MakeDataset) -> str:
 def tiny(tmp_path: Path, pendulum: str) -> Path:
     """A configuration that runs every stage in seconds."""
     return shutil.copy(Path(__file__).parent / "tiny.yaml", tmp_path / "tiny.yaml")
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Say:
+    """Run ``lit-offrl data ...`` and give what it printed, or the line it was refused with."""
+
+    def run(*arguments: str) -> str:
+        code: object = 0
+        try:
+            main(["data", *arguments])
+        except SystemExit as stopped:
+            code = stopped.code
+        printed = capsys.readouterr()
+        assert code == (2 if printed.err else 0)
+        assert "\n" not in printed.err.strip()
+        return printed.out + printed.err
+
+    return run

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from conftest import MakeDataset, episode
 from gymnasium.spaces import Box, Discrete, MultiBinary, Text
+from tests.test_files import ENDINGS, Columns, made, write
 
 from lit_offrl.cli import main
-from tests.test_files import ENDINGS, Columns, made, write
 
 # From a folder, and what makes Minari datasets, to what data.dataset and its neighbours are.
 Case = Callable[[Path, MakeDataset], list[str]]

@@ -7,6 +7,7 @@ import sys
 import warnings
 from copy import copy
 from dataclasses import replace
+from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -202,7 +203,8 @@ def run_fit(args: list[str]) -> None:
                 fit.seeds = 1
                 if fit.run_dir is not None:
                     fit.run_dir = f"{fit.run_dir}/seed{fit.seed_everything}"
-            text = self._subcommand_parsers["fit"].dump(fit, skip_none=False, skip_check=True)
+            plain = without_enums(fit)
+            text = self._subcommand_parsers["fit"].dump(plain, skip_none=False, skip_check=True)
             settings = RunSettings(
                 Path(fit.run_dir or f"runs/{name}-seed{fit.seed_everything}"),
                 int(fit.seed_everything),
@@ -235,3 +237,19 @@ def run_fit(args: list[str]) -> None:
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
         OfflineRLCLI()
+
+
+def without_enums(value: Any) -> Any:
+    """``value`` with members of enumerations, such as Timer's interval, as their plain values."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, list):
+        return [without_enums(item) for item in value]
+    if isinstance(value, dict):
+        return {key: without_enums(item) for key, item in value.items()}
+    if hasattr(value, "items") and hasattr(value, "clone"):
+        found = value.clone()
+        for key in list(vars(found)):
+            setattr(found, key, without_enums(vars(found)[key]))
+        return found
+    return value

@@ -89,6 +89,6 @@ class DynamicsStage(Stage[Dynamics]):
         errors = step_errors(imagined, held_out, scale)
         path = self.run.run_dir / "figures" / "imagined_segments.png"
         figure = draw_segments(imagined, held_out, errors, path)
-        loggers = self.loggers()
+        loggers = self.loggers
         log_series(loggers, "dynamics/error_by_step", errors.tolist())
         log_figure(loggers, "dynamics/imagined_segments", figure)

@@ -151,7 +151,7 @@ class EachSeed(pl.Callback):
     def __init__(self, stages: Sequence[PolicyStage], resume: Path) -> None:
         self.stages, self.resume = stages, resume
         self.latest: list[dict[str, float]] = []
-        self.loggers: list[list[Logger]] = [stage.loggers() for stage in stages]
+        self.loggers: list[list[Logger]] = [stage.loggers for stage in stages]
         self.states = [ResumeState(stage.folder) for stage in stages]
         self.own = [[c for c in stage.callbacks() if isinstance(c, PerEpoch)] for stage in stages]
 

@@ -140,7 +140,7 @@ class PriorStage(Stage[BehaviorPrior]):
                 flush=True,
             )
             if not self.is_done:
-                loggers = self.loggers()
+                loggers = self.loggers
                 for logger in loggers:
                     logger.log_metrics({"prior/effective_sample_size": self.sample_size}, step=0)
                 log_histogram(loggers, "prior/weights", weights)

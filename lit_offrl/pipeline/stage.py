@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.loggers import Logger
 
 from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.errors import Stopped, UserError, attempt, check, with_key
@@ -229,8 +230,9 @@ class Stage(ABC, Generic[Module]):
         given = {**shared, **self.limits(), **self.settings.trainer}
         return make_trainer(given, self.run.run_dir, list(callbacks), **arguments)
 
-    def loggers(self) -> list[Any]:
-        """This stage's loggers, made anew."""
+    @cached_property
+    def loggers(self) -> list[Logger]:
+        """This stage's own loggers."""
         return make_loggers(self.run.trainer.get("logger"), self.run.run_dir, self.name)
 
     def _train(self) -> None:
@@ -240,7 +242,7 @@ class Stage(ABC, Generic[Module]):
             self.name, self.run.trainer.get("callbacks"), self.settings.callbacks
         )
         bar = StageBar(self.name, self.total_updates(), self.shown)
-        trainer = self.trainer([*theirs, *self.callbacks(), bar, state], logger=self.loggers())
+        trainer = self.trainer([*theirs, *self.callbacks(), bar, state], logger=self.loggers)
         seed_part(self.run.seed, self.name)
         fit_or_resume(self.name, trainer, self.module, self.data, self.folder / "resume.ckpt")
         seconds = state.elapsed()

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger
 
 from lit_offrl.errors import attempt, check
 from lit_offrl.training.distributed import SharedBatches
@@ -58,7 +58,7 @@ OF_A_STAGE = {"max_steps", "min_epochs", "min_steps", "max_time"}
 class LoggerFactory(Protocol):
     """Makes a logger of a run; what it does not take is left out."""
 
-    def __call__(self, *, save_dir: str, name: str, version: str) -> Logger: ...
+    def __call__(self, *, save_dir: str = ..., name: str = ..., run_name: str = ...) -> Logger: ...
 
 
 class CallbackFactory(Protocol):
@@ -87,12 +87,21 @@ def make_loggers(given: Any, run_dir: Path, stage: str) -> list[Logger]:
 def _make_logger(given: Any, run_dir: Path, stage: str) -> Logger:
     if isinstance(given, Logger):
         return given
-    if given.__class__ is type and issubclass(given, TensorBoardLogger):
-        return given(run_dir, name="tensorboard", version="", default_hp_metric=False)
-    if given is CSVLogger:
+    # The parser's factories are partials of the class.
+    named = [part for part in getattr(given, "args", ()) if isinstance(part, type)]
+    logger_class = named[0] if named else given
+    run = f"{run_dir.name}-{stage}"
+    places: dict[str, Any] = {"save_dir": str(run_dir), "name": run, "run_name": run}
+    if issubclass(logger_class, TensorBoardLogger):
+        # It appends to what an earlier stage wrote.
+        places |= {"name": "tensorboard", "version": "", "default_hp_metric": False}
+    elif issubclass(logger_class, CSVLogger):
         # It deletes what an earlier logger of the same folder wrote.
-        return CSVLogger(run_dir, name=f"csv/{stage}")
-    made: Logger = given(run_dir, stage)
+        places |= {"name": f"csv/{stage}"}
+    elif issubclass(logger_class, MLFlowLogger):
+        places |= {"save_dir": str(run_dir / "mlruns")}
+    taken = inspect.signature(logger_class).parameters
+    made: Logger = given(**{k: v for k, v in places.items() if k in taken})
     return made
 
 

@@ -54,10 +54,11 @@ class Networks(NamedTuple):
             values = self.target_critics(batch.observations, batch.actions).amin(dim=0)
         return values - self.state_values(batch.observations)
 
-    @torch.no_grad()
     def prior_at(self, observations: Tensor) -> Distribution | DensityAt | None:
         """What the constraint needs of the prior at ``observations``: its distribution, or nothing."""
         if self.constraint is None or not self.constraint.needs_prior:
             return None
         assert self.prior is not None
-        return self.prior.density_at(observations)
+        # As a decorator of a NamedTuple's method, the compiler could not follow it.
+        with torch.no_grad():
+            return self.prior.density_at(observations)

@@ -25,6 +25,7 @@ from lit_offrl import (
     ValueWeighting,
     seed_part,
 )
+from lit_offrl.batches import TransitionStore
 from lit_offrl.cli import main
 from lit_offrl.dynamics.terminations import never
 
@@ -69,7 +70,23 @@ SMALL: dict[str, Any] = {"batch_size": 16, "updates_per_block": 4}
 
 
 @pytest.fixture
-def by_command(pendulum: str, tmp_path: Path) -> dict[str, dict[str, Any]]:
+def stores(monkeypatch: pytest.MonkeyPatch) -> list[TransitionStore]:
+    """Every store of imagined rows that is made, in order."""
+    found: list[TransitionStore] = []
+    init = TransitionStore.__init__
+
+    def made(self: TransitionStore, *arguments: Any, **more: Any) -> None:
+        init(self, *arguments, **more)
+        found.append(self)
+
+    monkeypatch.setattr(TransitionStore, "__init__", made)
+    return found
+
+
+@pytest.fixture
+def by_command(
+    pendulum: str, tmp_path: Path, stores: list[TransitionStore]
+) -> dict[str, dict[str, Any]]:
     """Checkpoints that ``lit-offrl fit`` leaves, by stage."""
     config, run = tmp_path / "twelve.yaml", tmp_path / "run"
     config.write_text(yaml.safe_dump(yaml.safe_load(SETTINGS)))
@@ -130,7 +147,10 @@ def fit_policy(
 
 @pytest.mark.parametrize("resumed", [False, True])
 def test_twelve_lines_give_the_weights_of_the_command(
-    resumed: bool, by_command: dict[str, dict[str, Any]], tmp_path: Path
+    resumed: bool,
+    by_command: dict[str, dict[str, Any]],
+    stores: list[TransitionStore],
+    tmp_path: Path,
 ) -> None:
     data = OfflineDataModule("pendulum/random-v0", holdout_rows=20, holdout_segment=2)
     seed_part(3, "dynamics")
@@ -150,6 +170,10 @@ def test_twelve_lines_give_the_weights_of_the_command(
     for name, part in parts.items():
         assert differing(part.state_dict(), by_command[name]) == [], name
         assert part.updates == by_command[name]["updates"]
+    theirs, ours = stores[0].state_dict(), stores[-1].state_dict()
+    assert len(stores) > 1
+    assert (theirs["position"], theirs["size"]) == (ours["position"], ours["size"])
+    assert all(torch.equal(column, ours["rows"][key]) for key, column in theirs["rows"].items())
     assert dynamics.elites.tolist() == dynamics.holdout_mse.argsort()[:2].tolist()
     restored = TanhGaussianPrior.load_from_checkpoint(best.best_model_path)
     assert differing(restored.state_dict(), by_command["prior"]) == []

@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from lit_offrl.cli import main
 from lit_offrl.errors import Stopped
 from lit_offrl.pipeline.many_devices import spread
-from lit_offrl.pipeline.many_seeds import Together
+from lit_offrl.pipeline.many_seeds import EachSeed
 from lit_offrl.training.acceleration import Replay
-from lit_offrl.training.block_module import BlockModule, UpdateBlock
+from lit_offrl.training.block_module import BlockModule
+from lit_offrl.training.blocks import UpdateBlock
 from lit_offrl.training.seed_stack import SeedStack
-from tests.test_acceleration import MODULES, rows
+from tests.factories import MODULES, random_rows
+from tests.runs import fit, learned
 
 SEEDS, BLOCKS, UPDATES = 8, 5, 20
 
@@ -32,10 +34,15 @@ def build(name: str, seed: int) -> BlockModule:
 def block(name: str, seed: int, number: int) -> UpdateBlock:
     torch.manual_seed(1000 * seed + number)
     shape = (UPDATES, *MODULES[name][1][1:])
-    return UpdateBlock(rows(*shape), seed=100 * seed + number)
+    return UpdateBlock(random_rows(*shape), seed=100 * seed + number)
 
 
 def silent(module: BlockModule) -> list[dict[str, Tensor]]:
+    """Let ``module`` train without a Trainer, and collect what it logs."""
+    trainer: Any = SimpleNamespace(global_step=0, max_steps=-1)
+    hooks: Any = SimpleNamespace(count=lambda trainer, updates: None)
+    object.__setattr__(module, "_trainer", trainer)
+    module.hooks = hooks
     logged: list[dict[str, Tensor]] = []
     module.log_step = logged.append  # type: ignore[method-assign,assignment]
     module.log = lambda *_, **__: None  # type: ignore[method-assign,assignment]
@@ -47,7 +54,7 @@ def silent(module: BlockModule) -> list[dict[str, Tensor]]:
 def test_a_seed_among_others_is_that_seed_alone(name: str, way: str) -> None:
     together = [build(name, seed) for seed in range(SEEDS)]
     stack = SeedStack(together)
-    stack.configure_optimizers()
+    stack.prepare_updates()
     if way == "replay":
         stack.run = Replay(stack.update)
     silent(stack)
@@ -56,7 +63,7 @@ def test_a_seed_among_others_is_that_seed_alone(name: str, way: str) -> None:
     for seed in (0, SEEDS - 1):
         among = together[seed]
         alone = build(name, seed)
-        alone.configure_optimizers()
+        alone.prepare_updates()
         expected = silent(alone)
         for number in range(BLOCKS):
             alone.training_step(block(name, seed, number), number)
@@ -65,15 +72,6 @@ def test_a_seed_among_others_is_that_seed_alone(name: str, way: str) -> None:
             torch.testing.assert_close(among.state_dict()[key], value, rtol=1e-3, atol=1e-4)
         for key, value in expected[-1].items():
             torch.testing.assert_close(stack.latest[key][seed], value, rtol=1e-2, atol=1e-3)
-
-
-def fit(config: Path, run_dir: Path, *options: str) -> None:
-    main(["fit", "--config", str(config), "--run_dir", str(run_dir), *options])
-
-
-def learned(run_dir: Path) -> dict[str, Tensor]:
-    (path,) = run_dir.glob("policy-*/last.ckpt")
-    return torch.load(path, weights_only=True)["state_dict"]
 
 
 def test_seeds_together_give_what_each_gives_alone(
@@ -107,15 +105,15 @@ def test_seeds_together_go_on_where_they_were_stopped(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fit(tiny, tmp_path / "whole", "--seeds", "2")
-    after = Together.on_train_epoch_end
+    after = EachSeed.on_train_epoch_end
 
-    def stop(self: Together, trainer: Any, module: Any) -> None:
+    def stop(self: EachSeed, trainer: Any, module: Any) -> None:
         after(self, trainer, module)
         if trainer.current_epoch == 1:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(Together, "on_train_epoch_end", stop)
+        patched.setattr(EachSeed, "on_train_epoch_end", stop)
         with pytest.raises(SystemExit, match="130"):
             fit(tiny, tmp_path / "stopped", "--seeds", "2")
     capsys.readouterr()

@@ -16,9 +16,8 @@ from lit_offrl.cli import main
 from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.priors import BehaviorPrior
 from lit_offrl.training.checkpoints import load_module
-from tests.test_jointly import fit, learned
+from tests.runs import ROOT, fit_algorithm, learned
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 WHOLE_LINES = README.replace("\\\n", " ")
 COMMANDS = re.findall(r"^(?:\.venv/bin/)?lit-offrl (fit .*?)(?: +#.*)?$", WHOLE_LINES, re.MULTILINE)
@@ -55,10 +54,10 @@ def test_the_prior_of_the_readme_is_sampled_and_trained_along(
     (tmp_path / "my_priors.py").write_text(python_block("class LaplacePrior"))
     monkeypatch.chdir(tmp_path)
     prior = ["--prior.module", "my_priors.LaplacePrior", "--prior.module.width", "8"]
-    fit(tiny, tmp_path / "many", "abm_mpo", *prior, "--seeds", "2")
-    fit(tiny, tmp_path / "alone", "abm_mpo", *prior, "--seed_everything", "1")
+    fit_algorithm(tiny, tmp_path / "many", "abm_mpo", *prior, "--seeds", "2")
+    fit_algorithm(tiny, tmp_path / "alone", "abm_mpo", *prior, "--seed_everything", "1")
     many, alone = learned(tmp_path / "many" / "seed1"), learned(tmp_path / "alone")
-    assert "trained_prior.net.2.weight" in alone
+    assert "trained_parts.prior.net.2.weight" in alone
     # Its draws are no part of the noise that a stack of seeds is given: one seed after the other.
     assert all(torch.equal(many[key], value) for key, value in alone.items())
 

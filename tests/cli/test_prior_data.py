@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from conftest import MakeDataset, episode
-from test_cli import fit, fit_and_signal, weights
 
 from lit_offrl.cli import main
-
-STAGES = ("dynamics", "value", "prior", "policy")
+from tests.factories import MakeDataset, episode
+from tests.runs import STAGES, fit, fit_and_signal, fit_elsewhere, weights
 
 
 @pytest.fixture
@@ -87,9 +83,7 @@ def test_a_killed_run_goes_on_with_the_priors_data(both: Path, tmp_path: Path) -
     fit(both, whole)
     finished = fit_and_signal(both, killed, "prior", signal.SIGKILL)
     assert finished.returncode == -signal.SIGKILL, finished.stderr
-    command = [sys.executable, "-m", "lit_offrl", "fit", "-c", str(both), "--run_dir", str(killed)]
-    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert "prior: continues from" in out
+    assert "prior: continues from" in fit_elsewhere(both, killed)
     expected, found = weights(whole), weights(killed)
     assert expected.keys() == found.keys()
     for name, state in expected.items():
@@ -111,13 +105,9 @@ def test_seeds_share_the_priors_data(
 
 
 def test_two_processes_read_the_priors_data(both: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "lit_offrl", "fit", "-c", str(both)]
-    more = ["--run_dir", str(tmp_path / "run"), "--trainer.devices", "2", "--until", "prior"]
-    ran = subprocess.run(
-        [*command, *more, "--trainer.accelerator", "cpu"], capture_output=True, text=True
-    )
-    assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.count("prior data: pendulum/other-v0") == 1
+    more = ["--trainer.devices", "2", "--trainer.accelerator", "cpu", "--until", "prior"]
+    said = fit_elsewhere(both, tmp_path / "run", *more)
+    assert said.count("prior data: pendulum/other-v0") == 1
     assert folders(tmp_path / "run").keys() == {"value", "prior"}
 
 
@@ -194,6 +184,6 @@ def test_the_priors_data_take_a_reward_of_their_own(
     data = ["--prior.data.dataset", other, "--prior.data.reward", "expert_rewards.Scaled"]
     fit(tiny, tmp_path / "run", *data, "--until", "prior")
     fit(tiny, tmp_path / "run", *data, "--prior.data.reward.factor", "-3", "--until", "prior")
-    assert len(list((tmp_path / "run").glob("critic-*"))) == 2
+    assert len(list((tmp_path / "run").glob("value-*"))) == 2
     # No environment has to pay these: nobody is evaluated by them.
     fit(tiny, tmp_path / "run", *data)

@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow
 import pytest
-from conftest import MakeDataset
 from pyarrow import parquet
 
 from lit_offrl.cli import main
-
-NEVER = ["--policy.imagination.termination", "lit_offrl.dynamics.terminations.never"]
+from tests.factories import MakeDataset
+from tests.runs import NEVER
 
 
 def drive(path: Path, episodes: int = 20, steps: int = 60) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 import minari
 import numpy as np
 import pytest
-from conftest import episode
 
 from lit_offrl.cli import main
 from lit_offrl.collect import recipe
 from lit_offrl.collect.recipe import PARTS, RECIPES, Training, packed, unpacked
 from lit_offrl.datasets import open_dataset
+from tests.factories import episode
 
 
 @pytest.fixture(autouse=True)

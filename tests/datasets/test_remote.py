@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MakeDataset, episode
 from minari.storage import remotes
 from minari.storage.remotes.cloud_storage import CloudStorage
 
 from lit_offrl.datasets import open_dataset
 from lit_offrl.errors import UserError
+from tests.factories import MakeDataset, episode
 
 ID = "robot/far-v0"
 

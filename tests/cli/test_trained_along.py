@@ -8,43 +8,15 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 from torch import Tensor
 from torch.distributions import Distribution
 
-from lit_offrl.cli import main
-from lit_offrl.pipeline.callbacks import Checkpoints, Refresh
+from lit_offrl.dynamics import Imagination
 from lit_offrl.policy import PolicyLearner
 from lit_offrl.priors import BehaviorPrior
 from lit_offrl.training.checkpoints import load_module
-
-CONFIGS = Path(__file__).parent.parent / "configs"
-SMALL = {
-    "abm_mpo": ["--policy.batch_size", "12", "--policy.segment_length", "3"],
-    "mb2po": ["--policy.imagination.after", "10", "--policy.imagination.starts", "10"],
-}
-NETS = ["--policy.module.actor_hidden", "[8]", "--policy.module.critic_hidden", "[8]"]
-
-
-def fit(config: Path, run: Path, algorithm: str, *more: str) -> None:
-    """Run ``algorithm`` with the sizes of ``config``, which stands last."""
-    sizes = yaml.safe_load(config.read_text())
-    del sizes["policy"]["imagination"]
-    del sizes["policy"]["module"]
-    small = run.parent / "small.yaml"
-    small.write_text(yaml.safe_dump(sizes))
-    never = ["--policy.imagination.termination", "lit_offrl.dynamics.terminations.never"]
-    own = [*SMALL[algorithm], *NETS, *(never if algorithm == "mb2po" else [])]
-    if algorithm == "mb2po":
-        own += ["--policy.updates", "30", "--dynamics.module.weight_decay", "[0, 0]"]
-    files = ["--config", str(CONFIGS / f"{algorithm}.yaml"), "--config", str(small)]
-    main(["fit", *files, "--run_dir", str(run), *own, *more])
-
-
-def learned(run: Path) -> dict[str, Tensor]:
-    (path,) = run.glob("policy-*/last.ckpt")
-    found: dict[str, Tensor] = torch.load(path, weights_only=True)["state_dict"]
-    return found
+from lit_offrl.training.state import ResumeState
+from tests.runs import SMALL, fit_algorithm, learned
 
 
 @pytest.mark.parametrize("algorithm", SMALL)
@@ -52,19 +24,19 @@ def learned(run: Path) -> dict[str, Tensor]:
 def test_a_stopped_run_ends_as_if_it_had_not_been(
     algorithm: str, epoch: int, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fit(tiny, tmp_path / "whole", algorithm)
-    after = Checkpoints.on_train_epoch_end
+    fit_algorithm(tiny, tmp_path / "whole", algorithm)
+    after = ResumeState.on_train_epoch_end
 
-    def stop(self: Checkpoints, trainer: Any, module: Any) -> None:
+    def stop(self: ResumeState, trainer: Any, module: Any) -> None:
         after(self, trainer, module)
         if self.folder.name.startswith("policy-") and trainer.current_epoch == epoch:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(Checkpoints, "on_train_epoch_end", stop)
+        patched.setattr(ResumeState, "on_train_epoch_end", stop)
         with pytest.raises(SystemExit, match="130"):
-            fit(tiny, tmp_path / "stopped", algorithm)
-    fit(tiny, tmp_path / "stopped", algorithm)
+            fit_algorithm(tiny, tmp_path / "stopped", algorithm)
+    fit_algorithm(tiny, tmp_path / "stopped", algorithm)
     whole, stopped = learned(tmp_path / "whole"), learned(tmp_path / "stopped")
     assert whole.keys() == stopped.keys()
     assert all(torch.equal(value, stopped[key]) for key, value in whole.items())
@@ -74,27 +46,28 @@ def test_imagination_begins_after_so_many_updates(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[int, int]] = []
-    before, rooms = Refresh.before, set[int]()
+    before, rooms = Imagination.before, set[int]()
 
-    def look(self: Refresh, module: PolicyLearner, epoch: int) -> dict[str, Any]:
+    def look(self: Imagination, module: PolicyLearner, epoch: int) -> dict[str, Any]:
         metrics = before(self, module, epoch)
+        assert self.data is not None
         assert self.data.imagined is not None
         seen.append((module.updates, len(self.data.imagined)))
         rooms.add(self.data.imagined.capacity)
         return metrics
 
-    monkeypatch.setattr(Refresh, "before", look)
-    fit(tiny, tmp_path / "run", "mb2po")
+    monkeypatch.setattr(Imagination, "before", look)
+    fit_algorithm(tiny, tmp_path / "run", "mb2po")
     # Ten starts of five steps each; a hundred refreshes are kept.
     assert seen == [(0, 0), (10, 50), (20, 100)]
     assert rooms == {100 * 10 * 5}
 
 
 def test_seeds_together_give_what_each_gives_alone(tiny: Path, tmp_path: Path) -> None:
-    fit(tiny, tmp_path / "many", "abm_mpo", "--seeds", "2")
+    fit_algorithm(tiny, tmp_path / "many", "abm_mpo", "--seeds", "2")
     for seed in (0, 1):
         alone = tmp_path / f"alone{seed}"
-        fit(tiny, alone, "abm_mpo", "--seed_everything", str(seed))
+        fit_algorithm(tiny, alone, "abm_mpo", "--seed_everything", str(seed))
         many = learned(tmp_path / "many" / f"seed{seed}")
         for key, value in learned(alone).items():
             torch.testing.assert_close(many[key], value, rtol=1e-3, atol=1e-4)
@@ -105,19 +78,19 @@ def test_mapped_rows_train_the_same(
 ) -> None:
     monkeypatch.setenv("LIT_OFFRL_CACHE", str(tmp_path / "cache"))
     for storage in ("memory", "mapped"):
-        fit(tiny, tmp_path / storage, "abm_mpo", "--data.storage", storage)
+        fit_algorithm(tiny, tmp_path / storage, "abm_mpo", "--data.storage", storage)
     memory, mapped = learned(tmp_path / "memory"), learned(tmp_path / "mapped")
     assert all(torch.equal(value, mapped[key]) for key, value in memory.items())
 
 
 def test_the_prior_that_was_trained_along_is_reported_and_kept(tiny: Path, tmp_path: Path) -> None:
-    fit(tiny, tmp_path / "run", "abm_mpo")
+    fit_algorithm(tiny, tmp_path / "run", "abm_mpo")
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["prior"]["return_mean"] > 0
     assert not list((tmp_path / "run").glob("prior-*"))
     (path,) = (tmp_path / "run").glob("policy-*/last.ckpt")
     learner = load_module(path, PolicyLearner)
-    assert learner.trained_prior is not None
+    assert learner.trained_parts["prior"] is not None
 
 
 class Unsampled(BehaviorPrior):
@@ -151,7 +124,7 @@ class Density(Distribution):
     [
         (
             "abm_mpo",
-            ["--prior.module", "tests.test_jointly.Unsampled"],
+            ["--prior.module", "tests.cli.test_trained_along.Unsampled"],
             "Unsampled: NotImplemented",
         ),
         ("abm_mpo", ["--until", "prior"], "prior.jointly trains it along with the policy"),
@@ -190,7 +163,7 @@ def test_what_does_not_go_together_is_refused_before_training(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
-        fit(tiny, tmp_path / "run", algorithm, *arguments)
+        fit_algorithm(tiny, tmp_path / "run", algorithm, *arguments)
     assert stopped.value.code == 2
     error = capsys.readouterr().err
     assert message in error
@@ -201,5 +174,5 @@ def test_what_does_not_go_together_is_refused_before_training(
 def test_episodes_that_are_too_short_are_said_to_be_left_out(
     tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fit(tiny, tmp_path / "run", "abm_mpo", "--policy.segment_length", "7")
+    fit_algorithm(tiny, tmp_path / "run", "abm_mpo", "--policy.segment_length", "7")
     assert "are shorter than policy.segment_length (7) and left out" in capsys.readouterr().out

@@ -17,6 +17,7 @@ from lit_offrl.cli import main
 from lit_offrl.datasets import open_dataset
 from lit_offrl.errors import UserError
 from lit_offrl.evaluation import Evaluator
+from tests.runs import NEVER
 
 SPACE = Dict(
     {
@@ -50,7 +51,7 @@ class Reacher(gym.Env[Any, Any]):
         return self.seen(), reward, False, self.steps == 20, {}
 
 
-gym.register("tests/Reacher-v0", entry_point="tests.test_dictionaries:Reacher")
+gym.register("tests/Reacher-v0", entry_point="tests.datasets.test_dictionaries:Reacher")
 
 
 @pytest.fixture
@@ -97,9 +98,8 @@ def test_parts_stand_side_by_side_as_in_the_environment(
 
 def test_a_policy_learns_from_the_parts_chosen(reacher: str, tiny: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    never = ["--policy.imagination.termination", "lit_offrl.dynamics.terminations.never"]
     chosen = ["--data.dataset", reacher, "--data.observation_keys", "[joint, goal]"]
-    main(["fit", "--config", str(tiny), "--run_dir", str(run), *never, *chosen])
+    main(["fit", "--config", str(tiny), "--run_dir", str(run), *NEVER, *chosen])
     results = json.loads((run / "results.json").read_text())
     assert results["policy"]["length_mean"] == 20
 

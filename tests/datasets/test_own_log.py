@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import MakeDataset, episode
 
 from lit_offrl.cli import main
 from lit_offrl.datamodule import OfflineDataModule
@@ -16,6 +15,8 @@ from lit_offrl.datasets import ArrayReader, open_dataset
 from lit_offrl.datasets.columns import Layout
 from lit_offrl.datasets.subset import ExtraDataset
 from lit_offrl.errors import UserError
+from tests.factories import MakeDataset, episode
+from tests.runs import NEVER
 
 MINE = """
 import numpy as np
@@ -40,7 +41,6 @@ class Short(ArrayReader):
     def __init__(self):
         super().__init__({"observations": np.zeros((5, 2))}, name="short")
 """
-NEVER = ["--policy.imagination.termination", "lit_offrl.dynamics.terminations.never"]
 
 
 def columns(rows: int = 40, **more: np.ndarray) -> dict[str, np.ndarray]:

@@ -31,7 +31,7 @@ def test_it_learns_the_rule_of_the_log() -> None:
     ensemble = TerminatingEnsemble(2, 1, termination_hidden=(32,), **sizes)
     rows = falling(4000)
     ensemble.fit_normalizer([rows[0]])
-    ensemble.configure_optimizers()
+    ensemble.prepare_updates()
     for _ in range(600):
         index = torch.randint(4000, (128,))
         ensemble.update(rows.map(lambda column: column[:, index]), torch.empty(2, 128, 0))  # noqa: B023

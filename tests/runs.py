@@ -1,0 +1,92 @@
+"""Whole runs from the command line, and what they left."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+
+from lit_offrl.cli import main
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = ROOT / "configs"
+STAGES = ("dynamics", "value", "prior", "policy")
+NEVER = ["--policy.imagination.termination", "lit_offrl.dynamics.terminations.never"]
+
+
+def fit(config: Path, run_dir: Path, *more: str) -> None:
+    main(["fit", "--config", str(config), "--run_dir", str(run_dir), *more])
+
+
+def fit_elsewhere(config: Path, run_dir: Path, *more: str) -> str:
+    """Run ``fit`` in a process of its own, which has to succeed, and give what it printed."""
+    command = [sys.executable, "-m", "lit_offrl", "fit", "-c", str(config)]
+    ran = subprocess.run(
+        [*command, "--run_dir", str(run_dir), *more], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def fit_and_signal(config: Path, run_dir: Path, stage: str, sent: signal.Signals) -> Any:
+    """Run ``fit`` in a process that gets ``sent`` as soon as the stage's first state is on disk."""
+    code = (
+        "import os, sys; from lit_offrl.training.state import ResumeState\n"
+        "old = ResumeState.on_train_epoch_end\n"
+        "def die(self, *a):\n"
+        "    old(self, *a)\n"
+        f"    if self.folder.name.startswith('{stage}-'): os.kill(os.getpid(), {int(sent)})\n"
+        "ResumeState.on_train_epoch_end = die\n"
+        "from lit_offrl.cli import main; main(sys.argv[1:])\n"
+    )
+    arguments = ["fit", "--config", str(config), "--run_dir", str(run_dir)]
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+def kept(folder: Path) -> Path:
+    """The checkpoint that holds a stage's result."""
+    return folder / ("last.ckpt" if folder.name.startswith("policy-") else "best.ckpt")
+
+
+def weights(run_dir: Path) -> dict[str, dict[str, Tensor]]:
+    """The weights of each stage that was finished, by its folder."""
+    found = {}
+    for done in sorted(run_dir.glob("*/done.json")):
+        state = torch.load(kept(done.parent), weights_only=True)["state_dict"]
+        found[done.parent.name] = state
+    return found
+
+
+def learned(run_dir: Path) -> dict[str, Tensor]:
+    """The weights of the one policy."""
+    (path,) = run_dir.glob("policy-*/last.ckpt")
+    found: dict[str, Tensor] = torch.load(path, weights_only=True)["state_dict"]
+    return found
+
+
+SMALL = {
+    "abm_mpo": ["--policy.batch_size", "12", "--policy.segment_length", "3"],
+    "mb2po": ["--policy.imagination.after", "10", "--policy.imagination.starts", "10"],
+}
+NETS = ["--policy.module.actor_hidden", "[8]", "--policy.module.critic_hidden", "[8]"]
+
+
+def fit_algorithm(config: Path, run: Path, algorithm: str, *more: str) -> None:
+    """Run ``algorithm`` with the sizes of ``config``, which stands last."""
+    sizes = yaml.safe_load(config.read_text())
+    del sizes["policy"]["imagination"]
+    del sizes["policy"]["module"]
+    small = run.parent / "small.yaml"
+    small.write_text(yaml.safe_dump(sizes))
+    own = [*SMALL[algorithm], *NETS, *(NEVER if algorithm == "mb2po" else [])]
+    if algorithm == "mb2po":
+        own += ["--policy.updates", "30", "--dynamics.module.weight_decay", "[0, 0]"]
+    files = ["--config", str(CONFIGS / f"{algorithm}.yaml"), "--config", str(small)]
+    main(["fit", *files, "--run_dir", str(run), *own, *more])
