@@ -227,7 +227,7 @@ class OfflineDataModule(pl.LightningDataModule):
                 f"data.holdout_rows: {wanted} of {len(data)} rows cannot hold a segment of {length}; "
                 "lower data.holdout_segment or raise data.holdout_rows"
             )
-        starts = data.segments(length)
+        starts = data.segments(length, "data.holdout_segment")
         order = torch.randperm(len(starts), generator=seeded("cpu", seed, "holdout"))
         taken = torch.zeros(len(data), dtype=torch.bool)
         chosen: list[Tensor] = []
