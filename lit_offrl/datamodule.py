@@ -15,6 +15,7 @@ from lit_offrl.batches.loader import BlockLoader, ValidationLoader
 from lit_offrl.batches.sampling import Sampler
 from lit_offrl.batches.store import TransitionStore
 from lit_offrl.datasets.columns import Layout
+from lit_offrl.datasets.d4rl import d4rl_environment
 from lit_offrl.datasets.dataset import OfflineDataset
 from lit_offrl.datasets.mapped import free_memory, read_mapped
 from lit_offrl.datasets.open_dataset import Source
@@ -23,6 +24,7 @@ from lit_offrl.datasets.references import References
 from lit_offrl.datasets.rewards import Reward
 from lit_offrl.datasets.subset import ExtraDataset, Subset, concat, select_episodes
 from lit_offrl.datasets.tasks import add_task_column
+from lit_offrl.environments import task_of
 from lit_offrl.errors import UserError, check
 from lit_offrl.training.block_module import BlockModule
 from lit_offrl.training.blocks import mix_seed, seeded
@@ -51,6 +53,8 @@ class OfflineDataModule(pl.LightningDataModule):
             data.
         references: Returns of the scores 0 and 100; by default those the log names, or D4RL's of its
             task.
+        robot: The robot that the configuration is for, such as Hopper, as the names of its environments
+            begin; data that are known to be another's are refused.
         holdout_rows: Rows withheld from dynamics training, at most a fifth of all.
         holdout_segment: Withhold rows in runs of this many consecutive ones, so that the error of
             several steps can be measured on them; 1 is the papers' independent rows.
@@ -75,6 +79,7 @@ class OfflineDataModule(pl.LightningDataModule):
         tasks: list[Reward | None] | None = None,
         environment: str | None = None,
         references: References | None = None,
+        robot: str | None = None,
         holdout_rows: int = 1000,
         holdout_segment: int = 10,
         storage: Literal["auto", "memory", "mapped"] = "auto",
@@ -107,7 +112,7 @@ class OfflineDataModule(pl.LightningDataModule):
             references is None or references[0] < references[1],
             f"data.references: {references} are not in order; give the random policy's return first",
         )
-        self.references = references
+        self.references, self.robot = references, robot
         self.holdout_rows = holdout_rows
         self.holdout_segment = holdout_segment
         self.storage, self.seed = storage, seed
@@ -126,11 +131,9 @@ class OfflineDataModule(pl.LightningDataModule):
         """
         if self.tasks:
             # The same episodes for all of them.
-            chosen = (
-                None if self.subset is None else self.subset.numbers(self.first.open(None).read())
-            )
+            chosen = None if self.subset is None else self.subset.numbers(self._open(None).read())
             return add_task_column(
-                [self._read(self.first.open(reward), chosen) for reward in self.tasks]
+                [self._read(self._open(reward), chosen) for reward in self.tasks]
             )
         data = read_mapped(self.log) if self.mapped else self._read(self.log)
         # It may hold all columns of a file, which the rows are now made of.
@@ -153,7 +156,16 @@ class OfflineDataModule(pl.LightningDataModule):
         Raises:
             UserError: It is missing or holds what cannot be trained on.
         """
-        return self.first.open(self.reward)
+        return self._open(self.reward)
+
+    def _open(self, reward: Reward | None) -> DatasetReader:
+        """The log with that reward, if it is of the robot that the configuration is for."""
+        name = self.first.dataset
+        # Known before it is fetched.
+        check_robot(self.robot, name, d4rl_environment(str(name)))
+        log = self.first.open(reward)
+        check_robot(self.robot, log.name, None if log.env_spec is None else log.env_spec.id)
+        return log
 
     @cached_property
     def mapped(self) -> bool:
@@ -302,3 +314,17 @@ class OfflineDataModule(pl.LightningDataModule):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if self.imagined is not None:
             self.imagined.load_state_dict(state_dict["imagined"])
+
+
+def check_robot(robot: str | None, name: object, environment: str | None) -> None:
+    """Refuse data that are known to be another robot's.
+
+    Raises:
+        UserError: They are.
+    """
+    task = task_of(environment)
+    check(
+        robot is None or not task or task.startswith(robot),
+        f"data.robot: the configuration is for {robot}, but dataset '{name}' is of {task}; choose a "
+        "configuration for that robot, or set data.robot null",
+    )

@@ -19,6 +19,8 @@ FOLDERS = (PACKAGE / "configs", PACKAGE.parent / "configs")
 def expand_configs(args: list[str]) -> tuple[list[str], str]:
     """Replace each ``--config`` by the files that it stands for.
 
+    A base that is below already is not read again, as it would undo what was stacked on it.
+
     Args:
         args: Arguments of the command line.
 
@@ -30,6 +32,7 @@ def expand_configs(args: list[str]) -> tuple[list[str], str]:
     """
     found: list[str] = []
     names: list[str] = []
+    read: set[Path] = set()
     waiting = iter(args)
     for argument in waiting:
         option, given, value = argument.partition("=")
@@ -38,9 +41,11 @@ def expand_configs(args: list[str]) -> tuple[list[str], str]:
             continue
         file = value if given else next(waiting, "")
         path = find_config(file)
-        names.append(path.stem)
+        names += [name for name in names_of(path) if name not in names]
         for one in with_bases(path, ()):
-            found += ["--config", str(one)]
+            if one == path or one.resolve() not in read:
+                found += ["--config", str(one)]
+            read.add(one.resolve())
     check_names(found)
     return found, "-".join(names) or "fit"
 
@@ -60,6 +65,12 @@ def find_config(name: str) -> Path:
                 return candidate
     known = sorted(file.stem for folder in FOLDERS for file in folder.glob("*.yaml"))
     raise UserError(f"--config: no file '{name}', nor one of that name: {', '.join(known)}")
+
+
+def names_of(path: Path) -> list[str]:
+    """What a run is called after a file; a preset alone is called after its algorithm, too."""
+    above = path.resolve().parent
+    return [above.name, path.stem] if above.parent.name == "presets" else [path.stem]
 
 
 def with_bases(path: Path, above: tuple[Path, ...]) -> Iterator[Path]:

@@ -43,6 +43,7 @@ def run_fit(args: list[str]) -> None:
         LoggerFactory,
         chosen_devices,
         quiet_lightning,
+        refused_options,
     )
     from lit_offrl.pipeline.value import ValueSettings
     from lit_offrl.training.distributed import is_first
@@ -67,7 +68,8 @@ def run_fit(args: list[str]) -> None:
     class Parser(LightningArgumentParser):
         def error(self, message: str, ex: Exception | None = None) -> NoReturn:
             parsers = [self, *self._subcommands()]
-            fail(explain(message, [a.dest for parser in parsers for a in parser._actions]))
+            options = [a.dest for parser in parsers for a in parser._actions]
+            fail(explain(message, options, refused_options()))
 
         def _subcommands(self) -> list[Any]:
             action = self._subcommands_action

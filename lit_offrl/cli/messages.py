@@ -75,12 +75,13 @@ def class_paths(config: Any, key: str = "") -> Iterator[tuple[str, str]]:
         yield from class_paths(value, below)
 
 
-def explain(message: str, options: Iterable[str]) -> str:
+def explain(message: str, options: Iterable[str], refused: Mapping[str, str]) -> str:
     """The parser's complaint as one line, with the nearest valid name where a name is wrong.
 
     Args:
         message: What the parser says.
         options: All options, such as ``policy.updates``.
+        refused: Options that are left out on purpose, and why.
     """
     key = _found(r'Parser key "([^"]+)"', message)
     prefix = f"{key}: " if key else ""
@@ -94,14 +95,13 @@ def explain(message: str, options: Iterable[str]) -> str:
         return f"{prefix}there is no '{module}.{name}'{hint}"
     unknown = _found(r"(?:unrecognized arguments|ambiguous option): --([\w.]+)", message)
     if unknown:
-        near = difflib.get_close_matches(unknown, options, n=1)
-        return f"no option '{unknown}'" + (f"; did you mean '{near[0]}'?" if near else "")
+        return no_option(unknown, options, refused)
     key = _found(r"Subcommand 'fit' does not accept option '([\w.]+)'", message) or key
     if "does not accept option" in message and key:
-        near = difflib.get_close_matches(key, options, n=1)
-        return f"no option '{key}'" + (f"; did you mean '{near[0]}'?" if near else "")
+        return no_option(key, options, refused)
+    if "arguments are required: fit.data.dataset" in message:
+        return "data.dataset: name the dataset, such as --data.dataset bundled/halfcheetah-mixed"
     if "arguments are required: dataset" in message:
-        # The run's own data have a default.
         return "prior.data.dataset: say which data the prior is fitted to, or set prior.data null"
     argument = _found(r"Option '([\w.]+)' is not accepted", message)
     if argument:
@@ -110,6 +110,14 @@ def explain(message: str, options: Iterable[str]) -> str:
         hint = f"; did you mean '{near[0]}'?" if near else ""
         return f"{prefix}'{argument}' is not accepted here{hint}"
     return " ".join(message.split())
+
+
+def no_option(key: str, options: Iterable[str], refused: Mapping[str, str]) -> str:
+    """Why there is no option ``key``, or which one is nearest to it."""
+    if key in refused:
+        return f"{key}: {refused[key]}"
+    near = difflib.get_close_matches(key, options, n=1)
+    return f"no option '{key}'" + (f"; did you mean '{near[0]}'?" if near else "")
 
 
 def _found(pattern: str, message: str) -> str | None:

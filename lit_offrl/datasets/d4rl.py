@@ -57,6 +57,12 @@ def d4rl_file(name: str) -> Path:
     return fetched(name, known[id], cache_folder() / "d4rl" / f"{id}.hdf5")
 
 
+def d4rl_environment(name: str) -> str | None:
+    """The environment of ``d4rl:ROBOT-...``; ``None`` for anything else."""
+    robot = name.removeprefix(PREFIX).partition("-")[0] if name.startswith(PREFIX) else ""
+    return ROBOTS[robot][0] if robot in ROBOTS else None
+
+
 def d4rl_reader(path: Path, layout: Layout, name: str) -> ArrayReader:
     """A file of arrays; of D4RL's robot if its name begins with one, and it has that robot's sizes.
 

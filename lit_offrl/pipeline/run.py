@@ -113,7 +113,8 @@ class Run:
         if "prior" in wanted or jointly:
             settings = of["prior"]
             assert isinstance(settings, PriorSettings)
-            own = data if jointly else self.prior_data
+            # Data that nobody trains on are not read.
+            own = data if jointly or settings.checkpoint else self.prior_data
             self.prior = PriorStage(run, settings, own, self.value)
         if "policy" in wanted:
             parts = self.dynamics, self.prior, self.evaluator

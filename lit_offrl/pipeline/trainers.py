@@ -55,6 +55,15 @@ PLACEMENT = {
 OF_A_STAGE = {"max_steps", "min_epochs", "min_steps", "max_time"}
 
 
+def refused_options() -> dict[str, str]:
+    """Options of the whole run's Trainer that there are not, such as ``trainer.max_steps``, and why."""
+    of_a_stage = {
+        name: f"belongs to a stage; use STAGE.trainer, such as policy.trainer.{name}"
+        for name in sorted(OF_A_STAGE)
+    }
+    return {f"trainer.{name}": reason for name, reason in {**REFUSED, **of_a_stage}.items()}
+
+
 class LoggerFactory(Protocol):
     """Makes a logger of a run; what it does not take is left out."""
 
