@@ -141,7 +141,8 @@ def test_functions_are_short() -> None:
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 assert node.end_lineno is not None
-                lengths[f"{name}: {node.name}"] = node.end_lineno - node.lineno + 1
+                key, length = f"{name}: {node.name}", node.end_lineno - node.lineno + 1
+                lengths[key] = max(length, lengths.get(key, 0))
     shrinks({k: n for k, n in lengths.items() if n > LONGEST_FUNCTION}, LONG_FUNCTIONS)
 
 
