@@ -132,7 +132,9 @@ class OfflineDataModule(pl.LightningDataModule):
         if self.tasks:
             # The same episodes for all of them.
             chosen = None if self.subset is None else self.subset.numbers(self._open(None).read())
-            return add_task_column([self._read(self._open(reward), chosen) for reward in self.tasks])
+            return add_task_column(
+                [self._read(self._open(reward), chosen) for reward in self.tasks]
+            )
         data = read_mapped(self.log) if self.mapped else self._read(self.log)
         # It may hold all columns of a file, which the rows are now made of.
         del self.log
@@ -162,7 +164,7 @@ class OfflineDataModule(pl.LightningDataModule):
         # Known before it is fetched.
         check_robot(self.robot, name, d4rl_environment(str(name)))
         log = self.first.open(reward)
-        check_robot(self.robot, log.name, log.env_spec and log.env_spec.id)
+        check_robot(self.robot, log.name, None if log.env_spec is None else log.env_spec.id)
         return log
 
     @cached_property
@@ -227,7 +229,7 @@ class OfflineDataModule(pl.LightningDataModule):
                 f"data.holdout_rows: {wanted} of {len(data)} rows cannot hold a segment of {length}; "
                 "lower data.holdout_segment or raise data.holdout_rows"
             )
-        starts = data.segments(length)
+        starts = data.segments(length, "data.holdout_segment")
         order = torch.randperm(len(starts), generator=seeded("cpu", seed, "holdout"))
         taken = torch.zeros(len(data), dtype=torch.bool)
         chosen: list[Tensor] = []

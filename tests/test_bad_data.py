@@ -11,11 +11,11 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from conftest import MakeDataset, episode
 from gymnasium.spaces import Box, Discrete, MultiBinary, Text
-from tests.test_files import ENDINGS, Columns, made, write
 
 from lit_offrl.cli import main
+from tests.factories import MakeDataset, episode
+from tests.tables import ENDINGS, Columns, made, write
 
 # From a folder, and what makes Minari datasets, to what data.dataset and its neighbours are.
 Case = Callable[[Path, MakeDataset], list[str]]

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import MakeDataset, episode
 
 from lit_offrl.cli import main
 from lit_offrl.dynamics import DynamicsEnsemble
 from lit_offrl.policy import PolicyLearner
 from lit_offrl.training.checkpoints import load_module
+from tests.factories import MakeDataset, episode
 
 
 def fit(config: Path, run_dir: Path, *more: str) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import MakeDataset, episode
 
 from lit_offrl.cli import main
+from tests.factories import MakeDataset, episode
 
 
 def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

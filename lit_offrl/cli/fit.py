@@ -13,9 +13,8 @@ from typing import Any, Literal, NoReturn
 
 import yaml
 
-from lit_offrl.cli import fail
 from lit_offrl.cli.configs import expand_configs
-from lit_offrl.cli.messages import explain, reason_of
+from lit_offrl.cli.messages import explain, fail, reason_of
 from lit_offrl.errors import UserError, check
 
 
