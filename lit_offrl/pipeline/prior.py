@@ -95,7 +95,6 @@ class PriorStage(Stage[BehaviorPrior]):
 
     name: ClassVar[str] = "prior"
     kind = BehaviorPrior
-    shown = ("prior/loss/nll", "prior/validation_nll")
 
     def __init__(
         self,
@@ -113,6 +112,7 @@ class PriorStage(Stage[BehaviorPrior]):
         module: BehaviorPrior = self.settings.module(obs_dim=data.obs_dim, act_dim=data.act_dim)
         names = ("batch_size", "updates_per_block", "validation_fraction", "patience", "weighting")
         self.apply(module, *names)
+        self.shown = f"prior/loss/{module.loss_name}", f"prior/validation_{module.loss_name}"
         if self.value is not None:
             module.weighting = copy(module.weighting)
             # Weightings are frozen.

@@ -89,7 +89,7 @@ class Stage(ABC, Generic[Module]):
     name: ClassVar[str]
     kind: type[Module]
     keeps: ClassVar[str] = "best.ckpt"
-    shown: ClassVar[tuple[str, ...]] = ()
+    shown: tuple[str, ...] = ()
 
     def __init__(self, run: RunSettings, settings: Any, data: OfflineDataModule) -> None:
         self.run, self.settings, self.data = run, settings, data
