@@ -164,7 +164,7 @@ class OfflineDataModule(pl.LightningDataModule):
         # Known before it is fetched.
         check_robot(self.robot, name, d4rl_environment(str(name)))
         log = self.first.open(reward)
-        check_robot(self.robot, log.name, log.env_spec and log.env_spec.id)
+        check_robot(self.robot, log.name, None if log.env_spec is None else log.env_spec.id)
         return log
 
     @cached_property
@@ -229,7 +229,7 @@ class OfflineDataModule(pl.LightningDataModule):
                 f"data.holdout_rows: {wanted} of {len(data)} rows cannot hold a segment of {length}; "
                 "lower data.holdout_segment or raise data.holdout_rows"
             )
-        starts = data.segments(length)
+        starts = data.segments(length, "data.holdout_segment")
         order = torch.randperm(len(starts), generator=seeded("cpu", seed, "holdout"))
         taken = torch.zeros(len(data), dtype=torch.bool)
         chosen: list[Tensor] = []

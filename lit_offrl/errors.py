@@ -62,6 +62,18 @@ def check_positive(settings: object, *names: str) -> None:
         check(value > 0, f"{name}: {value} is not positive; give one that is")
 
 
+def check_multiple(name: str, value: int, unit_name: str, unit: int) -> None:
+    """Check that ``value`` counts whole units.
+
+    Raises:
+        UserError: It does not.
+    """
+    check(
+        value % unit == 0,
+        f"{name}: {value} is not a multiple of {unit_name} ({unit}); make it one",
+    )
+
+
 def first_line(error: BaseException) -> str:
     """What ``error`` says, without what follows; its name if it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -69,10 +81,12 @@ def first_line(error: BaseException) -> str:
 
 def with_key(owner: str, message: str) -> str:
     """``message`` with the key of its ``owner`` in front, joined to the setting it names, if any."""
-    if owner in message or message.startswith(TOP_LEVEL):
+    if message.startswith((owner, *TOP_LEVEL)):
         return message
-    named = re.match(r"[a-z_]+(\.[a-z_]+)*: ", message)
-    return f"{owner}.{message}" if named else f"{owner}: {message}"
+    if re.match(r"[a-z_]+(\.[a-z_]+)*: ", message):
+        return f"{owner}.{message}"
+    # Its name may stand anywhere in what is said of no setting.
+    return message if owner in message else f"{owner}: {message}"
 
 
 def attempt(owner: str, action: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:

@@ -16,7 +16,7 @@ from hypothesis import settings
 from minari.data_collector.episode_buffer import EpisodeBuffer
 
 from lit_offrl.cli import main
-from tests.factories import MakeDataset, Say, episode
+from tests.factories import MakeDataset, Say
 
 # These machines are shared: an example's time says nothing about the code.
 settings.register_profile("shared", deadline=None)
@@ -24,8 +24,6 @@ settings.load_profile("shared")
 
 # Tiny networks: a second thread only adds waiting.
 torch.set_num_threads(1)
-
-__all__ = ["MakeDataset", "episode"]
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import lightning.pytorch as pl
@@ -14,9 +14,12 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Laplace, Normal, Uniform
 
 from lit_offrl.datasets import OfflineDataset
+from lit_offrl.datasets.rewards import Reward
 from lit_offrl.dynamics import DynamicsEnsemble
 from lit_offrl.policy import (
     AdvantageWeights,
+    AdversarialDynamics,
+    BestCandidate,
     Conservatism,
     EntropyTemperature,
     ExpectationMaximization,
@@ -40,6 +43,7 @@ from lit_offrl.policy import (
 from lit_offrl.priors import (
     BehaviorPrior,
     BehaviorValue,
+    DiffusionPrior,
     GaussianPrior,
     TanhGaussianPrior,
     Weighting,
@@ -285,6 +289,32 @@ def ensemble(**changed: Any) -> DynamicsEnsemble:
     return DynamicsEnsemble(3, 2, hidden=(16,), weight_decay=(0.0, 0.0), **changed)
 
 
+def numbered_rows(values: list[float]) -> Transitions:
+    """Rows that can be told apart by their reward."""
+    column = torch.tensor(values, dtype=torch.float32)
+    flags = torch.zeros(len(values), dtype=torch.bool)
+    return Transitions(column[:, None], column[:, None], column, column[:, None], flags, flags)
+
+
+def assert_same(first: Transitions, second: Transitions) -> None:
+    """The same rows, bit for bit."""
+    for f in fields(Transitions):
+        one, other = getattr(first, f.name), getattr(second, f.name)
+        assert (one is None) == (other is None), f.name
+        if one is not None:
+            assert one.dtype == other.dtype, f.name
+            assert torch.equal(one, other), f.name
+
+
+class Twice(Reward):
+    """Twice what was logged, in the same environment."""
+
+    environment = "InvertedPendulum-v5"
+
+    def __call__(self, rows: Any, infos: dict[str, Tensor]) -> Tensor:
+        return 2 * rows.rewards
+
+
 def random_rows(*shape: int) -> Transitions:
     """Rows of a robot with 3 observations and 2 actions, with every column that there is."""
     return Transitions(
@@ -380,6 +410,32 @@ MODULES: dict[str, tuple[Callable[[], BlockModule], tuple[int, ...]]] = {
         ),
         (6, 16),
     ),
+    "rambo": (
+        lambda: small_learner(
+            EntropyTemperature(),
+            dynamics=ensemble(),
+            dynamics_training=AdversarialDynamics(weight=0.1),
+        ),
+        (6, 16),
+    ),
+    "mpo_diffusion": (
+        lambda: small_learner(
+            prior=frozen(DiffusionPrior(3, 2, (8,), 3)),
+            actor=GaussianActor(),
+            improvement=ExpectationMaximization(3),
+        ),
+        (6, 16),
+    ),
+    "idql_diffusion": (
+        lambda: small_learner(
+            prior=frozen(DiffusionPrior(3, 2, (8,), 3)),
+            improvement=WeightedLikelihood(),
+            backup=ExpectileBackup(),
+            acting=BestCandidate(4),
+        ),
+        (6, 16),
+    ),
+    "diffusion": (lambda: DiffusionPrior(3, 2, (8,), 3), (6, 16)),
     "value": (lambda: BehaviorValue(3, 2, (8,)), (6, 16)),
     "prior": (lambda: TanhGaussianPrior(3, 2, (8,)), (6, 16)),
     "dynamics": (lambda: DynamicsEnsemble(3, 2, 3, 2, (8,), (1e-3, 1e-3)), (6, 3, 16)),

@@ -79,10 +79,14 @@ NETS = ["--policy.module.actor_hidden", "[8]", "--policy.module.critic_hidden", 
 
 
 def fit_algorithm(config: Path, run: Path, algorithm: str, *more: str) -> None:
-    """Run ``algorithm`` with the sizes of ``config``, which stands last."""
+    """Run ``algorithm`` with the sizes of ``config``, which stands last, and none of its parts."""
     sizes = yaml.safe_load(config.read_text())
     del sizes["policy"]["imagination"]
     del sizes["policy"]["module"]
+    del sizes["prior"]["weighting"]
+    del sizes["prior"]["module"]["class_path"]
+    if algorithm == "mb2po":
+        del sizes["prior"]["module"]
     small = run.parent / "small.yaml"
     small.write_text(yaml.safe_dump(sizes))
     own = [*SMALL[algorithm], *NETS, *(NEVER if algorithm == "mb2po" else [])]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import NoReturn
 
 from lit_offrl import __version__
+from lit_offrl.cli.messages import fail
 from lit_offrl.errors import Stopped, UserError
 
 HELP = f"""\
@@ -57,9 +57,3 @@ def main(args: list[str] | None = None) -> None:
         again = "starts anew" if args[0] == "data" else "continues"
         print(f"\nlit-offrl: stopped; the same command {again}", file=sys.stderr)
         raise SystemExit(error.code if isinstance(error, Stopped) else 130) from None
-
-
-def fail(message: str) -> NoReturn:
-    """Print one line and leave with code 2."""
-    print(f"lit-offrl: error: {' '.join(message.split())}", file=sys.stderr)
-    raise SystemExit(2)

@@ -123,7 +123,7 @@ def fetch(id: str) -> None:
 
 class _Parser(ArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        raise UserError(explain(message, [action.dest for action in self._actions])) from ex
+        raise UserError(explain(message, [action.dest for action in self._actions], {})) from ex
 
 
 POSITIONAL = {

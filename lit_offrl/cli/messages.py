@@ -6,11 +6,18 @@ import difflib
 import importlib
 import inspect
 import re
+import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from lit_offrl.errors import UserError, with_key
+
+
+def fail(message: str) -> NoReturn:
+    """Print one line and leave with code 2."""
+    print(f"lit-offrl: error: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(2)
 
 
 def reason_of(error: BaseException, config: Any, blocks: Mapping[str, type]) -> str:

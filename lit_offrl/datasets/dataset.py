@@ -130,7 +130,7 @@ class OfflineDataset:
         digest.update(self.episode_starts.numpy().data)
         return digest.hexdigest()
 
-    def segments(self, length: int, key: str = "data.holdout_segment") -> Tensor:
+    def segments(self, length: int, key: str = "segment_length") -> Tensor:
         """Starts of all runs of ``length`` rows that stay within one episode, ``[S]`` int64.
 
         ``key`` is what the user set the length by.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -29,6 +29,8 @@ class TerminatingEnsemble(DynamicsEnsemble):
         termination_hidden: Widths of the classifier's hidden layers.
         **kwargs: What :class:`DynamicsEnsemble` takes.
     """
+
+    learns_terminations: ClassVar[bool] = True
 
     def __init__(
         self,

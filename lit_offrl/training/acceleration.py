@@ -6,6 +6,7 @@ import ctypes
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Literal, Protocol
 
 import torch
@@ -67,7 +68,8 @@ def choose_run(
     worth = updates >= WORTH_COMPILING and (on_gpu or has_compiler())
     if compilable and (compile == "always" or worth):
         update = Compiled(update)
-    return Replay(update) if on_gpu else lambda rows, noise: loop(rows, noise, update)
+        loop = partial(loop, update=update)
+    return Replay(update) if on_gpu else loop
 
 
 def has_compiler() -> bool:

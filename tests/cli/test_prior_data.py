@@ -138,10 +138,10 @@ def test_a_robot_of_the_same_size_is_refused_where_it_is_known(
 ) -> None:
     sizes = {"obs_dim": 17, "act_dim": 6}
     name = make_dataset([episode(0, 200, 17, 6)], "walker/test-v0", env="Walker2d-v5", **sizes)
-    given = ["--policy.evaluate_every", "0", "--run_dir", str(tmp_path / "run")]
+    given = ["--config", "mabe", "--until", "prior", "--run_dir", str(tmp_path / "run")]
     for options, expected in (
         (
-            ["--prior.data.dataset", name],
+            ["--data.dataset", "bundled/halfcheetah-mixed", "--prior.data.dataset", name],
             "is of Walker2d, data.dataset 'bundled/halfcheetah-mixed' of",
         ),
         (

@@ -137,9 +137,13 @@ class Density(Distribution):
         (
             "abm_mpo",
             ["--policy.imagination.starts", "10", "--policy.segment_length", "1"],
-            "prior.jointly: imagined rows are what the policy does",
+            "prior.jointly: imagined rows are the policy's behaviour",
         ),
-        ("mb2po", ["--policy.real_fraction", "1"], "leaves no room for imagined rows"),
+        (
+            "mb2po",
+            ["--policy.real_fraction", "1"],
+            "policy.real_fraction: 1 leaves no imagined rows",
+        ),
         (
             "abm_mpo",
             ["--prior.data.dataset", "bundled/halfcheetah-mixed"],

@@ -1,4 +1,4 @@
-"""Rows, splits, the ring and the blocks."""
+"""Rows of Minari datasets, their scores and what is withheld of them."""
 
 from __future__ import annotations
 
@@ -10,24 +10,16 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from conftest import MakeDataset, episode
 from gymnasium.spaces import Box
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lit_offrl.batches import BootstrapSampler, MixedSampler, TransitionStore, UniformSampler
+from lit_offrl.batches import UniformSampler
 from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.datasets.minari import MinariReader
 from lit_offrl.datasets.references import references_of
 from lit_offrl.errors import UserError
-from lit_offrl.transitions import Transitions
-
-
-def rows(values: list[float]) -> Transitions:
-    """Rows that can be told apart by their reward."""
-    column = torch.tensor(values, dtype=torch.float32)
-    flags = torch.zeros(len(values), dtype=torch.bool)
-    return Transitions(column[:, None], column[:, None], column, column[:, None], flags, flags)
+from tests.factories import MakeDataset, episode
 
 
 def test_bundled_data() -> None:
@@ -160,68 +152,14 @@ def test_holdout_is_whole_segments_apart_from_training(make_dataset: MakeDataset
     assert set(other.tolist()) != set(holdout.tolist())
 
 
-@given(
-    capacity=st.integers(1, 12),
-    sizes=st.lists(st.integers(1, 15), min_size=1, max_size=6),
-)
-def test_ring_keeps_the_newest(capacity: int, sizes: list[int]) -> None:
-    store = TransitionStore(capacity, 1, 1, "cpu")
-    seen: list[float] = []
-    for size in sizes:
-        new = [float(len(seen) + i) for i in range(size)]
-        seen += new
-        store.extend(rows(new))
-        assert sorted(store.rows.rewards[: len(store)].tolist()) == seen[-capacity:]
-    again = TransitionStore(capacity, 1, 1, "cpu")
-    again.load_state_dict(store.state_dict())
-    for one in (store, again):
-        one.extend(rows([-1.0]))
-    torch.testing.assert_close(store.rows.rewards, again.rows.rewards)
-
-
-def test_mixed_batches_hold_the_exact_share() -> None:
-    real, store = rows([1.0] * 100), TransitionStore(50, 1, 1, "cpu")
-    store.extend(rows([-1.0] * 20))
-    plan = MixedSampler(real, store, 0.05, 256, 40, 100, seed=0)
-    blocks = list(plan.blocks(epoch=0))
-    assert [len(block.rows) for block in blocks] == [40, 40, 20]
-    assert plan.blocks_per_epoch == 3
-    for block in blocks:
-        # Never a slot of the ring that nothing was written to: those hold zero.
-        assert ((block.rows.rewards == 1).sum(dim=1) == 12).all()
-        assert ((block.rows.rewards == -1).sum(dim=1) == 244).all()
-
-
-def test_blocks_depend_on_epoch_and_seed_alone() -> None:
-    data = rows([float(i) for i in range(1000)])
-
-    def drawn(seed: int, epoch: int) -> list[float]:
-        plan = UniformSampler(data, torch.arange(1000), None, 8, 5, seed)
-        return [r for block in plan.blocks(epoch) for r in block.rows.rewards.flatten().tolist()]
-
-    assert drawn(0, 3) == drawn(0, 3)
-    assert drawn(0, 3) != drawn(0, 4)
-    assert drawn(0, 3) != drawn(1, 3)
-
-
-def test_every_member_passes_over_its_own_bag() -> None:
-    data = rows([float(i) for i in range(64)])
-    train, holdout = torch.arange(48), torch.arange(48, 64)
-    plan = BootstrapSampler(data, train, holdout, 3, 16, 2, seed=0)
-    assert plan.validation is not None
-    assert plan.validation.rewards.tolist() == [float(i) for i in range(48, 64)]
-
-    def passed_over(epoch: int) -> list[list[float]]:
-        rewards = torch.cat([block.rows.rewards for block in plan.blocks(epoch)])
-        return rewards.transpose(0, 1).flatten(1).tolist()
-
-    seen, again = passed_over(0), passed_over(1)
-    assert seen != again
-    for first, second in zip(seen, again, strict=True):
-        assert sorted(first) == sorted(second)
-        assert max(first) < 48
-        assert len(set(first)) < len(first) == 48
-    assert sorted(seen[0]) != sorted(seen[1])
+def test_a_holdout_that_does_not_fit_is_refused(make_dataset: MakeDataset) -> None:
+    name = make_dataset([episode(number, 11) for number in range(10)])
+    data = OfflineDataModule(name, holdout_rows=20, holdout_segment=10)
+    assert len(data.holdout(0)[1]) == 20
+    lopsided = make_dataset([episode(0, 10)] + [episode(n, 9) for n in range(1, 20)], "robot/b-v0")
+    data = OfflineDataModule(lopsided, holdout_rows=20, holdout_segment=10)
+    with pytest.raises(UserError, match="only 1 segments of 10 rows"):
+        data.holdout(0)
 
 
 def test_every_column_is_in_the_fingerprint() -> None:
@@ -235,23 +173,6 @@ def test_every_column_is_in_the_fingerprint() -> None:
             assert other.fingerprint != first.fingerprint, name
 
 
-def test_a_saved_ring_holds_the_rows_in_use_alone() -> None:
-    store = TransitionStore(1000, 1, 1, "cpu")
-    store.extend(rows([1.0] * 10))
-    for column in store.state_dict()["rows"].values():
-        assert column.untyped_storage().nbytes() == column.nbytes
-
-
-def test_a_holdout_that_does_not_fit_is_refused(make_dataset: MakeDataset) -> None:
-    name = make_dataset([episode(number, 11) for number in range(10)])
-    data = OfflineDataModule(name, holdout_rows=20, holdout_segment=10)
-    assert len(data.holdout(0)[1]) == 20
-    lopsided = make_dataset([episode(0, 10)] + [episode(n, 9) for n in range(1, 20)], "robot/b-v0")
-    data = OfflineDataModule(lopsided, holdout_rows=20, holdout_segment=10)
-    with pytest.raises(UserError, match="only 1 segments of 10 rows"):
-        data.holdout(0)
-
-
 def test_a_folder_that_is_no_dataset_hides_no_other(
     make_dataset: MakeDataset, tmp_path: Path
 ) -> None:
@@ -259,28 +180,3 @@ def test_a_folder_that_is_no_dataset_hides_no_other(
     (tmp_path / "minari" / "x" / "no-version" / "data").mkdir(parents=True)
     (tmp_path / "minari" / "x" / "no-version" / "data" / "metadata.json").write_text("{}")
     assert len(MinariReader(name).read()) == 5
-
-
-@pytest.mark.parametrize(("half", "bytes_per_row"), [(False, 166), (True, 86)])
-def test_store_takes_the_memory_it_says(half: bool, bytes_per_row: int) -> None:
-    store = TransitionStore(10, 17, 6, "cpu", half)
-    assert sum(c.numel() * c.element_size() for c in store.rows.columns()) == 10 * bytes_per_row
-
-
-def test_half_a_store_gives_the_rows_back_in_float32() -> None:
-    torch.manual_seed(0)
-    flags = torch.zeros(4, dtype=torch.bool)
-    observations = torch.randn(4, 3).index_fill(0, torch.tensor([3]), 1e9)
-    rows = Transitions(
-        observations, torch.rand(4, 2), torch.randn(4) * 1e6, torch.randn(4, 3), flags, ~flags
-    )
-    store = TransitionStore(6, 3, 2, "cpu", half=True)
-    store.extend(rows)
-    taken = store.take(torch.arange(4))
-    assert taken.observations.dtype == torch.float32
-    torch.testing.assert_close(taken.observations[:3], observations[:3], rtol=1e-3, atol=1e-6)
-    assert taken.observations.isfinite().all()
-    assert torch.equal(taken.rewards, rows.rewards)
-    again = TransitionStore(6, 3, 2, "cpu", half=True)
-    again.load_state_dict(store.state_dict())
-    assert torch.equal(again.take(torch.arange(4)).observations, taken.observations)

@@ -6,22 +6,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import MakeDataset, episode
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.test_policy import rows
 
 from lit_offrl.cli import main
 from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.datasets import OfflineDataset
 from lit_offrl.datasets.subset import ExtraDataset, Subset, concat, select_episodes
+from tests.factories import MakeDataset, dataset, episode
 
 
 def numbered(lengths: list[int]) -> OfflineDataset:
     """Episodes whose every row pays their number."""
     rewards = torch.arange(float(len(lengths))).repeat_interleave(torch.tensor(lengths))
-    starts = torch.tensor([0, *lengths[:-1]]).cumsum(0)
-    return OfflineDataset("made", rows(len(rewards), rewards=rewards), starts, None, None, None)
+    return dataset(lengths, rewards=rewards)
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=8), st.integers(0, 99))

@@ -192,3 +192,30 @@ def test_svg_is_held_at_the_priors_divergence() -> None:
     assert metrics["divergence"].item() == pytest.approx(0.02, abs=0.005)
     # Not at its bounds.
     assert 2e-3 < metrics["coefficient"].item() < 100
+
+
+def test_opposite_rewards_make_heads_that_differ() -> None:
+    made = learner(
+        3,
+        1,
+        constraint=EntropyTemperature(),
+        heads=2,
+        **WIDE,
+        actor_learning_rate=3e-3,
+        critic_learning_rate=3e-3,
+    )
+    tasks, actions = torch.eye(2).repeat_interleave(500, dim=0), 2 * torch.rand(1000, 1) - 1
+    # The first task pays for what the second one charges for.
+    observations = torch.cat([torch.zeros(1000, 1), tasks], dim=1)
+    data = rows(
+        1000,
+        observations=observations,
+        next_observations=observations,
+        actions=actions,
+        rewards=(actions * (tasks[:, :1] - tasks[:, 1:])).squeeze(1),
+        terminations=torch.ones(1000, dtype=torch.bool),
+    )
+    train(made, data, 300)
+    first, second = made.act(torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])).squeeze(1).tolist()
+    assert first > 0.3
+    assert second < -0.3
