@@ -151,7 +151,7 @@ def run_fit(args: list[str]) -> None:
             )
             parser.add_argument(
                 "--trainer.logger",
-                type=bool | LoggerFactory | list[LoggerFactory] | None,
+                type=bool | list[LoggerFactory] | LoggerFactory | None,
                 default=None,
                 help="Loggers by class path; TensorBoard by default, false for none.",
             )
