@@ -18,6 +18,8 @@ from lit_offrl.datasets.rewards import Reward
 from lit_offrl.dynamics import DynamicsEnsemble
 from lit_offrl.policy import (
     AdvantageWeights,
+    AdversarialDynamics,
+    BestCandidate,
     Conservatism,
     EntropyTemperature,
     ExpectationMaximization,
@@ -41,6 +43,7 @@ from lit_offrl.policy import (
 from lit_offrl.priors import (
     BehaviorPrior,
     BehaviorValue,
+    DiffusionPrior,
     GaussianPrior,
     TanhGaussianPrior,
     Weighting,
@@ -407,6 +410,32 @@ MODULES: dict[str, tuple[Callable[[], BlockModule], tuple[int, ...]]] = {
         ),
         (6, 16),
     ),
+    "rambo": (
+        lambda: small_learner(
+            EntropyTemperature(),
+            dynamics=ensemble(),
+            dynamics_training=AdversarialDynamics(weight=0.1),
+        ),
+        (6, 16),
+    ),
+    "mpo_diffusion": (
+        lambda: small_learner(
+            prior=frozen(DiffusionPrior(3, 2, (8,), 3)),
+            actor=GaussianActor(),
+            improvement=ExpectationMaximization(3),
+        ),
+        (6, 16),
+    ),
+    "idql_diffusion": (
+        lambda: small_learner(
+            prior=frozen(DiffusionPrior(3, 2, (8,), 3)),
+            improvement=WeightedLikelihood(),
+            backup=ExpectileBackup(),
+            acting=BestCandidate(4),
+        ),
+        (6, 16),
+    ),
+    "diffusion": (lambda: DiffusionPrior(3, 2, (8,), 3), (6, 16)),
     "value": (lambda: BehaviorValue(3, 2, (8,)), (6, 16)),
     "prior": (lambda: TanhGaussianPrior(3, 2, (8,)), (6, 16)),
     "dynamics": (lambda: DynamicsEnsemble(3, 2, 3, 2, (8,), (1e-3, 1e-3)), (6, 3, 16)),

@@ -3,6 +3,7 @@
 from lit_offrl.dynamics.base import Dynamics, ModelStep, Prediction
 from lit_offrl.dynamics.ensemble import DynamicsEnsemble
 from lit_offrl.dynamics.imagination import Imagination
+from lit_offrl.dynamics.mobile import TargetSpread
 from lit_offrl.dynamics.penalties import Disagreement, MaxStd, MeanStd, Penalty
 from lit_offrl.dynamics.rollouts import Rollouts
 from lit_offrl.dynamics.terminating_ensemble import TerminatingEnsemble
@@ -19,6 +20,7 @@ __all__ = [
     "Penalty",
     "Prediction",
     "Rollouts",
+    "TargetSpread",
     "TerminatingEnsemble",
     "TrueError",
 ]

@@ -14,6 +14,7 @@ from lit_offrl.nets.ensemble import EnsembleLinear, ensemble_mlp, one_by_one
 from lit_offrl.nets.heads import build_trunk
 from lit_offrl.nets.mlp import mlp
 from lit_offrl.nets.normalizer import Normalizer
+from lit_offrl.nets.points import normal_points
 from lit_offrl.nets.quantiles import QuantileCritics
 from lit_offrl.nets.target import copy_when, polyak_update, target_of
 
@@ -35,6 +36,7 @@ __all__ = [
     "draw_actions",
     "ensemble_mlp",
     "mlp",
+    "normal_points",
     "one_by_one",
     "polyak_update",
     "squared_td",

@@ -16,6 +16,9 @@ from lit_offrl.pipeline.trainers import PLACEMENT
 # Part of every hash: raise it when a stage's result changes for the same configuration.
 FORMAT = 4
 
+# What a stage's result does not depend on: how its part is trained further is the policy's.
+NOT_HASHED = ("checkpoint", "data", "jointly")
+
 
 def hash_stage(
     name: str, config: dict[str, Any], rows: str, seed: int, upstream: Sequence[object]
@@ -29,7 +32,7 @@ def hash_stage(
         seed: Seed of the whole run.
         upstream: What else it depends on, such as hashes of the stages before it.
     """
-    block = {k: v for k, v in config[name].items() if k not in ("checkpoint", "data")}
+    block = {k: v for k, v in config[name].items() if k not in NOT_HASHED}
     shared = {
         key: value
         for key, value in (config.get("trainer") or {}).items()

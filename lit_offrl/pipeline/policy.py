@@ -8,18 +8,19 @@ from typing import Any, ClassVar, Protocol
 import lightning.pytorch as pl
 
 from lit_offrl.datamodule import OfflineDataModule
+from lit_offrl.datasets.summary import report_short_episodes
 from lit_offrl.dynamics import Dynamics, Imagination, Rollouts
 from lit_offrl.dynamics.imagination import termination_of
-from lit_offrl.errors import attempt, check, check_at_least
+from lit_offrl.errors import attempt, check, check_at_least, check_multiple
 from lit_offrl.evaluation import AnyEvaluator, Evaluation
 from lit_offrl.pipeline.dynamics import DynamicsStage
+from lit_offrl.pipeline.fingerprint import sources
 from lit_offrl.pipeline.prior import PriorStage
-from lit_offrl.pipeline.stage import RunSettings, Stage, StageSettings, check_multiple
+from lit_offrl.pipeline.stage import RunSettings, Stage, StageSettings
 from lit_offrl.pipeline.validation import (
     check_conservatism,
     check_heads,
     check_tasks,
-    report_short_episodes,
 )
 from lit_offrl.policy import PolicyLearner, TrainedAlong
 from lit_offrl.policy.sampling import SamplerFactory
@@ -172,10 +173,19 @@ class PolicyStage(Stage[PolicyLearner]):
         for stage in (self.dynamics, self.prior):
             if stage is not None and stage.settings.jointly is not None:
                 parts |= {stage.name: stage.module}
-                parts |= {f"{stage.name}_training": stage.settings.jointly}
+                parts |= {f"{stage.name}_training": self._jointly(stage)}
         if self.prior is not None:
             parts["prior"] = self.prior.module
         return parts
+
+    def _jointly(self, stage: DynamicsStage | PriorStage) -> TrainedAlong:
+        training: TrainedAlong = stage.settings.jointly
+        if self.settings.imagination is None or not isinstance(stage, DynamicsStage):
+            return training
+        model = stage.module
+        rule = termination_of(self.settings.imagination, model, self.data.environment_name)
+        # A learned rule is the part's own.
+        return training if rule == model.ended else training.with_termination(rule)
 
     def not_saved(self) -> dict[str, Any]:
         # A prior that is trained along is in the learner's own checkpoint.
@@ -190,10 +200,10 @@ class PolicyStage(Stage[PolicyLearner]):
 
     def upstream(self) -> list[object]:
         found: list[object] = [self.data.environment_name]
-        if self.dynamics is not None:
-            found.append(self.dynamics.key)
-        if self.prior is not None:
-            found.append(self.prior.key)
+        for stage in (self.dynamics, self.prior):
+            if stage is not None:
+                jointly = self.run.config[stage.name].get("jointly")
+                found += [stage.key, jointly, *sources(jointly)]
         return found
 
     def validate(self) -> None:

@@ -8,13 +8,13 @@ from typing import Any, ClassVar, Protocol
 
 from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.errors import attempt, check, check_at_least
-from lit_offrl.pipeline.figures import log_histogram
 from lit_offrl.pipeline.stage import RunSettings, Stage, StageSettings
 from lit_offrl.pipeline.validation import check_heads
 from lit_offrl.pipeline.value import ValueStage
 from lit_offrl.policy import TrainedAlong
 from lit_offrl.priors import BehaviorPrior, UniformWeighting, Weighting, effective_sample_size
 from lit_offrl.testing import check_prior
+from lit_offrl.training.loggers import log_histogram
 
 
 class PriorFactory(Protocol):
@@ -95,7 +95,6 @@ class PriorStage(Stage[BehaviorPrior]):
 
     name: ClassVar[str] = "prior"
     kind = BehaviorPrior
-    shown = ("prior/loss/nll", "prior/validation_nll")
 
     def __init__(
         self,
@@ -113,6 +112,7 @@ class PriorStage(Stage[BehaviorPrior]):
         module: BehaviorPrior = self.settings.module(obs_dim=data.obs_dim, act_dim=data.act_dim)
         names = ("batch_size", "updates_per_block", "validation_fraction", "patience", "weighting")
         self.apply(module, *names)
+        self.shown = f"prior/loss/{module.loss_name}", f"prior/validation_{module.loss_name}"
         if self.value is not None:
             module.weighting = copy(module.weighting)
             # Weightings are frozen.

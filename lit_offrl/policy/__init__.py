@@ -1,11 +1,13 @@
 """The policy's learner and its parts."""
 
+from lit_offrl.policy.acting import Acting, ActorAction, BestCandidate
 from lit_offrl.policy.advantages import (
     Advantage,
     SampledAdvantage,
     SegmentAdvantage,
     StateValueAdvantage,
 )
+from lit_offrl.policy.adversarial_dynamics import AdversarialDynamics
 from lit_offrl.policy.along import TrainedAlong
 from lit_offrl.policy.backup import (
     Backup,
@@ -38,10 +40,14 @@ from lit_offrl.policy.networks import Networks
 from lit_offrl.policy.weights import AdvantageWeights, Exponential, Step, Uniform
 
 __all__ = [
+    "Acting",
+    "ActorAction",
     "ActorKind",
     "Advantage",
     "AdvantageWeights",
+    "AdversarialDynamics",
     "Backup",
+    "BestCandidate",
     "Conservatism",
     "Constraint",
     "CriticKind",

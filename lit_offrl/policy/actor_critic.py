@@ -18,7 +18,7 @@ from lit_offrl.training.block_module import BlockModule
 
 
 class ActorCritic(BlockModule):
-    """The networks of a policy, how they act, and how their targets and optimizers move.
+    """The networks of a policy, and how their targets and optimizers move.
 
     Args:
         obs_dim: Size of an observation.
@@ -94,23 +94,6 @@ class ActorCritic(BlockModule):
         """Normal numbers that an action of the policy is made from."""
         dim: int = self.actor.noise_dim  # type: ignore[assignment]
         return dim
-
-    @torch.no_grad()
-    def act(self, observations: Tensor) -> Tensor:
-        """The deterministic action ``[..., act]`` at ``observations [..., obs]``."""
-        return self.actor(observations).mode
-
-    @torch.no_grad()
-    def sample(self, observations: Tensor, generator: torch.Generator) -> Tensor:
-        """A random action ``[batch, act]`` at each of ``observations [batch, obs]``."""
-        shape, device = (*observations.shape[:-1], self.noise_dim), observations.device
-        noise = torch.randn(shape, generator=generator, device=device)
-        return self.actor(observations).rsample_from(noise).clamp(-1, 1)
-
-    @torch.no_grad()
-    def target_values(self, observations: Tensor) -> Tensor:
-        """``min_j Qbar_j`` at the deterministic action, ``[...]`` of ``observations [..., obs]``."""
-        return self.target_critics(observations, self.act(observations)).amin(dim=0)
 
     def network_optimizers(self, learns_coefficient: bool) -> dict[str, Adam]:
         """Adam of the critics, of the actor with the dual variables, and of the state value."""

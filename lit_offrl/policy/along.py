@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -11,6 +12,9 @@ from lit_offrl.policy.networks import Networks
 from lit_offrl.training.block_module import BlockModule, Losses, Shared
 from lit_offrl.training.blocks import Metrics
 from lit_offrl.transitions import Transitions
+
+# Next observations [batch, obs] to [batch] bool.
+Rule = Callable[..., Any]
 
 
 class TrainedAlong(ABC):
@@ -47,6 +51,18 @@ class TrainedAlong(ABC):
     def needs_target_actor(self) -> bool:
         """Whether the learner keeps a slowly following copy of its actor."""
         return False
+
+    def check_part(self, part: Any) -> None:
+        """Refuse a part that cannot be trained in this way; called before any training.
+
+        Raises:
+            UserError: It cannot. By default any can.
+        """
+        return None
+
+    def with_termination(self, rule: Rule) -> TrainedAlong:
+        """The same with the rule by which imagined rows end, where it takes one; itself by default."""
+        return self
 
     @abstractmethod
     def part_losses(

@@ -11,6 +11,7 @@ from torch.distributions import Distribution
 
 from lit_offrl.errors import check
 from lit_offrl.nets import ActionDistribution, Gaussian, QuantileCritics
+from lit_offrl.policy.acting import Acting
 from lit_offrl.policy.along import TrainedAlong
 from lit_offrl.policy.backup import Backup
 from lit_offrl.policy.conservatism import Conservatism
@@ -28,6 +29,7 @@ class Parts(NamedTuple):
         backup: Value of next observations.
         constraint: Divergence constraint, if any.
         conservatism: Pushes values down, if it is there.
+        acting: How the learner acts.
         along: How parts are trained along, by name.
         start_at_prior: Whether the actor starts with the prior's weights.
     """
@@ -36,6 +38,7 @@ class Parts(NamedTuple):
     backup: Backup
     constraint: Constraint | None
     conservatism: Conservatism | None
+    acting: Acting
     along: Mapping[str, TrainedAlong]
     start_at_prior: bool
 
@@ -100,6 +103,11 @@ def check_prior(parts: Parts, networks: Networks, obs_dim: int, device: torch.de
     if prior is None:
         why = "constraint" if tied else "start_at_prior"
         check(
+            not parts.acting.needs_prior,
+            f"acting: {type(parts.acting).__name__} samples the prior, and prior.module is null; switch the "
+            "prior on, or use lit_offrl.policy.ActorAction",
+        )
+        check(
             not (tied or parts.start_at_prior or "prior" in parts.along),
             f"{why}: needs a prior, and prior.module is null; switch the prior on, or use "
             "lit_offrl.policy.EntropyTemperature and no start_at_prior",
@@ -110,6 +118,12 @@ def check_prior(parts: Parts, networks: Networks, obs_dim: int, device: torch.de
         not parts.improvement.samples_prior or prior.can_be_sampled,
         f"improvement: {type(parts.improvement).__name__} samples the prior, and {name} has no sample(); write "
         "it, or use another prior",
+    )
+    check(
+        not parts.acting.needs_prior
+        or (prior.can_be_sampled and prior.sampling_noise_dim(obs_dim) > 0),
+        f"acting: {type(parts.acting).__name__} makes actions of noise that it is given, and {name} has no "
+        "sample() that takes any; write it, or use another prior",
     )
     if "prior" in parts.along:
         check(

@@ -2,6 +2,7 @@
 
 from lit_offrl.priors.base import BehaviorPrior
 from lit_offrl.priors.behavior_value import BehaviorValue, ReturnRegression, ValueEstimator
+from lit_offrl.priors.diffusion import DiffusionPrior
 from lit_offrl.priors.gaussian import GaussianPrior
 from lit_offrl.priors.tanh_gaussian import TanhGaussianPrior
 from lit_offrl.priors.weighting import (
@@ -17,6 +18,7 @@ __all__ = [
     "AdvantageWeighting",
     "BehaviorPrior",
     "BehaviorValue",
+    "DiffusionPrior",
     "GaussianPrior",
     "ReturnRegression",
     "ReturnWeighting",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning.pytorch as pl
 import torch
@@ -51,10 +51,12 @@ class BehaviorPrior(BlockModule):
     Attributes:
         noise_dim: Standard normal numbers that :meth:`sample` makes an action from; 0 for a
             distribution of ``torch.distributions``, which draws by itself.
+        loss_name: What :meth:`loss` is called in ``prior/loss/<name>`` and ``prior/validation_<name>``.
         loss_noise_dim: Standard normal numbers that :meth:`loss` takes for each row.
     """
 
     log_prefix = "prior"
+    loss_name: ClassVar[str] = "nll"
     noise_dim: int = 0
     loss_noise_dim: int = 0
 
@@ -165,11 +167,11 @@ class BehaviorPrior(BlockModule):
         return -self.log_prob(batch.observations, batch.actions)
 
     def losses(self, batch: Transitions, noise: Tensor, shared: Shared) -> tuple[Losses, Metrics]:
-        """``-w log p(a|s)``, where the weights' mean over the batch is 1 (MABE eq. 5; section 5.1)."""
+        """Weighted losses of rows, where the weights' mean over the batch is 1 (MABE eq. 5; section 5.1)."""
         rows = self.loss(batch, noise)
         if batch.weights is None:
-            return {"nll": rows}, {}
-        return {"nll": rows * batch.weights * (len(rows) / batch.weights.sum())}, {}
+            return {self.loss_name: rows}, {}
+        return {self.loss_name: rows * batch.weights * (len(rows) / batch.weights.sum())}, {}
 
     def noise_for(self, rows: Transitions, generator: torch.Generator) -> Tensor:
         shape = (*rows.rewards.shape, self.loss_noise_dim)
@@ -210,7 +212,7 @@ class BehaviorPrior(BlockModule):
         loss = rows.mean()
         if batch.weights is not None:
             loss = (batch.weights * rows).sum() / batch.weights.sum()
-        self.log_epoch({"validation_nll": loss})
+        self.log_epoch({f"validation_{self.loss_name}": loss})
         if self.validates_training and float(loss) < self.lowest_loss:
             self.lowest_loss = float(loss)
             self.snapshot = {k: v.detach().clone() for k, v in self.state_dict().items()}
@@ -221,7 +223,7 @@ class BehaviorPrior(BlockModule):
             self.load_state_dict(self.snapshot)
 
     def configure_callbacks(self) -> list[pl.Callback]:
-        stopping = Patience(f"{self.log_prefix}/validation_nll", self.patience)
+        stopping = Patience(f"{self.log_prefix}/validation_{self.loss_name}", self.patience)
         return [*super().configure_callbacks(), stopping]
 
     def configure_optimizers(self) -> Any:

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from lit_offrl.cli.many_devices import spread
 from lit_offrl.errors import Stopped
-from lit_offrl.pipeline.many_devices import spread
 from lit_offrl.pipeline.many_seeds import EachSeed
 from lit_offrl.training.acceleration import Replay
 from lit_offrl.training.block_module import BlockModule

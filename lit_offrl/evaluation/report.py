@@ -52,6 +52,9 @@ class Report:
         Returns:
             What ``results.json`` holds.
         """
+        for module in (self.prior, self.learner):
+            if module is not None:
+                module.cpu()
         results: dict[str, Any] = {
             "dataset": {"name": self.dataset.name},
             "prior": self._play(self.prior),
@@ -93,7 +96,7 @@ class Report:
     def _play(self, module: BehaviorPrior | PolicyLearner | None) -> dict[str, Any] | None:
         if module is None or self.evaluator is None:
             return None
-        outcome: EpisodeStats = self.evaluator.run(module.cpu().act, mix_seed(self.seed, "report"))
+        outcome: EpisodeStats = self.evaluator.run(module.act, mix_seed(self.seed, "report"))
         score = self.dataset.score(outcome.returns)
         return {**outcome.summary(), "score": None if score is None else float(score.mean())}
 
@@ -105,7 +108,7 @@ class Report:
         """
         if self.learner is None:
             return None
-        data, learner = self.dataset, self.learner.cpu()
+        data, learner = self.dataset, self.learner
         starts = data.transitions.observations[data.episode_starts].clone()
         with torch.no_grad():
             values = learner.target_critics(starts, learner.act(starts)).amin(dim=0)

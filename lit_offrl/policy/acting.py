@@ -1,0 +1,105 @@
+"""How a learner acts: by its actor, or by the best of the prior's samples (IDQL)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from lit_offrl.errors import check, check_at_least
+from lit_offrl.nets import normal_points, values_of_several
+from lit_offrl.policy.networks import Networks
+
+
+class Acting(ABC):
+    """Actions that a learner takes when it is evaluated and when it imagines.
+
+    Attributes:
+        needs_prior: Whether it samples the learner's prior, from noise that it is given.
+    """
+
+    needs_prior: ClassVar[bool] = False
+
+    @abstractmethod
+    def noise_dim(self, networks: Networks, obs_dim: int) -> int:
+        """Standard normal numbers of a random action."""
+
+    @abstractmethod
+    def __call__(
+        self, networks: Networks, observations: Tensor, noise: Tensor | None = None
+    ) -> Tensor:
+        """Actions ``[..., act]``; deterministic without noise.
+
+        Args:
+            networks: The learner's.
+            observations: ``[..., obs]``.
+            noise: Standard normal, ``[..., noise_dim]``.
+        """
+
+
+@dataclass(frozen=True)
+class ActorAction(Acting):
+    """The actor's mode, or a sample of it."""
+
+    def noise_dim(self, networks: Networks, obs_dim: int) -> int:
+        dim: int = networks.actor.noise_dim
+        return dim
+
+    def __call__(
+        self, networks: Networks, observations: Tensor, noise: Tensor | None = None
+    ) -> Tensor:
+        policy = networks.actor(observations)
+        return policy.mode if noise is None else policy.rsample_from(noise).clamp(-1, 1)
+
+
+@dataclass(frozen=True)
+class BestCandidate(Acting):
+    """Of ``samples`` actions of the prior the one with the largest target value.
+
+    ``argmax_j min_k Qbar_k(s, a_j)``. Without noise the candidates are made from fixed points
+    (:func:`lit_offrl.nets.normal_points`), so evaluation is deterministic; the release draws new ones
+    at each step. The actor is trained as ever, and does not act.
+
+    Args:
+        samples: Candidates (N).
+
+    Raises:
+        UserError: There are no samples.
+
+    Source: Hansen-Estruch et al., "IDQL: Implicit Q-Learning as an Actor-Critic Method with Diffusion
+    Policies", arXiv 2304.10573 (greedy extraction); ``eval_actions`` of philippe-eecs/IDQL.
+    """
+
+    samples: int = 64
+    needs_prior: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_at_least(1, self, "samples")
+
+    def noise_dim(self, networks: Networks, obs_dim: int) -> int:
+        check(
+            networks.prior is not None,
+            "acting: BestCandidate samples the prior, which a policy's checkpoint does not hold; load it with "
+            "PolicyLearner.load_from_checkpoint(path, prior=...)",
+        )
+        assert networks.prior is not None
+        return self.samples * networks.prior.sampling_noise_dim(obs_dim)
+
+    def __call__(
+        self, networks: Networks, observations: Tensor, noise: Tensor | None = None
+    ) -> Tensor:
+        size = self.noise_dim(networks, observations.shape[-1]) // self.samples
+        if noise is None:
+            points = normal_points(self.samples, size).to(observations)
+            drawn = points.expand(*observations.shape[:-1], -1, -1)
+        else:
+            drawn = noise.unflatten(-1, (self.samples, size))
+        assert networks.prior is not None
+        actions = networks.prior.sample_several(observations, drawn).clamp(-1, 1)
+        values = values_of_several(networks.target_critics, observations, actions).amin(dim=0)
+        best = values.argmax(dim=-1)[..., None, None].expand(
+            *values.shape[:-1], 1, actions.shape[-1]
+        )
+        return actions.gather(-2, best).squeeze(-2)

@@ -1,0 +1,143 @@
+"""Dynamics that are trained along with the policy, towards what is worse for it (RAMBO)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from lit_offrl.errors import check, check_at_least
+from lit_offrl.nets import td_target
+from lit_offrl.policy.along import Rule, TrainedAlong
+from lit_offrl.policy.networks import Networks
+from lit_offrl.training.block_module import Losses, Shared
+from lit_offrl.training.blocks import Metrics
+from lit_offrl.transitions import Transitions
+
+
+@runtime_checkable
+class DensityDynamics(Protocol):
+    """What is asked of the dynamics: their own losses, and samples with their density.
+
+    Attributes:
+        learns_terminations: Whether :meth:`ended` is learned along.
+    """
+
+    learns_terminations: ClassVar[bool]
+
+    def losses(self, batch: Transitions, noise: Tensor, shared: Shared) -> tuple[Losses, Metrics]:
+        """Losses ``[members, batch]``, ``[batch]`` or scalar of rows ``[batch, ...]``."""
+
+    def sample_with_density(
+        self, observations: Tensor, actions: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Rewards, next observations and their log-density, of noise ``[batch, 2 + obs]``."""
+
+    def ended(self, next_observations: Tensor) -> Tensor:
+        """Learned terminations ``[batch]``."""
+
+
+@dataclass(frozen=True)
+class AdversarialDynamics(TrainedAlong):
+    """The dynamics' own loss of real rows ``+ weight * mean A log p(s', r | s, a)`` (RAMBO).
+
+    ``s`` are the imagined rows' observations (all rows' if none is imagined), ``a`` actions of the
+    policy, ``(s', r)`` samples of a random elite, ``p`` the mixture of the elites, and
+    ``A = r + discount * (1 - terminated) * min Q(s', pi(s')) - min Q(s, a)``, standardised over the rows.
+    No gradient passes through the sample, the action or ``A``: this is the score-function estimator
+    of the gradient of the expected value.
+
+    Args:
+        weight: Weight of the adversarial term; 0 for the dynamics' own loss alone.
+        standardized: Subtract the mean of ``A`` and divide by its standard deviation.
+        termination: Function of next observations; by default that of the imagined rows.
+
+    Raises:
+        UserError: The weight is negative.
+
+    Source: Rigter et al., "RAMBO-RL: Robust Adversarial Model-Based Offline Reinforcement Learning",
+    NeurIPS 2022, equation 9 (loss), algorithm 1; ``_init_adversarial_model_update`` of marc-rigter/rambo.
+
+    Departures from the release: one update of the dynamics in each update of the policy in place of
+    1000 after 1000; states are those of the imagined rows, made by the dynamics of the last refreshes,
+    in place of rollouts by the present dynamics; real rows as the batch has them (128 of 256) in
+    place of 256, the same for all members; the variances' bounds count 0.01, as when the ensemble was
+    fitted, in place of 0.001; the mixture's density by log-sum-exp in float32.
+    """
+
+    weight: float = 3e-4
+    standardized: bool = True
+    # A Termination; spelled so that a user's function needs no annotations.
+    termination: Rule | None = None
+    takes_imagined: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_at_least(0, self, "weight")
+
+    def noise_shape(self, obs_dim: int, noise_dim: int) -> tuple[int, int]:
+        # The action's numbers, then those of the sample and the one that picks the elite.
+        return 1, noise_dim + obs_dim + 2
+
+    def check_part(self, part: Any) -> None:
+        check(
+            isinstance(part, DensityDynamics),
+            f"AdversarialDynamics needs sample_with_density(), which {type(part).__name__} has not; use "
+            "lit_offrl.dynamics.DynamicsEnsemble",
+        )
+
+    def with_termination(self, rule: Rule) -> AdversarialDynamics:
+        return self if self.termination is not None else replace(self, termination=rule)
+
+    def part_losses(
+        self, part: Any, networks: Networks, batch: Transitions, noise: Tensor, shared: Shared
+    ) -> tuple[Losses, Metrics]:
+        none = torch.zeros_like(batch.rewards)
+        imagined = none if batch.imagined is None else batch.imagined.to(none)
+        own, metrics = part.losses(batch, noise, shared)
+        real = share_of_rows(1 - imagined)
+        # All members see the same rows, and each descends the mean of its own loss.
+        losses = {
+            f"dynamics_{name}": real * loss.reshape(-1, *none.shape).sum(dim=0)
+            if loss.dim()
+            else loss
+            for name, loss in own.items()
+        }
+        if self.weight:
+            rows = none + 1 if batch.imagined is None else share_of_rows(imagined)
+            advantage, log_density = self.sample(
+                part, networks, batch.observations, noise[..., 0, :]
+            )
+            middle = (rows * advantage).mean()
+            spread = (rows * (advantage - middle).square()).mean().sqrt()
+            metrics |= {"adversarial_advantage": middle, "adversarial_advantage_std": spread}
+            metrics["adversarial_log_density"] = (rows * log_density).mean().detach()
+            if self.standardized:
+                advantage = (advantage - middle) / (spread + 1e-6)
+            losses["adversarial"] = self.weight * rows * advantage * log_density
+        return losses, metrics
+
+    def sample(
+        self, part: DensityDynamics, networks: Networks, observations: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Advantage ``[batch]`` of a sampled transition of each row, and its log-density ``[batch]``."""
+        size = noise.shape[-1] - observations.shape[-1] - 2
+        with torch.no_grad():
+            policy = networks.actor(observations)
+            actions = policy.rsample_from(noise[..., :size]).clamp(-1, 1)
+        drawn = part.sample_with_density(observations, actions, noise[..., size:])
+        rewards, following, log_density = drawn
+        with torch.no_grad():
+            best = networks.actor(following).mode
+            value = networks.critics(following, best).amin(dim=0)
+            rule = self.termination or (part.ended if part.learns_terminations else None)
+            ended = torch.zeros_like(rewards, dtype=torch.bool) if rule is None else rule(following)
+            target = td_target(rewards, ended, value, networks.discount)
+            advantage = target - networks.critics(observations, actions).amin(dim=0)
+        return advantage, log_density
+
+
+def share_of_rows(mask: Tensor) -> Tensor:
+    """``mask / mean(mask)``: the mean over all rows is then that over the masked ones; 0 of none."""
+    return mask / mask.mean().clamp(min=0.5 / len(mask))
