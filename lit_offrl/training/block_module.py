@@ -245,16 +245,13 @@ class BlockModule(SavedModule):
 
     def training_step(self, block: UpdateBlock, batch_idx: int) -> None:
         """Do one update per batch of ``block`` and log the averages with one call."""
-        rows = block.rows
-        done, limit = self.trainer.global_step, self.trainer.max_steps
-        if 0 <= limit < done + len(rows):
-            rows = rows[: limit - done]
+        assert self.hooks is not None
+        rows = block.rows[: self.hooks.allowed(self.trainer, len(block.rows))]
         # What a part of the user's own draws is the same each time, too.
         torch.manual_seed(block.seed)
         noise = share_of(self.noise_of(block)[: len(rows)], self.batch_dim)
         shares = rows.map(lambda column: share_of(column, self.batch_dim))
         metrics = self.run(shares, noise)
-        assert self.hooks is not None
         self.hooks.count(self.trainer, len(rows))
         self.updates += len(rows)
         self.log_step(metrics)
