@@ -17,6 +17,7 @@ from lit_offrl.evaluation import Evaluation
 from lit_offrl.pipeline.policy import PolicyStage
 from lit_offrl.pipeline.run import Run
 from lit_offrl.seeds_data import SeedsData
+from lit_offrl.training.optimizers import parse_optimizers
 from lit_offrl.training.per_epoch import PerEpoch, is_last_epoch
 from lit_offrl.training.progress import StageBar
 from lit_offrl.training.seed_stack import SeedStack
@@ -51,8 +52,15 @@ def fit_together(runs: Sequence[Run], until: str | None) -> None:
 
 
 def can_be_stacked(stage: PolicyStage) -> bool:
-    """Whether seeds of this policy are trained as one: no part draws by itself or has schedules."""
+    """Whether seeds of this policy are trained as one.
+
+    Not where a part draws by itself, a learning rate has a schedule, or a callback of the user's looks at
+    one seed.
+    """
     learner = stage.module
+    _, schedulers = parse_optimizers(learner.configure_optimizers())
+    if schedulers or stage.settings.callbacks or stage.run.trainer.get("callbacks"):
+        return False
     prior = learner.prior
     if prior is not None and learner.improvement.samples_prior:
         return prior.sampling_noise_dim(learner.obs_dim) > 0
