@@ -320,6 +320,9 @@ def holds(found: Any, given: Any) -> bool:
         found = found.get("class_path")
     if isinstance(found, list) and isinstance(given, list):
         return len(found) == len(given) and all(map(holds, found, given))
+    if all(isinstance(value, str) and value.startswith("lit_offrl.") for value in (found, given)):
+        # The parser shortens paths of classes that the package itself exports.
+        return bool(found.rpartition(".")[2] == given.rpartition(".")[2])
     return bool(found is not None if given == {} else found == given)
 
 
