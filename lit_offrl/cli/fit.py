@@ -99,8 +99,6 @@ class OfflineRLCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         super().parse_arguments(parser, args)
         fit = self.config.fit
-        # The files it names are read already.
-        fit.base = None
         seed = fit.seed_everything
         check(
             isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**32,
