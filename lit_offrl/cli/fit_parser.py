@@ -94,7 +94,7 @@ def add_trainer_options(parser: LightningArgumentParser) -> None:
     )
     parser.add_argument(
         "--trainer.logger",
-        type=bool | LoggerFactory | list[LoggerFactory] | None,
+        type=bool | list[LoggerFactory] | LoggerFactory | None,
         default=None,
         help="Loggers by class path; TensorBoard by default, false for none.",
     )

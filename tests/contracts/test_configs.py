@@ -287,7 +287,7 @@ Key = tuple[str, ...]
 
 def leaves(config: Any, key: Key = ()) -> list[tuple[Key, Any]]:
     """Every value with the keys that lead to it; an empty block is one."""
-    if isinstance(config, dict) and config:
+    if isinstance(config, dict) and (config or not key):
         return [leaf for name, value in config.items() for leaf in leaves(value, (*key, name))]
     return [(key, config)]
 

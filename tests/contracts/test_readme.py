@@ -1,4 +1,4 @@
-"""What the README and the notebook promise."""
+"""The README, the page on data and the notebook: their code runs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 import nbformat
 import pytest
 import torch
@@ -24,7 +25,8 @@ COMMANDS = re.findall(r"^(?:\.venv/bin/)?lit-offrl (fit .*?)(?: +#.*)?$", WHOLE_
 
 
 def python_block(containing: str) -> str:
-    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    texts = README + (ROOT / "docs/data.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", texts, re.DOTALL)
     (block,) = (block for block in blocks if containing in block)
     return block
 
@@ -79,7 +81,28 @@ def test_every_command_of_the_readme_is_understood(
     assert stopped.value.code == 0, capsys.readouterr().err
 
 
-def test_the_reward_of_the_readme_pays() -> None:
+class OneBlock(pl.Trainer):
+    """A Trainer that ends after one block of updates."""
+
+    def __init__(self, **given: Any) -> None:
+        short = {"max_epochs": 1, "limit_train_batches": 1, "enable_progress_bar": False}
+        super().__init__(**{**given, **short}, accelerator="cpu")
+
+
+def test_the_python_of_the_readme_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pl, "Trainer", OneBlock)
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, Any] = {}
+    exec(python_block("seed_part("), found)
+    parts = {name: found[name] for name in ("dynamics", "value", "prior", "policy")}
+    assert {name: part.updates for name, part in parts.items()} == dict.fromkeys(parts, 100)
+    restored = type(found["prior"]).load_from_checkpoint(found["best"].best_model_path)
+    for name, weight in restored.state_dict().items():
+        assert torch.equal(weight, found["prior"].state_dict()[name])
+    assert list(tmp_path.glob("runs/**/metrics.csv"))
+
+
+def test_the_reward_of_the_data_page_is_used() -> None:
     found: dict[str, Any] = {}
     exec(python_block("class Gentle"), found)
     data = OfflineDataModule("bundled/halfcheetah-mixed", reward=found["Gentle"]()).dataset
@@ -89,7 +112,7 @@ def test_the_reward_of_the_readme_pays() -> None:
 
 
 def test_the_readme_lists_every_config() -> None:
-    table = README[README.index("| config |") : README.index("### Your data")]
+    table = README[README.index("| config |") : README.index("[configs/README.md]")]
     assert set(re.findall(r"`(\w+)`", table)) == {p.stem for p in (ROOT / "configs").glob("*.yaml")}
 
 
@@ -107,3 +130,5 @@ def test_the_notebook_runs(tiny: Path, tmp_path: Path) -> None:
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": tmp_path}}).execute()
     (played,) = (c for c in notebook.cells if c.source.endswith("round(total)"))
     assert int(played.outputs[-1]["data"]["text/plain"]) > 0
+    (loaded,) = (c for c in notebook.cells if c.source.startswith("loaded = "))
+    assert loaded.outputs[-1]["data"]["text/plain"] == "True"
