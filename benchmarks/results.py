@@ -96,6 +96,11 @@ def fit(run_dir: Path, *arguments: str) -> int:
         ).returncode
 
 
+def stacked(*configs: str) -> list[str]:
+    """Files of ``configs``, as arguments."""
+    return [word for name in configs for word in ("--config", f"{CONFIGS}/{name}.yaml")]
+
+
 def weighting(data: Set, flat: bool) -> list[str]:
     """The prior's weighting, as arguments."""
     name = "UniformWeighting" if flat else "ReturnWeighting" if data.by_return else "ValueWeighting"
@@ -105,8 +110,8 @@ def weighting(data: Set, flat: bool) -> list[str]:
 def fit_parts(out: Path, name: str, seed: int) -> None:
     """Train dynamics and both priors of a set."""
     data, folder = SETS[name], out / f"parts-{name}-{seed}"
-    common = ["--config", f"{CONFIGS}/budgets/two_cores.yaml", "--data.dataset", data.dataset]
-    common += ["--seed_everything", str(seed)]
+    common = stacked("mabe", "budgets/two_cores")
+    common += ["--data.dataset", data.dataset, "--seed_everything", str(seed)]
     if not list(folder.glob("dynamics-*/best.ckpt")):
         epochs = ["--dynamics.max_epochs", str(data.epochs)]
         fit(folder, *common, *epochs, "--until", "dynamics")
@@ -127,8 +132,7 @@ def part(folder: Path, stage: str) -> str:
 def arguments_of(out: Path, system: str, name: str, seed: int) -> list[str]:
     """All arguments of one run."""
     data, parts = SETS[name], out / f"parts-{name}-{seed}"
-    files = [*(["mabe"] if system.startswith("mabe_") else []), system, "budgets/two_cores"]
-    found = [a for file in files for a in ("--config", f"{CONFIGS}/{file}.yaml")]
+    found = stacked(system, "budgets/two_cores")
     found += ["--data.dataset", data.dataset, "--seed_everything", str(seed)]
     found += ["--trainer.precision", "bf16-mixed"]
     if system not in ("bc", "mabe_no_rl", "awac", "mb2po"):

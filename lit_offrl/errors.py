@@ -62,6 +62,18 @@ def check_positive(settings: object, *names: str) -> None:
         check(value > 0, f"{name}: {value} is not positive; give one that is")
 
 
+def check_multiple(name: str, value: int, unit_name: str, unit: int) -> None:
+    """Check that ``value`` counts whole units.
+
+    Raises:
+        UserError: It does not.
+    """
+    check(
+        value % unit == 0,
+        f"{name}: {value} is not a multiple of {unit_name} ({unit}); make it one",
+    )
+
+
 def first_line(error: BaseException) -> str:
     """What ``error`` says, without what follows; its name if it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from os.path import normpath
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,10 @@ def expand_configs(args: list[str]) -> tuple[list[str], str]:
     waiting = iter(args)
     for argument in waiting:
         option, given, value = argument.partition("=")
+        check(
+            option != "--base",
+            "--base: stands in files; name the file below by --config, before the others",
+        )
         if option not in ("--config", "-c"):
             found.append(argument)
             continue
@@ -83,8 +88,13 @@ def with_bases(path: Path, above: tuple[Path, ...]) -> Iterator[Path]:
     values = read_yaml(path)
     check_names(values, str(path))
     bases = values.get("base") or []
-    for base in [bases] if isinstance(bases, str) else bases:
-        below = path.parent / base
+    bases = [bases] if isinstance(bases, str) else bases
+    check(
+        isinstance(bases, list) and all(isinstance(base, str) for base in bases),
+        f"{path}: base: {bases!r} is no file's name nor a list of them; give one, such as base: mabe.yaml",
+    )
+    for base in bases:
+        below = Path(normpath(path.parent / base))
         check(
             below.is_file(), f"{path}: base: no file '{below}'; give one relative to {path.parent}"
         )

@@ -20,6 +20,13 @@ CLASSES = {
     "lit_offrl.policy.SnippetAdvantage": "lit_offrl.policy.SegmentAdvantage",
     "lit_offrl.dynamics.EnsembleWithEnds": "lit_offrl.dynamics.TerminatingEnsemble",
 }
+# What weights a WeightedLikelihood was told by a word.
+LIKELIHOODS = ("prior.jointly", "policy.module.improvement")
+WEIGHTINGS = {
+    "step": "lit_offrl.policy.Step",
+    "exponential": "lit_offrl.policy.Exponential",
+    "flat": "lit_offrl.policy.Uniform",
+}
 MODULES = {"lit_offrl.data.": "lit_offrl.datasets."}
 
 
@@ -39,18 +46,21 @@ def check_names(given: Any, file: str = "") -> None:
         for old, new in KEYS.items():
             if short == old or short.startswith(f"{old}."):
                 raise UserError(f"{where}{short}: is called {short.replace(old, new, 1)} since 0.2")
-        likelihood = short.startswith("prior.jointly.") and "jointly.init_args" not in key
-        if (
-            likelihood
-            and key.rpartition(".")[2] in ("temperature", "largest")
-            and isinstance(given, dict)
-        ):
+        owner, _, last = short.rpartition(".")
+        if owner in LIKELIHOODS and last == "weighting" and str(value) in WEIGHTINGS:
             raise UserError(
-                f"{where}{short}: give prior.jointly a class_path since 0.2, lit_offrl.policy.WeightedLikelihood, "
-                "and its weighting another, such as lit_offrl.policy.Step"
+                f"{where}{short}: {value} is called {WEIGHTINGS[value]} since 0.2, and {owner} needs a "
+                "class_path, lit_offrl.policy.WeightedLikelihood"
             )
-        if short.endswith(".largest"):
-            raise UserError(f"{where}{short}: is called max_weight since 0.2, of a weighting class")
+        if owner in LIKELIHOODS and last == "largest":
+            raise UserError(f"{where}{short}: is called {owner}.weighting.max_weight since 0.2")
+        if last == "largest":
+            raise UserError(f"{where}{short}: is called {owner}.max_weight since 0.2")
+        if key == "prior.jointly.temperature":
+            raise UserError(
+                f"{where}{short}: is called {owner}.weighting.temperature since 0.2, and {owner} needs a "
+                "class_path, lit_offrl.policy.WeightedLikelihood"
+            )
         new_class = renamed_class(value)
         if new_class:
             raise UserError(f"{where}{short}: {value} is called {new_class} since 0.2")

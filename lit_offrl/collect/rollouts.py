@@ -94,7 +94,7 @@ def load_policy(policy: str, env: Recorder, deterministic: bool, seed: int) -> P
     module = load_module(policy, BlockModule)  # type: ignore[type-abstract]
     sizes = {"obs_dim": env.observation_space, "act_dim": space}
     for name, its in sizes.items():
-        made, needed = module.hparams.get(name), int(np.prod(its.shape or ()))
+        made, needed = module.init_arguments().get(name), int(np.prod(its.shape or ()))
         check(
             made == needed and hasattr(module, "act"),
             f"policy: '{policy}' is not a policy for {needed} numbers ({name}); give one of this robot",
@@ -112,10 +112,12 @@ def _ours(module: Any, space: Any, deterministic: bool, seed: int) -> Policy:
         with torch.no_grad():
             if deterministic:
                 scaled = module.act(inputs)
-            elif hasattr(module, "sample"):
-                scaled = module.sample(inputs, generator)
+            elif hasattr(module, "sampling_noise_dim"):
+                # A prior makes actions from noise.
+                size = module.sampling_noise_dim(inputs.shape[-1])
+                scaled = module.sample(inputs, torch.randn(1, size, generator=generator))
             else:
-                scaled = module.distribution(inputs).sample()
+                scaled = module.sample(inputs, generator)
         clipped = scaled.clamp(-1, 1).squeeze(0).numpy()
         action = space.low + (clipped + 1) / 2 * (space.high - space.low)
         found: np.ndarray = action.astype(space.dtype)

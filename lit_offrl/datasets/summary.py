@@ -106,3 +106,20 @@ def numbers(values: Tensor) -> str:
     """The first few of ``values [n]``."""
     shown = ", ".join(f"{float(value):.3g}" for value in values[:20])
     return shown + (", ..." if len(values) > 20 else "")
+
+
+def report_short_episodes(dataset: OfflineDataset, steps: int) -> None:
+    """Print which share of the rows is in no segment of ``steps``.
+
+    Raises:
+        UserError: All are.
+    """
+    dataset.segments(steps)
+    short = dataset.lengths[dataset.lengths < steps]
+    if len(short):
+        share = float(short.sum()) / len(dataset)
+        print(
+            f"policy: {len(short)} episodes, {share:.1%} of the rows, are shorter than "
+            f"policy.segment_length ({steps}) and left out",
+            flush=True,
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 from statistics import median
@@ -12,18 +12,16 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import Logger
 
-from lit_offrl.batches.loader import BlockLoader
-from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.dynamics import Imagination
 from lit_offrl.evaluation import Evaluation
 from lit_offrl.pipeline.policy import PolicyStage
-from lit_offrl.pipeline.progress import StageBar
 from lit_offrl.pipeline.run import Run
-from lit_offrl.pipeline.stage import fit_or_resume
-from lit_offrl.training.blocks import UpdateBlock
+from lit_offrl.seeds_data import SeedsData
+from lit_offrl.training.optimizers import parse_optimizers
 from lit_offrl.training.per_epoch import PerEpoch, is_last_epoch
+from lit_offrl.training.progress import StageBar
 from lit_offrl.training.seed_stack import SeedStack
-from lit_offrl.training.state import ResumeState, check_finite, save_state
+from lit_offrl.training.state import ResumeState, check_finite, fit_or_resume, save_state
 
 
 def fit_together(runs: Sequence[Run], until: str | None) -> None:
@@ -54,8 +52,15 @@ def fit_together(runs: Sequence[Run], until: str | None) -> None:
 
 
 def can_be_stacked(stage: PolicyStage) -> bool:
-    """Whether seeds of this policy are trained as one: no part draws by itself or has schedules."""
+    """Whether seeds of this policy are trained as one.
+
+    Not where a part draws by itself, a learning rate has a schedule, or a callback of the user's looks at
+    one seed.
+    """
     learner = stage.module
+    _, schedulers = parse_optimizers(learner.configure_optimizers())
+    if schedulers or stage.settings.callbacks or stage.run.trainer.get("callbacks"):
+        return False
     prior = learner.prior
     if prior is not None and learner.improvement.samples_prior:
         return prior.sampling_noise_dim(learner.obs_dim) > 0
@@ -87,57 +92,6 @@ def fit_stacked(stages: Sequence[PolicyStage]) -> None:
     resume.unlink(missing_ok=True)
     updates = first.module.updates
     print(f"policy: {updates} updates of each seed in {seconds:.0f} s", flush=True)
-
-
-class SeedsData(pl.LightningDataModule):
-    """Serves each seed its own blocks.
-
-    Args:
-        parts: Each seed's own data module, with its sampler.
-    """
-
-    def __init__(self, parts: list[OfflineDataModule]) -> None:
-        super().__init__()
-        self.parts = parts
-
-    def train_dataloader(self) -> SeedsLoader:
-        """As many blocks side by side as there are seeds."""
-        assert self.trainer is not None
-        return SeedsLoader([BlockLoader(p.sampler, self.trainer, p.mapped) for p in self.parts])
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"parts": [part.state_dict() for part in self.parts]}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        for part, state in zip(self.parts, state_dict["parts"], strict=True):
-            part.load_state_dict(state)
-
-
-class SeedsLoader:
-    """Several loaders side by side.
-
-    Args:
-        loaders: All of one length.
-    """
-
-    def __init__(self, loaders: list[BlockLoader]) -> None:
-        self.loaders = loaders
-
-    def __len__(self) -> int:
-        return len(self.loaders[0])
-
-    def state_dict(self) -> dict[str, int]:
-        """The number of blocks of the epoch that were drawn."""
-        return self.loaders[0].state_dict()
-
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Continue after as many blocks."""
-        for loader in self.loaders:
-            loader.load_state_dict(state_dict)
-
-    def __iter__(self) -> Iterator[list[UpdateBlock]]:
-        for blocks in zip(*self.loaders, strict=True):
-            yield list(blocks)
 
 
 class EachSeed(pl.Callback):

@@ -8,19 +8,19 @@ from typing import Any, ClassVar, Protocol
 import lightning.pytorch as pl
 
 from lit_offrl.datamodule import OfflineDataModule
+from lit_offrl.datasets.summary import report_short_episodes
 from lit_offrl.dynamics import Dynamics, Imagination, Rollouts
 from lit_offrl.dynamics.imagination import termination_of
-from lit_offrl.errors import attempt, check, check_at_least
+from lit_offrl.errors import attempt, check, check_at_least, check_multiple
 from lit_offrl.evaluation import AnyEvaluator, Evaluation
 from lit_offrl.pipeline.dynamics import DynamicsStage
 from lit_offrl.pipeline.fingerprint import sources
 from lit_offrl.pipeline.prior import PriorStage
-from lit_offrl.pipeline.stage import RunSettings, Stage, StageSettings, check_multiple
+from lit_offrl.pipeline.stage import RunSettings, Stage, StageSettings
 from lit_offrl.pipeline.validation import (
     check_conservatism,
     check_heads,
     check_tasks,
-    report_short_episodes,
 )
 from lit_offrl.policy import PolicyLearner, TrainedAlong
 from lit_offrl.policy.sampling import SamplerFactory

@@ -8,13 +8,13 @@ from typing import Any, ClassVar, Protocol
 
 from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.errors import attempt, check, check_at_least
-from lit_offrl.pipeline.figures import log_histogram
 from lit_offrl.pipeline.stage import RunSettings, Stage, StageSettings
 from lit_offrl.pipeline.validation import check_heads
 from lit_offrl.pipeline.value import ValueStage
 from lit_offrl.policy import TrainedAlong
 from lit_offrl.priors import BehaviorPrior, UniformWeighting, Weighting, effective_sample_size
 from lit_offrl.testing import check_prior
+from lit_offrl.training.loggers import log_histogram
 
 
 class PriorFactory(Protocol):

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from lit_offrl import __version__
 from lit_offrl.datamodule import OfflineDataModule
-from lit_offrl.errors import check
 from lit_offrl.evaluation import AnyEvaluator, make_evaluator, read_evaluations
+from lit_offrl.evaluation.report import Report
 from lit_offrl.pipeline.dynamics import DynamicsSettings, DynamicsStage
 from lit_offrl.pipeline.needs import needed_stages
 from lit_offrl.pipeline.policy import EVALUATIONS, PolicySettings, PolicyStage
 from lit_offrl.pipeline.prior import PriorSettings, PriorStage
-from lit_offrl.pipeline.report import Report
 from lit_offrl.pipeline.stage import RunSettings
 from lit_offrl.pipeline.trainers import make_trainer
 from lit_offrl.pipeline.validation import check_same_robot
 from lit_offrl.pipeline.value import ValueSettings, ValueStage
-from lit_offrl.training.checkpoints import write_whole
+from lit_offrl.training.checkpoints import check_run_dir, write_whole
 from lit_offrl.training.distributed import is_first
 
 STAGES = ("dynamics", "value", "prior", "policy")
@@ -166,19 +164,3 @@ class Run:
 def placement_of(run: RunSettings) -> dict[str, Any]:
     """The user's options of every stage's Trainer, without callbacks and loggers."""
     return {k: v for k, v in run.trainer.items() if k not in ("callbacks", "logger")}
-
-
-def check_run_dir(run_dir: Path) -> None:
-    """Refuse the folder of a run of a version whose configuration had other names.
-
-    Raises:
-        UserError: It is one.
-    """
-    config = run_dir / "config.yaml"
-    if config.is_file():
-        first = config.read_text().partition("\n")[0]
-        check(
-            first.startswith("# lit-offrl "),
-            f"run_dir: '{run_dir}' was made by lit-offrl 0.1; go on with 'lit-offrl<0.2', or choose another "
-            "--run_dir",
-        )

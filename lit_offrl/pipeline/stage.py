@@ -16,13 +16,10 @@ import torch
 from lightning.pytorch.loggers import Logger
 
 from lit_offrl.datamodule import OfflineDataModule
-from lit_offrl.errors import Stopped, UserError, attempt, check, with_key
+from lit_offrl.errors import attempt, check
 from lit_offrl.pipeline.fingerprint import hash_file, hash_stage
-from lit_offrl.pipeline.progress import StageBar
 from lit_offrl.pipeline.trainers import (
     CallbackFactory,
-    check_options,
-    make_loggers,
     make_trainer,
     own_callbacks,
 )
@@ -31,7 +28,9 @@ from lit_offrl.training.block_module import BlockModule
 from lit_offrl.training.blocks import seed_part
 from lit_offrl.training.checkpoints import load_module, save_module, write_json
 from lit_offrl.training.distributed import is_first
-from lit_offrl.training.state import ResumeState
+from lit_offrl.training.loggers import make_loggers
+from lit_offrl.training.progress import StageBar
+from lit_offrl.training.state import ResumeState, fit_or_resume
 
 Module = TypeVar("Module", bound=BlockModule)
 
@@ -162,7 +161,6 @@ class Stage(ABC, Generic[Module]):
         Raises:
             UserError: Something the user gave cannot be used.
         """
-        check_options(self.name, self.settings.trainer)
         self.data.seed = self.run.seed
         module = self.module
         if not self.is_taken:
@@ -233,7 +231,8 @@ class Stage(ABC, Generic[Module]):
     @cached_property
     def loggers(self) -> list[Logger]:
         """This stage's own loggers."""
-        return make_loggers(self.run.trainer.get("logger"), self.run.run_dir, self.name)
+        given = self.run.trainer.get("logger")
+        return attempt("trainer.logger", make_loggers, given, self.run.run_dir, self.name)
 
     def _train(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -261,41 +260,3 @@ class Stage(ABC, Generic[Module]):
                 f"{needed}; give one that was trained on such data",
             )
         return module
-
-
-def check_multiple(name: str, value: int, unit_name: str, unit: int) -> None:
-    """Check that ``value`` counts whole units.
-
-    Raises:
-        UserError: It does not.
-    """
-    check(
-        value % unit == 0,
-        f"{name}: {value} is not a multiple of {unit_name} ({unit}); make it one",
-    )
-
-
-def fit_or_resume(
-    name: str, trainer: pl.Trainer, module: BlockModule, data: pl.LightningDataModule, resume: Path
-) -> None:
-    """Fit ``module``, from the state in ``resume`` if there is one.
-
-    Raises:
-        UserError: The data or the settings do not do for this stage.
-        Stopped: The process was asked to end.
-        KeyboardInterrupt: The user interrupted.
-    """
-    if resume.is_file():
-        print(f"{name}: continues from {resume}", flush=True)
-    ckpt_path = str(resume) if resume.is_file() else None
-    try:
-        trainer.fit(module, datamodule=data, ckpt_path=ckpt_path)
-    except UserError as error:
-        raise UserError(with_key(name, str(error))) from error
-    except SystemExit:
-        # Lightning leaves the process by itself when it is interrupted.
-        if trainer.received_sigterm:
-            raise Stopped(143) from None
-        if trainer.interrupted:
-            raise KeyboardInterrupt from None
-        raise

@@ -83,20 +83,3 @@ def check_tasks(data: OfflineDataModule, imagining: bool) -> None:
         not data.tasks or not imagining,
         "data.tasks: the dynamics know one reward, not several tasks'; set policy.imagination null",
     )
-
-
-def report_short_episodes(dataset: OfflineDataset, steps: int) -> None:
-    """Print which share of the rows is in no segment of ``steps``.
-
-    Raises:
-        UserError: All are.
-    """
-    dataset.segments(steps)
-    short = dataset.lengths[dataset.lengths < steps]
-    if len(short):
-        share = float(short.sum()) / len(dataset)
-        print(
-            f"policy: {len(short)} episodes, {share:.1%} of the rows, are shorter than "
-            f"policy.segment_length ({steps}) and left out",
-            flush=True,
-        )

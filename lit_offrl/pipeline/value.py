@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-from lit_offrl.errors import attempt, check_at_least
-from lit_offrl.pipeline.stage import Stage, StageSettings, check_multiple
+from lit_offrl.errors import attempt, check_at_least, check_multiple
+from lit_offrl.pipeline.stage import Stage, StageSettings
 from lit_offrl.priors import ValueEstimator
 
 

@@ -2,45 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
-
 import torch
 from torch import nn
 from torch.distributions import Distribution
 
 from lit_offrl.errors import check
 from lit_offrl.nets import ActionDistribution, Gaussian, QuantileCritics
-from lit_offrl.policy.acting import Acting
 from lit_offrl.policy.along import TrainedAlong
-from lit_offrl.policy.backup import Backup
-from lit_offrl.policy.conservatism import Conservatism
 from lit_offrl.policy.constraint import Constraint
 from lit_offrl.policy.improvement import Improvement
 from lit_offrl.policy.networks import Networks
+from lit_offrl.policy.parts import Parts
 from lit_offrl.priors import BehaviorPrior, TanhGaussianPrior
-
-
-class Parts(NamedTuple):
-    """The parts of a learner.
-
-    Attributes:
-        improvement: Loss of the actor.
-        backup: Value of next observations.
-        constraint: Divergence constraint, if any.
-        conservatism: Pushes values down, if it is there.
-        acting: How the learner acts.
-        along: How parts are trained along, by name.
-        start_at_prior: Whether the actor starts with the prior's weights.
-    """
-
-    improvement: Improvement
-    backup: Backup
-    constraint: Constraint | None
-    conservatism: Conservatism | None
-    acting: Acting
-    along: Mapping[str, TrainedAlong]
-    start_at_prior: bool
 
 
 def check_parts(parts: Parts, networks: Networks, obs_dim: int) -> None:

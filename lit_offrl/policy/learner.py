@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,22 +14,23 @@ from torch.optim import Optimizer
 from lit_offrl.batches import Sampler
 from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.errors import check_at_least
-from lit_offrl.nets import target_of, td_target
+from lit_offrl.nets import target_of
 from lit_offrl.policy.acting import Acting, ActorAction
 from lit_offrl.policy.actor_critic import ActorCritic
 from lit_offrl.policy.along import TrainedAlong
 from lit_offrl.policy.backup import Backup, PolicyBackup
-from lit_offrl.policy.checks import Parts, check_parts, check_prior, copy_prior
+from lit_offrl.policy.checks import check_parts, check_prior, copy_prior
 from lit_offrl.policy.conservatism import Conservatism
 from lit_offrl.policy.constraint import Constraint
 from lit_offrl.policy.improvement import Improvement, ValueGradient
+from lit_offrl.policy.losses import actor_losses, critic_losses, part_losses, state_losses
 from lit_offrl.policy.networks import Networks
 from lit_offrl.policy.noise import NoiseLayout
 from lit_offrl.policy.optimizers import optimizer_along
+from lit_offrl.policy.parts import Parts
 from lit_offrl.policy.sampling import MixedOrSegments, SamplerFactory
 from lit_offrl.priors import BehaviorPrior
-from lit_offrl.training.block_module import BlockModule, Losses, Objective, Shared
-from lit_offrl.training.blocks import Metrics
+from lit_offrl.training.block_module import BlockModule, Objective, Shared
 from lit_offrl.transitions import Transitions
 
 
@@ -198,12 +200,17 @@ class PolicyLearner(ActorCritic):
         steps = [slice(n, None, self.critic_steps) for n in range(self.critic_steps)]
         shares: list[slice | None] = [*steps] if self.critic_steps > 1 else [None]
         number = {name: n for n, name in enumerate(self.optimizer_names)}
-        found = [Objective(self.critic_losses, number["critics"], rows) for rows in shares]
+        asked = self.networks, self.parts, self.noise_layout
+        criticise = partial(critic_losses, *asked)
+        found = [Objective(criticise, number["critics"], rows) for rows in shares]
         if self.state_critic is not None:
-            found.insert(0, Objective(self.state_losses, number["state_value"], shares[-1]))
+            valued = partial(state_losses, *asked)
+            found.insert(0, Objective(valued, number["state_value"], shares[-1]))
         for name in self.along:
-            found.append(Objective(self._losses_of(name), number[name], shares[-1]))
-        return [*found, Objective(self.actor_losses, number["actor"], shares[-1])]
+            trained = partial(part_losses, *asked, name, self.trained_parts[name])
+            found.append(Objective(trained, number[name], shares[-1]))
+        improved = partial(actor_losses, *asked, self.log_coefficient, self.target_divergence)
+        return [*found, Objective(improved, number["actor"], shares[-1])]
 
     def shared_values(self, batch: Transitions, noise: Tensor) -> Shared:
         """``next_values`` of the backup, if another part needs them too."""
@@ -212,67 +219,6 @@ class PolicyLearner(ActorCritic):
         with torch.no_grad():
             drawn = self.noise_layout.share(noise, "backup")
             return {"next_values": self.backup(self.networks, batch, drawn)}
-
-    def critic_losses(
-        self, batch: Transitions, noise: Tensor, shared: Shared
-    ) -> tuple[Losses, Metrics]:
-        """Temporal differences of the critics, and what conservatism adds."""
-        networks, layout = self.networks, self.noise_layout
-        with torch.no_grad():
-            following = shared.get("next_values")
-            if following is None:
-                following = self.backup(networks, batch, layout.share(noise, "backup"))
-            target = td_target(batch.rewards, batch.terminations, following, self.discount)
-        predicted = self.critics.predict(batch.observations, batch.actions)
-        values = self.critics.values(predicted)
-        losses = {"critic": self.critics.loss(predicted, target)}
-        if self.conservatism is not None:
-            drawn = layout.share(noise, "conservatism")
-            losses["conservatism"] = self.conservatism.loss(networks, batch, values, drawn)
-        seen = values.detach()
-        return losses, {"q_mean": seen.mean(), "q_max": seen.max()}
-
-    def state_losses(
-        self, batch: Transitions, noise: Tensor, shared: Shared
-    ) -> tuple[Losses, Metrics]:
-        """The loss of the value of observations alone."""
-        advantages = self.networks.data_advantages(batch)
-        metrics = {"advantage_mean": advantages.detach().mean()}
-        return {"state_value": self.backup.state_loss(advantages)}, metrics
-
-    def _losses_of(
-        self, name: str
-    ) -> Callable[[Transitions, Tensor, Shared], tuple[Losses, Metrics]]:
-        def losses(batch: Transitions, noise: Tensor, shared: Shared) -> tuple[Losses, Metrics]:
-            part, drawn = self.trained_parts[name], self.noise_layout.share(noise, name)
-            return self.along[name].part_losses(part, self.networks, batch, drawn, shared)
-
-        return losses
-
-    def actor_losses(
-        self, batch: Transitions, noise: Tensor, shared: Shared
-    ) -> tuple[Losses, Metrics]:
-        """The improvement's losses, the constraint's divergence and its dual loss."""
-        networks, layout = self.networks, self.noise_layout
-        policy = self.actor(batch.observations)
-        actions = policy.rsample_from(layout.share(noise, "actor")[..., 0, :])
-        drawn = layout.share(noise, "improvement")
-        losses, metrics = self.improvement.losses(networks, batch, policy, actions, drawn, shared)
-        if self.constraint is not None:
-            prior = networks.prior_at(batch.observations)
-            divergence = self.constraint.divergence(policy, actions, prior)
-            coefficient = networks.coefficient
-            assert coefficient is not None
-            losses["divergence"] = coefficient * divergence
-            metrics |= {"divergence": divergence.detach().mean(), "coefficient": coefficient}
-            if not self.constraint.fixed:
-                losses["coefficient"] = self.constraint.coefficient_loss(
-                    self.log_coefficient, divergence, self.target_divergence
-                )
-        with torch.no_grad():
-            metrics["entropy"] = -policy.log_prob(actions).mean()
-            metrics["std"] = policy.scale.mean()
-        return losses, metrics
 
     @torch.no_grad()
     def after_update(self) -> None:

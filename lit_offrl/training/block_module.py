@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
 import torch
@@ -15,7 +14,6 @@ from torch.optim import Optimizer
 from lit_offrl.errors import check
 from lit_offrl.training.acceleration import Compile, choose_run
 from lit_offrl.training.blocks import Metrics, Update, UpdateBlock
-from lit_offrl.training.checkpoints import describe_module, load_module
 from lit_offrl.training.distributed import count_processes, share_of
 from lit_offrl.training.hooks import BlockTraining
 from lit_offrl.training.optimizers import (
@@ -25,10 +23,8 @@ from lit_offrl.training.optimizers import (
     parse_optimizers,
     step_schedulers,
 )
+from lit_offrl.training.saved_module import SavedModule
 from lit_offrl.transitions import Transitions
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 Losses = dict[str, Tensor]
 Shared = dict[str, Tensor]
@@ -48,7 +44,7 @@ class Objective(NamedTuple):
     rows: slice | None = None
 
 
-class BlockModule(pl.LightningModule):
+class BlockModule(SavedModule):
     """A learned part. A subclass writes :meth:`sampler` and :meth:`losses`; plain Lightning trains it.
 
     ``Trainer(max_steps=...)``, ``global_step`` and every logger count updates. Whatever optimizers and
@@ -61,7 +57,6 @@ class BlockModule(pl.LightningModule):
     Attributes:
         log_prefix: Prefix of every metric's name, such as ``prior`` in ``prior/loss/nll``.
         epoch_means: Losses whose mean over an epoch is logged too, as ``loss/<name>_epoch``.
-        updates: Updates done so far; one update steps all optimizers once.
         batch_dim: Dimension of a block's rows that several processes share; 2 for ensembles.
         compilable: Whether the compiler can follow an update.
         stacked: Whether parameters are those of several seeds, stacked in front.
@@ -77,12 +72,6 @@ class BlockModule(pl.LightningModule):
     stacked: bool = False
     compile_updates: Compile = "auto"
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        # What a checkpoint holds: the arguments of the call, before bases add theirs.
-        module = super().__new__(cls)
-        object.__setattr__(module, "call", (args, kwargs))
-        return module
-
     def __init__(self, batch_size: int = 256, updates_per_block: int = 100) -> None:
         super().__init__()
         self.save_hyperparameters(
@@ -90,7 +79,6 @@ class BlockModule(pl.LightningModule):
         )
         self.automatic_optimization = False
         self.batch_size, self.updates_per_block = batch_size, updates_per_block
-        self.updates = 0
         self.run: Callable[[Transitions, Tensor], Metrics] = self.loop
         self.hooks: BlockTraining | None = None
         self.clipping: Clipping | None = None
@@ -207,27 +195,6 @@ class BlockModule(pl.LightningModule):
         generator = torch.Generator(device=self.device).manual_seed(block.seed)
         return self.noise_for(block.rows, generator)
 
-    def init_arguments(self) -> dict[str, Any]:
-        """The arguments that a copy of this part is made with; those that its checkpoint holds."""
-        args, kwargs = self.__dict__["call"]
-        bound = inspect.signature(type(self)).bind(*args, **kwargs)
-        bound.apply_defaults()
-        found: dict[str, Any] = {}
-        for name, value in bound.arguments.items():
-            kind = bound.signature.parameters[name].kind
-            found |= value if kind is inspect.Parameter.VAR_KEYWORD else {name: value}
-        return found
-
-    def set_arguments(self, **values: Any) -> None:
-        """Change settings as if the constructor had been given them, as far as it takes them."""
-        args, kwargs = self.__dict__["call"]
-        taken = inspect.signature(type(self)).parameters
-        for name, value in values.items():
-            setattr(self, name, value)
-            if name in taken or any(p.kind is p.VAR_KEYWORD for p in taken.values()):
-                kwargs = {**kwargs, name: value}
-        object.__setattr__(self, "call", (args, kwargs))
-
     # What Lightning calls.
 
     def configure_callbacks(self) -> list[pl.Callback]:
@@ -278,16 +245,13 @@ class BlockModule(pl.LightningModule):
 
     def training_step(self, block: UpdateBlock, batch_idx: int) -> None:
         """Do one update per batch of ``block`` and log the averages with one call."""
-        rows = block.rows
-        done, limit = self.trainer.global_step, self.trainer.max_steps
-        if 0 <= limit < done + len(rows):
-            rows = rows[: limit - done]
+        assert self.hooks is not None
+        rows = block.rows[: self.hooks.allowed(self.trainer, len(block.rows))]
         # What a part of the user's own draws is the same each time, too.
         torch.manual_seed(block.seed)
         noise = share_of(self.noise_of(block)[: len(rows)], self.batch_dim)
         shares = rows.map(lambda column: share_of(column, self.batch_dim))
         metrics = self.run(shares, noise)
-        assert self.hooks is not None
         self.hooks.count(self.trainer, len(rows))
         self.updates += len(rows)
         self.log_step(metrics)
@@ -325,28 +289,6 @@ class BlockModule(pl.LightningModule):
         named = {f"{self.log_prefix}/{key}": value for key, value in metrics.items()}
         self.log_dict(named, batch_size=1, on_step=False, on_epoch=True)
         self.log("step", float(self.updates), batch_size=1, on_step=False, on_epoch=True)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["updates"] = self.updates
-        # Lightning's own copy may not load with weights_only.
-        checkpoint.pop("hyper_parameters", None)
-        checkpoint.update(describe_module(self))
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.updates = checkpoint["updates"]
-
-    @classmethod
-    def load_from_checkpoint(cls, checkpoint_path: Any, *_: Any, **given: Any) -> Self:
-        """A trained part from any checkpoint of it, on the CPU and in eval mode.
-
-        Args:
-            checkpoint_path: A file of Lightning's ``ModelCheckpoint`` or of a run folder.
-            given: Arguments of the class that its checkpoint does not hold, such as ``prior``.
-
-        Raises:
-            UserError: The file is missing, broken, or holds something else.
-        """
-        return load_module(checkpoint_path, cls, **given)
 
 
 def count_updates(trainer: pl.Trainer) -> int:

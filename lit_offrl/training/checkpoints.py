@@ -118,6 +118,22 @@ def load_module(path: str | Path | io.BytesIO, expected: type[Module], **given: 
     return module.eval()
 
 
+def check_run_dir(run_dir: Path) -> None:
+    """Refuse the folder of a run of a version whose configuration had other names.
+
+    Raises:
+        UserError: It is one.
+    """
+    config = run_dir / "config.yaml"
+    if config.is_file():
+        first = config.read_text().partition("\n")[0]
+        check(
+            first.startswith("# lit-offrl "),
+            f"run_dir: '{run_dir}' was made by lit-offrl 0.1; go on with 'lit-offrl<0.2', or choose another "
+            "--run_dir",
+        )
+
+
 def check_version(name: str, content: dict[str, Any]) -> None:
     """Refuse a checkpoint whose class names meant something else.
 

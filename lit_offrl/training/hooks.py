@@ -50,6 +50,11 @@ class BlockTraining(pl.Callback):
             # The first block, of which Lightning asks before it is trained on.
             trainer.log_every_n_steps = 1  # type: ignore[attr-defined]
 
+    def allowed(self, trainer: pl.Trainer, updates: int) -> int:
+        """How many of a block's ``updates`` the Trainer's ``max_steps`` leaves."""
+        left = trainer.max_steps - trainer.global_step
+        return updates if trainer.max_steps < 0 else min(updates, left)
+
     def count(self, trainer: pl.Trainer, updates: int) -> None:
         """Add ``updates`` to Lightning's progress, and let it log where an interval has passed."""
         epoch_loop = trainer.fit_loop.epoch_loop

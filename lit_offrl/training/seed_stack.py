@@ -120,8 +120,9 @@ class SeedStack(BlockModule):
         torch.manual_seed(blocks[0].seed)
         noises = [self.by_seed[0].noise_of(block) for block in blocks]
         rows = Transitions.stack([block.rows for block in blocks], dim=1)
-        metrics = self.run(rows, torch.stack(noises, dim=1))
         assert self.hooks is not None
+        rows = rows[: self.hooks.allowed(self.trainer, len(rows))]
+        metrics = self.run(rows, torch.stack(noises, dim=1)[: len(rows)])
         self.hooks.count(self.trainer, len(rows))
         self.updates += len(rows)
         for module in self.by_seed:

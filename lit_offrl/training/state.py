@@ -12,7 +12,7 @@ from typing import Any
 import lightning.pytorch as pl
 from torch import Tensor
 
-from lit_offrl.errors import check
+from lit_offrl.errors import Stopped, UserError, check, with_key
 from lit_offrl.training.block_module import BlockModule
 from lit_offrl.training.checkpoints import save_module
 
@@ -84,3 +84,29 @@ def check_finite(metrics: Mapping[str, Tensor | float], updates: int) -> None:
             f"{name} is {float(value)} after {updates} updates: training has diverged; lower the "
             "stage's learning rate, or look for extreme values in the data and the settings",
         )
+
+
+def fit_or_resume(
+    name: str, trainer: pl.Trainer, module: BlockModule, data: pl.LightningDataModule, resume: Path
+) -> None:
+    """Fit ``module``, from the state in ``resume`` if there is one.
+
+    Raises:
+        UserError: The data or the settings do not do for this stage.
+        Stopped: The process was asked to end.
+        KeyboardInterrupt: The user interrupted.
+    """
+    if resume.is_file():
+        print(f"{name}: continues from {resume}", flush=True)
+    ckpt_path = str(resume) if resume.is_file() else None
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=ckpt_path)
+    except UserError as error:
+        raise UserError(with_key(name, str(error))) from error
+    except SystemExit:
+        # Lightning leaves the process by itself when it is interrupted.
+        if trainer.received_sigterm:
+            raise Stopped(143) from None
+        if trainer.interrupted:
+            raise KeyboardInterrupt from None
+        raise

@@ -118,7 +118,7 @@ def test_rewards_are_those_of_the_robots_task(
         rewards = right.copy()
         rewards[3] += change
         shown = type(one)(**{**vars(one), "rewards": rewards, "infos": {"x_velocity": velocity}})
-        monkeypatch.setattr(log, "logged", lambda shown=shown: iter([shown]))
+        monkeypatch.setattr(log, "read_episodes", lambda shown=shown: iter([shown]))
         found = list(find_problems(log))
         assert len(found) == expected
     assert "row 3: the reward is" in found[0]

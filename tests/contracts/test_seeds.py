@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import Callback
 from torch import Tensor
+from torch.optim.lr_scheduler import ExponentialLR
 
+from lit_offrl.cli.many_devices import spread
 from lit_offrl.errors import Stopped
-from lit_offrl.pipeline.many_devices import spread
 from lit_offrl.pipeline.many_seeds import EachSeed
+from lit_offrl.policy import PolicyLearner
 from lit_offrl.training.acceleration import Replay
 from lit_offrl.training.block_module import BlockModule
 from lit_offrl.training.blocks import UpdateBlock
@@ -39,8 +43,10 @@ def block(name: str, seed: int, number: int) -> UpdateBlock:
 
 def silent(module: BlockModule) -> list[dict[str, Tensor]]:
     """Let ``module`` train without a Trainer, and collect what it logs."""
-    trainer: Any = SimpleNamespace(global_step=0, max_steps=-1)
-    hooks: Any = SimpleNamespace(count=lambda trainer, updates: None)
+    trainer: Any = SimpleNamespace()
+    hooks: Any = SimpleNamespace(
+        count=lambda trainer, updates: None, allowed=lambda trainer, updates: updates
+    )
     object.__setattr__(module, "_trainer", trainer)
     module.hooks = hooks
     logged: list[dict[str, Tensor]] = []
@@ -99,6 +105,47 @@ def test_seeds_together_give_what_each_gives_alone(
     capsys.readouterr()
     fit(tiny, tmp_path / "many", "--seeds", "2", "--seed_everything", "3")
     assert "policy: seeds" not in capsys.readouterr().out
+
+
+def test_seeds_together_end_where_each_would_alone(tiny: Path, tmp_path: Path) -> None:
+    limit = ["--policy.trainer", "{max_steps: 17}"]
+    fit(tiny, tmp_path / "many", "--seeds", "2", *limit)
+    fit(tiny, tmp_path / "alone", "--seed_everything", "1", *limit)
+    results = [tmp_path / run / "results.json" for run in ("many/seed1", "alone")]
+    assert [json.loads(path.read_text())["updates"] for path in results] == [17, 17]
+    many = learned(tmp_path / "many" / "seed1")
+    for key, value in learned(tmp_path / "alone").items():
+        torch.testing.assert_close(many[key], value, rtol=1e-3, atol=1e-4)
+
+
+class Scheduled(PolicyLearner):
+    """A learner whose critics' learning rate falls."""
+
+    def configure_optimizers(self) -> Any:
+        optimizers = super().configure_optimizers()
+        return optimizers, [ExponentialLR(optimizers[0], 0.9)]
+
+
+class Counting(Callback):
+    """Counts the epochs that it sees."""
+
+    seen: ClassVar[list[int]] = []
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        self.seen.append(trainer.current_epoch)
+
+
+def test_seeds_with_callbacks_or_schedules_are_trained_one_after_another(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = "tests.contracts.test_seeds"
+    parts = ["--policy.callbacks", f"[{here}.Counting]"]
+    fit(tiny, tmp_path / "counted", "--seeds", "2", "--policy.updates", "20", *parts)
+    counting = importlib.import_module(here).Counting
+    assert counting.seen == [0, 1, 0, 1]
+    parts = ["--policy.module", f"{here}.Scheduled", "--policy.module.actor_hidden", "[8]"]
+    fit(tiny, tmp_path / "scheduled", "--seeds", "2", "--policy.updates", "10", *parts)
+    assert "together" not in capsys.readouterr().out
 
 
 def test_seeds_together_go_on_where_they_were_stopped(

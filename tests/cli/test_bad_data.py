@@ -87,7 +87,8 @@ def own(made: str, logged: str = "yield", above: str = "", name: str = "my_log.M
         lines = [
             above,
             "import numpy as np",
-            "from lit_offrl.datasets import DatasetReaderclass Mine(DatasetReader):",
+            "from lit_offrl.datasets import DatasetReader",
+            "class Mine(DatasetReader):",
             f"    def __init__(self): {made}",
             f"    def read_episodes(self): {logged}; yield",
         ]
@@ -371,7 +372,9 @@ def test_one_line(
     case, message = BAD[name]
     arguments = case(tmp_path, make_dataset)
     capsys.readouterr()
-    run = ["fit", "--run_dir", str(tmp_path / "run"), "--data.dataset", *arguments]
+    # MABE needs all that data have to serve for.
+    run = ["fit", "--config", "mabe", "--run_dir", str(tmp_path / "run")]
+    run += ["--data.dataset", *arguments]
     with pytest.raises(SystemExit) as stopped:
         main(run)
     assert stopped.value.code == 2

@@ -72,6 +72,21 @@ class Counts(Penalty):
         return torch.ones(len(observations), dtype=torch.long)
 """
 
+SNIPPETS = "{class_path: lit_offrl.policy.SnippetAdvantage}"
+FILES = {
+    "wrong_key": "policy: {update: 3}",
+    "wrong_type": "policy: 3",
+    "old_key": "critic: {module: null}",
+    "old_jointly": "prior: {jointly: {weighting: flat}}",
+    "old_class": f"policy: {{module: {{init_args: {{improvement: {{advantage: {SNIPPETS}}}}}}}}}",
+    "no_base": "base: nowhere.yaml",
+    "odd_base": "base: 3",
+    "own_base": "base: own_base.yaml",
+    "no_keys": "",
+    "no_yaml": "policy: {",
+    "refused": "trainer: {max_epochs: 3}",
+}
+
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
@@ -174,6 +189,90 @@ class Counts(Penalty):
             ["--prior.data.reward", "lit_offrl.datasets.rewards.HopperBackward"],
             "prior.data.dataset: say which data the prior is fitted to",
         ),
+        # Names of version 0.1.
+        (
+            ["--critic.max_updates", "3"],
+            "critic.max_updates: is called value.max_updates since 0.2",
+        ),
+        (["--policy.snippet", "3"], "policy.snippet: is called policy.segment_length since 0.2"),
+        (
+            ["--prior.jointly.weighting", "step"],
+            "prior.jointly.weighting: step is called lit_offrl.policy.Step since 0.2",
+        ),
+        (["--prior.jointly.temperature", "1"], "prior.jointly.weighting.temperature since 0.2"),
+        (["--prior.weighting.largest", "3"], "is called prior.weighting.max_weight since 0.2"),
+        (
+            ["--policy.module.improvement.largest", "3"],
+            "is called policy.module.improvement.weighting.max_weight since 0.2",
+        ),
+        (
+            ["--prior.module", "lit_offrl.priors.NormalPrior"],
+            "prior.module: lit_offrl.priors.NormalPrior is called lit_offrl.priors.GaussianPrior",
+        ),
+        (
+            ["--data.reward=lit_offrl.data.rewards.HopperBackward"],
+            "data.reward: lit_offrl.data.rewards.HopperBackward is called lit_offrl.datasets.",
+        ),
+        (["--config", "old_key.yaml"], "old_key.yaml: critic.module: is called value.module"),
+        (
+            ["--config", "old_jointly.yaml"],
+            "old_jointly.yaml: prior.jointly.weighting: flat is called lit_offrl.policy.Uniform",
+        ),
+        (["--config", "old_class.yaml"], "is called lit_offrl.policy.SegmentAdvantage since 0.2"),
+        # Files.
+        (["--config", "mopoo"], "--config: no file 'mopoo'"),
+        (["--config", "no_base.yaml"], "no_base.yaml: base: no file 'nowhere.yaml'"),
+        (["--config", "odd_base.yaml"], "odd_base.yaml: base: 3 is no file's name"),
+        (["--config", "own_base.yaml"], "own_base.yaml: stands on itself by its key base"),
+        (["--config", "no_keys.yaml"], "no_keys.yaml: has no keys"),
+        (["--config", "no_yaml.yaml"], "no_yaml.yaml: cannot be read as YAML"),
+        (["--base", "mabe.yaml"], "--base: stands in files"),
+        # Data of another robot.
+        (
+            ["--data.robot", "Hopper"],
+            "data.robot: the configuration is for Hopper, but dataset 'pendulum/random-v0' is of "
+            "InvertedPendulum; choose",
+        ),
+        (
+            [
+                *("--config", "presets/mabe/hopper-medium"),
+                *("--data.dataset", "bundled/halfcheetah-mixed"),
+            ],
+            "data.robot: the configuration is for Hopper, but dataset 'bundled/halfcheetah-mixed' is of "
+            "HalfCheetah; choose",
+        ),
+        (
+            # Before anything is fetched.
+            [
+                *("--config", "presets/mabe/hopper-medium"),
+                *("--data.dataset", "d4rl:walker2d-medium-v2"),
+            ],
+            "data.robot: the configuration is for Hopper, but dataset 'd4rl:walker2d-medium-v2' is of "
+            "Walker2d; choose",
+        ),
+        # Options of Trainer.
+        (
+            ["--policy.trainer.max_tim", "3"],
+            "policy.trainer.max_tim: Trainer has no such option; did you mean 'max_time'?",
+        ),
+        (
+            ["--value.trainer.accumulate_grad_batches", "2"],
+            "value.trainer.accumulate_grad_batches: an update steps its optimizers once; raise",
+        ),
+        (["--prior.trainer.max_epochs", "2"], "prior.trainer.max_epochs: each stage has a budget"),
+        (
+            ["--dynamics.trainer.devices", "2"],
+            "dynamics.trainer.devices: is the same for all stages; use trainer.devices",
+        ),
+        (["--policy.trainer.callbacks", "null"], "policy.trainer.callbacks: use policy.callbacks"),
+        (
+            ["--trainer.accumulate_grad_batches", "2"],
+            "trainer.accumulate_grad_batches: an update steps its optimizers once; raise batch_size",
+        ),
+        (["--trainer.max_steps=2"], "trainer.max_steps: belongs to a stage; use STAGE.trainer"),
+        (["--trainer.fast_dev_run", "true"], "trainer.fast_dev_run: a stage cut short would count"),
+        (["--config", "refused.yaml"], "trainer.max_epochs: each stage has a budget of its own"),
+        (["--trainer.precison", "32"], "did you mean 'trainer.precision'?"),
     ],
 )
 def test_mistakes_get_one_line(
@@ -187,8 +286,8 @@ def test_mistakes_get_one_line(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "priors_of_mine.py").write_text(PRIORS)
     (tmp_path / "penalties_of_mine.py").write_text(PENALTIES)
-    (tmp_path / "wrong_key.yaml").write_text("policy: {update: 3}")
-    (tmp_path / "wrong_type.yaml").write_text("policy: 3")
+    for name, text in FILES.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
     run = str(tmp_path / "run")
     error = complaint(capsys, "--config", str(tiny), "--run_dir", run, *arguments)
     assert not (tmp_path / "run").exists(), "found after something had been done"
@@ -200,5 +299,6 @@ def test_an_unknown_environment_of_the_data_gets_one_line(
     make_dataset: MakeDataset, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     name = make_dataset([episode(0, 30), episode(1, 30)])
-    error = complaint(capsys, "--data.dataset", name, "--run_dir", str(tmp_path / "run"))
+    run = ["--config", "mopo", "--run_dir", str(tmp_path / "run")]
+    error = complaint(capsys, *run, "--data.dataset", name)
     assert "no rule is known for environment 'None'" in error

@@ -1,0 +1,117 @@
+"""The options of ``lit-offrl fit``."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NoReturn
+
+from jsonargparse.typing import PositiveInt
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningArgumentParser
+
+from lit_offrl.cli.messages import explain, fail
+from lit_offrl.cli.trainer_options import OF_A_STAGE, REFUSED, refused_options
+from lit_offrl.datamodule import OfflineDataModule
+from lit_offrl.datasets import Layout
+from lit_offrl.datasets.subset import ExtraDataset, Subset
+from lit_offrl.dynamics import Rollouts
+from lit_offrl.pipeline.dynamics import DynamicsSettings
+from lit_offrl.pipeline.policy import PolicySettings
+from lit_offrl.pipeline.prior import PriorSettings
+from lit_offrl.pipeline.value import ValueSettings
+from lit_offrl.training.loggers import LoggerFactory
+
+# Classes of blocks that are given without a class path.
+BLOCKS = {
+    "data.layout": Layout,
+    "data.subset": Subset,
+    "data.more": ExtraDataset,
+    "data": OfflineDataModule,
+    "dynamics": DynamicsSettings,
+    "value": ValueSettings,
+    "prior": PriorSettings,
+    "policy": PolicySettings,
+    "policy.imagination": Rollouts,
+}
+
+
+class FitParser(LightningArgumentParser):
+    """Lightning's parser, whose errors are one line."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        parsers = [self, *self._subcommands()]
+        options = [a.dest for parser in parsers for a in parser._actions]
+        fail(explain(message, options, refused_options()))
+
+    def _subcommands(self) -> list[Any]:
+        action = self._subcommands_action
+        return [] if action is None else list(action._name_parser_map.values())
+
+
+def add_run_options(parser: LightningArgumentParser) -> None:
+    """Add what concerns the whole run."""
+    parser.usage = "lit-offrl fit --config FILE [--key value ...]"
+    parser.add_argument(
+        "--base",
+        type=str | list[str] | None,
+        default=None,
+        help="In a YAML file: files below it, relative to its folder.",
+    )
+    parser.add_argument(
+        "--run_dir",
+        type=str | None,
+        default=None,
+        help="The run's folder; by default runs/<names of the configs>-seed<seed>.",
+    )
+    parser.add_argument(
+        "--until",
+        type=Literal["dynamics", "value", "prior", "policy"] | None,
+        default=None,
+        help="Stop after this stage, skipping those it does not need.",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=PositiveInt,
+        default=1,
+        help="Train this many seeds at once, from seed_everything on.",
+    )
+    parser.add_argument(
+        "--compile",
+        type=Literal["auto", "always", "never"],
+        default="auto",
+        help="Compile whole updates: by default for 20 000 updates or more.",
+    )
+
+
+def add_trainer_options(parser: LightningArgumentParser) -> None:
+    """Add the options of Trainer that all stages share."""
+    parser.add_class_arguments(
+        Trainer,
+        "trainer",
+        skip={*REFUSED, *OF_A_STAGE, "logger"},
+        instantiate=False,
+        fail_untyped=False,
+        sub_configs=True,
+    )
+    parser.add_argument(
+        "--trainer.logger",
+        type=bool | list[LoggerFactory] | LoggerFactory | None,
+        default=None,
+        help="Loggers by class path; TensorBoard by default, false for none.",
+    )
+    parser.set_defaults({"trainer.accelerator": "auto", "trainer.devices": 1})
+
+
+def add_stages(parser: LightningArgumentParser) -> None:
+    """Add the data and the stages' blocks."""
+    parser.add_class_arguments(OfflineDataModule, "data", skip={"seed"}, sub_configs=True)
+    parser.add_class_arguments(DynamicsSettings, "dynamics", fail_untyped=False)
+    parser.add_class_arguments(ValueSettings, "value", fail_untyped=False)
+    parser.add_class_arguments(PriorSettings, "prior", fail_untyped=False)
+    parser.add_class_arguments(PolicySettings, "policy", fail_untyped=False)
+    parser.set_defaults(
+        {
+            "dynamics.module": {"class_path": "lit_offrl.dynamics.DynamicsEnsemble"},
+            "value.module": {"class_path": "lit_offrl.priors.BehaviorValue"},
+            "policy.module": {"class_path": "lit_offrl.policy.PolicyLearner"},
+        }
+    )

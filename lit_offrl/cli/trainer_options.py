@@ -1,0 +1,59 @@
+"""Options of Trainer that a run or a stage takes, and why it does not take the others."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from typing import Any
+
+import lightning.pytorch as pl
+
+from lit_offrl.errors import check
+from lit_offrl.pipeline.trainers import PLACEMENT
+
+# Options of Trainer that cannot work, and why.
+REFUSED = {
+    "accumulate_grad_batches": "an update steps its optimizers once; raise batch_size instead",
+    "barebones": "a run needs its loggers and checkpoints; use Trainer in Python",
+    "default_root_dir": "the run's folder is --run_dir",
+    "enable_checkpointing": "a run keeps best.ckpt and resume.ckpt; add a ModelCheckpoint to STAGE.callbacks",
+    "enable_model_summary": "add lightning.pytorch.callbacks.ModelSummary to STAGE.callbacks",
+    "fast_dev_run": "a stage cut short would count as done; use a small budget, such as --policy.updates 100",
+    "inference_mode": "validation may need gradients in parts of your own; use Trainer in Python",
+    "max_epochs": "each stage has a budget of its own; use STAGE.max_epochs, or value.max_updates and "
+    "policy.updates",
+    "model_registry": "use Trainer in Python",
+    "num_sanity_val_steps": "parts are tried before any training; use Trainer in Python",
+    "overfit_batches": "batches are drawn by the stage's sampler; use data.subset",
+    "reload_dataloaders_every_n_epochs": "samplers draw anew in every epoch",
+    "sync_batchnorm": "processes share each batch; use Trainer in Python",
+    "use_distributed_sampler": "processes share each batch",
+}
+# Options that end a stage, and so belong to one.
+OF_A_STAGE = {"max_steps", "min_epochs", "min_steps", "max_time"}
+
+
+def refused_options() -> dict[str, str]:
+    """Options of the whole run's Trainer that there are not, such as ``trainer.max_steps``, and why."""
+    of_a_stage = {
+        name: f"belongs to a stage; use STAGE.trainer, such as policy.trainer.{name}"
+        for name in sorted(OF_A_STAGE)
+    }
+    return {f"trainer.{name}": reason for name, reason in {**REFUSED, **of_a_stage}.items()}
+
+
+def check_options(stage: str, options: dict[str, Any]) -> None:
+    """Check the options of one stage's Trainer.
+
+    Raises:
+        UserError: One is unknown, or belongs to the whole run, or cannot work in blocks.
+    """
+    known = set(inspect.signature(pl.Trainer.__init__).parameters) - {"self"}
+    for name in options:
+        owner = f"{stage}.trainer.{name}"
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        check(name in known, f"{owner}: Trainer has no such option{hint}")
+        check(name not in REFUSED, f"{owner}: {REFUSED.get(name)}")
+        check(name not in PLACEMENT, f"{owner}: is the same for all stages; use trainer.{name}")
+        check(name != "callbacks", f"{owner}: use {stage}.callbacks")

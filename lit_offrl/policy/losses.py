@@ -1,0 +1,101 @@
+"""What a policy's optimizers descend: losses of critics, of values, of the actor, of parts trained along."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lit_offrl.nets import td_target
+from lit_offrl.policy.networks import Networks
+from lit_offrl.policy.noise import NoiseLayout
+from lit_offrl.policy.parts import Parts
+from lit_offrl.training.block_module import Losses, Shared
+from lit_offrl.training.blocks import Metrics
+from lit_offrl.transitions import Transitions
+
+
+def critic_losses(
+    networks: Networks,
+    parts: Parts,
+    layout: NoiseLayout,
+    batch: Transitions,
+    noise: Tensor,
+    shared: Shared,
+) -> tuple[Losses, Metrics]:
+    """Temporal differences of the critics, and what conservatism adds."""
+    with torch.no_grad():
+        following = shared.get("next_values")
+        if following is None:
+            following = parts.backup(networks, batch, layout.share(noise, "backup"))
+        target = td_target(batch.rewards, batch.terminations, following, networks.discount)
+    predicted = networks.critics.predict(batch.observations, batch.actions)
+    values = networks.critics.values(predicted)
+    losses = {"critic": networks.critics.loss(predicted, target)}
+    if parts.conservatism is not None:
+        drawn = layout.share(noise, "conservatism")
+        losses["conservatism"] = parts.conservatism.loss(networks, batch, values, drawn)
+    seen = values.detach()
+    return losses, {"q_mean": seen.mean(), "q_max": seen.max()}
+
+
+def state_losses(
+    networks: Networks,
+    parts: Parts,
+    layout: NoiseLayout,
+    batch: Transitions,
+    noise: Tensor,
+    shared: Shared,
+) -> tuple[Losses, Metrics]:
+    """The loss of the value of observations alone."""
+    advantages = networks.data_advantages(batch)
+    metrics = {"advantage_mean": advantages.detach().mean()}
+    return {"state_value": parts.backup.state_loss(advantages)}, metrics
+
+
+def part_losses(
+    networks: Networks,
+    parts: Parts,
+    layout: NoiseLayout,
+    name: str,
+    part: Any,
+    batch: Transitions,
+    noise: Tensor,
+    shared: Shared,
+) -> tuple[Losses, Metrics]:
+    """The losses of ``part``, which is trained along under that ``name``."""
+    drawn = layout.share(noise, name)
+    return parts.along[name].part_losses(part, networks, batch, drawn, shared)
+
+
+def actor_losses(
+    networks: Networks,
+    parts: Parts,
+    layout: NoiseLayout,
+    log_coefficient: Tensor,
+    target_divergence: float,
+    batch: Transitions,
+    noise: Tensor,
+    shared: Shared,
+) -> tuple[Losses, Metrics]:
+    """The improvement's losses, the constraint's divergence and its dual loss."""
+    policy = networks.actor(batch.observations)
+    actions = policy.rsample_from(layout.share(noise, "actor")[..., 0, :])
+    drawn = layout.share(noise, "improvement")
+    losses, metrics = parts.improvement.losses(networks, batch, policy, actions, drawn, shared)
+    if parts.constraint is not None:
+        prior = networks.prior_at(batch.observations)
+        divergence = parts.constraint.divergence(policy, actions, prior)
+        coefficient = networks.coefficient
+        assert coefficient is not None
+        losses["divergence"] = coefficient * divergence
+        metrics |= {"divergence": divergence.detach().mean(), "coefficient": coefficient}
+        if not parts.constraint.fixed:
+            losses["coefficient"] = parts.constraint.coefficient_loss(
+                log_coefficient, divergence, target_divergence
+            )
+    with torch.no_grad():
+        metrics["entropy"] = -policy.log_prob(actions).mean()
+        metrics["std"] = policy.scale.mean()
+    return losses, metrics
