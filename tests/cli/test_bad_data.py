@@ -339,7 +339,7 @@ BAD: dict[str, tuple[Case, str]] = {
     ),
     # Classes of one's own.
     "class that fails": (own("raise ValueError('no robot')"), "my_log.Mine': ValueError, no robot"),
-    "class unmade": (own("pass"), "call super().__init__ in its own"),
+    "class unmade": (own("pass"), "call super().__init__ in its __init__"),
     "class that stops": (
         own("super().__init__('mine')", "1 / 0"),
         "ZeroDivisionError, division by",
