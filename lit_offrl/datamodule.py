@@ -32,7 +32,7 @@ from lit_offrl.transitions import Transitions
 
 
 class OfflineDataModule(pl.LightningDataModule):
-    """Reads a log once, keeps it on the device or disk, and serves each stage blocks of batches.
+    """Reads a dataset once, keeps it on the device or disk, and serves each part its sampler's blocks.
 
     Args:
         dataset: ``bundled/halfcheetah-mixed``, the id of a local Minari dataset, or with ``minari:``
@@ -196,7 +196,7 @@ class OfflineDataModule(pl.LightningDataModule):
         return names
 
     def summary(self) -> str:
-        """One line on the log: its name and size, and what its episodes earned."""
+        """One line: name, size and returns of the dataset."""
         data = self.dataset
         by = "" if self.reward is None else f", rewards by {type(self.reward).__name__}"
         if self.tasks:

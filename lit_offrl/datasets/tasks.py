@@ -1,4 +1,4 @@
-"""Several tasks over one log: every row once for each, with the task at the end of its observations."""
+"""Several tasks on one dataset: each row once for each task, a one-hot task after its observation."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def add_task_column(datasets: Sequence[OfflineDataset]) -> OfflineDataset:
 
 
 def one_hot(number: int, count: int) -> Tensor:
-    """A task as the networks see it, ``[count]``."""
+    """A task as a one-hot vector ``[count]``."""
     return torch.eye(count)[number]
 
 
