@@ -172,8 +172,8 @@ class PolicyStage(Stage[PolicyLearner]):
         parts: dict[str, Any] = {}
         for stage in (self.dynamics, self.prior):
             if stage is not None and stage.settings.jointly is not None:
-                parts |= {stage.name: stage.module}
-                parts |= {f"{stage.name}_training": self._jointly(stage)}
+                training = self._jointly(stage)
+                parts |= {stage.name: stage.module, f"{stage.name}_training": training}
         if self.prior is not None:
             parts["prior"] = self.prior.module
         return parts
@@ -182,10 +182,9 @@ class PolicyStage(Stage[PolicyLearner]):
         training: TrainedAlong = stage.settings.jointly
         if self.settings.imagination is None or not isinstance(stage, DynamicsStage):
             return training
-        model = stage.module
-        rule = termination_of(self.settings.imagination, model, self.data.environment_name)
+        rule = termination_of(self.settings.imagination, stage.module, self.data.environment_name)
         # A learned rule is the part's own.
-        return training if rule == model.ended else training.with_termination(rule)
+        return training if rule == stage.module.ended else training.with_termination(rule)
 
     def not_saved(self) -> dict[str, Any]:
         # A prior that is trained along is in the learner's own checkpoint.

@@ -126,8 +126,7 @@ class BehaviorPrior(BlockModule):
         distribution = self.distribution(observations)
         for name in ("mode", "mean"):
             with suppress(NotImplementedError):
-                action: Tensor = getattr(distribution, name)
-                return action
+                return getattr(distribution, name)
         assert isinstance(distribution, TransformedDistribution)
         action = distribution.base_dist.mean
         for transform in distribution.transforms:
@@ -192,8 +191,7 @@ class BehaviorPrior(BlockModule):
             "a higher temperature",
         )
         order = counted[torch.randperm(len(counted), generator=seeded("cpu", seed, "split"))]
-        withheld = max(1, int(len(counted) * self.validation_fraction))
-        withheld = min(withheld, MOST_VALIDATED)
+        withheld = min(max(1, int(len(counted) * self.validation_fraction)), MOST_VALIDATED)
         rows = data.rows_on(data.device)
         return UniformSampler(
             rows.replace(weights=weights.to(rows.rewards.device)),
