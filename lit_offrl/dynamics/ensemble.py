@@ -11,12 +11,18 @@ from torch.nn import functional
 
 from lit_offrl.batches import BootstrapSampler
 from lit_offrl.datamodule import OfflineDataModule
-from lit_offrl.dynamics.base import Dynamics, ModelStep, Prediction, prediction_targets
+from lit_offrl.dynamics.base import (
+    Dynamics,
+    ModelStep,
+    Prediction,
+    gaussian_nll,
+    prediction_targets,
+)
 from lit_offrl.errors import check
 from lit_offrl.nets import EnsembleLinear, Normalizer, ensemble_mlp, one_by_one
 from lit_offrl.training.adam import Adam
-from lit_offrl.training.block_module import Losses, Shared
 from lit_offrl.training.blocks import Metrics
+from lit_offrl.training.objective import Losses, Shared
 from lit_offrl.training.stopping import stop_together
 from lit_offrl.transitions import Transitions
 
@@ -146,15 +152,8 @@ class DynamicsEnsemble(Dynamics):
     def sampler(self, data: OfflineDataModule, seed: int) -> BootstrapSampler:
         """Bags of rows of each member, and the withheld rows for validation."""
         train, holdout, _ = data.holdout(seed)
-        return BootstrapSampler(
-            data.rows_on(data.device),
-            train,
-            holdout,
-            self.members,
-            self.batch_size,
-            self.updates_per_block,
-            seed,
-        )
+        sizes = self.members, self.batch_size, self.updates_per_block
+        return BootstrapSampler(data.rows_on(data.device), train, holdout, *sizes, seed)
 
     def setup(self, stage: str) -> None:
         """Take the inputs' statistics of the training rows, the first time it is trained."""
@@ -249,8 +248,3 @@ class DynamicsEnsemble(Dynamics):
         super().on_load_checkpoint(checkpoint)
         self.snapshot = {k: v.to(self.device) for k, v in checkpoint["snapshot"].items()}
         self.epochs_without_snapshot = checkpoint["epochs_without_snapshot"]
-
-
-def gaussian_nll(mean: Tensor, logvar: Tensor, targets: Tensor) -> Tensor:
-    """``(mean - y)^2 exp(-logvar) + logvar``, elementwise: twice the NLL less a constant."""
-    return (mean - targets).square() * (-logvar).exp() + logvar

@@ -12,8 +12,8 @@ from lit_offrl.errors import check, check_at_least
 from lit_offrl.nets import sample_mixture, td_target
 from lit_offrl.policy.along import Rule, TrainedAlong
 from lit_offrl.policy.networks import Networks
-from lit_offrl.training.block_module import Losses, Shared
 from lit_offrl.training.blocks import Metrics
+from lit_offrl.training.objective import Losses, Shared
 from lit_offrl.transitions import Transitions
 
 
