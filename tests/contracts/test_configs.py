@@ -186,6 +186,7 @@ def descend_elsewhere(module: BlockModule, block: UpdateBlock) -> None:
     """One update's losses and gradients where tensors have no values, and none is on the CPU."""
     without_trainer: dict[int, Any] = {id(module._trainer): None, id(module.hooks): None}
     copy = deepcopy(module, without_trainer).to("meta")
+    copy.on_fit_start()
     batch, noise = block.rows[0].to("meta"), module.noise_of(block)[0].to("meta")
     shared = copy.shared_values(batch, noise)
     for number, objective in enumerate(copy.objectives()):
