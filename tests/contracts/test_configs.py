@@ -106,6 +106,8 @@ def values_of(name: str) -> dict[str, Any]:
 
 def shrink(config: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
     """The same parts on tiny data with tiny networks, for three blocks of four updates."""
+    # What it names is resolved already.
+    config.pop("base", None)
     config["data"].update(dataset="pendulum/random-v0", environment=None, reward=None, robot=None)
     config["data"].update(holdout_rows=20, holdout_segment=2)
     config["data"]["tasks"] = config["data"]["tasks"] and [None] * len(config["data"]["tasks"])
@@ -186,6 +188,10 @@ def descend_elsewhere(module: BlockModule, block: UpdateBlock) -> None:
     """One update's losses and gradients where tensors have no values, and none is on the CPU."""
     without_trainer: dict[int, Any] = {id(module._trainer): None, id(module.hooks): None}
     copy = deepcopy(module, without_trainer).to("meta")
+    # A fitted prior is no submodule of a learner.
+    prior = getattr(copy, "prior", None)
+    if prior is not None:
+        prior.to("meta")
     batch, noise = block.rows[0].to("meta"), module.noise_of(block)[0].to("meta")
     shared = copy.shared_values(batch, noise)
     for number, objective in enumerate(copy.objectives()):
