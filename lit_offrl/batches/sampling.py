@@ -6,37 +6,40 @@ A sampler holds all rows where they lie, on the device or mapped from disk, and 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from lit_offrl.batches.store import TransitionStore
 from lit_offrl.training.blocks import UpdateBlock, mix_seed, seeded
-from lit_offrl.transitions import Transitions
+from lit_offrl.transitions import Transitions, move
 
 
-class Sampler(Protocol):
-    """What the data module serves to one stage.
+class Sampler(ABC):
+    """Draws the blocks that a part is trained on.
 
     Every block is a function of ``(seed, epoch, number)`` alone, which is what makes a resumed run
     equal, bit for bit, to one that was never stopped.
+
+    Attributes:
+        validation: Rows to validate on after each epoch, if any.
+        updates_per_epoch: Updates of an epoch.
+        blocks_per_epoch: How many blocks :meth:`blocks` yields.
     """
 
-    validation: Transitions | None
+    validation: Transitions | None = None
     updates_per_epoch: int
+    blocks_per_epoch: int
 
+    @abstractmethod
     def blocks(self, epoch: int) -> Iterator[UpdateBlock]:
         """The blocks of one epoch, in order."""
 
-    @property
-    def blocks_per_epoch(self) -> int:
-        """How many :meth:`blocks` yields."""
 
-
-class BootstrapSampler:
+class BootstrapSampler(Sampler):
     """Every member's own bag of rows, passed over once an epoch (decision D-1).
 
     Args:
@@ -61,7 +64,7 @@ class BootstrapSampler:
     ) -> None:
         device = rows.rewards.device
         self.rows, self.members, self.seed = rows, members, seed
-        self.validation: Transitions | None = rows[holdout.to(device)]
+        self.validation = rows[holdout.to(device)]
         self.train = train.to(device)
         self.batch_size = min(batch_size, len(train))
         self.updates_per_block = updates_per_block
@@ -95,7 +98,7 @@ class BootstrapSampler:
         return order
 
 
-class UniformSampler:
+class UniformSampler(Sampler):
     """Rows drawn uniformly with replacement.
 
     Args:
@@ -148,7 +151,7 @@ class UniformSampler:
         return self.train[picks]
 
 
-class MixedSampler:
+class MixedSampler(Sampler):
     """Batches of real rows first, imagined rows after.
 
     Args:
@@ -162,8 +165,6 @@ class MixedSampler:
         updates_per_epoch: Updates per epoch.
         seed: Seed of the stage.
     """
-
-    validation: Transitions | None = None
 
     def __init__(
         self,
@@ -239,15 +240,6 @@ class SegmentSampler(UniformSampler):
 
     def index(self, picks: Tensor) -> Tensor:
         return super().index(picks).unsqueeze(-1) + self.steps
-
-
-def move(rows: Transitions, device: torch.device) -> Transitions:
-    """Move rows to ``device``, from host memory to a GPU without waiting for the copy."""
-    if rows.rewards.device == device:
-        return rows
-    if device.type == "cuda":
-        rows = rows.map(Tensor.pin_memory)
-    return rows.to(device, non_blocking=True)
 
 
 def _block_sizes(updates: int, updates_per_block: int) -> list[int]:

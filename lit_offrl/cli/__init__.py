@@ -30,7 +30,7 @@ def main(args: list[str] | None = None) -> None:
         args: Arguments after the program's name; by default those of the process.
 
     Raises:
-        SystemExit: With code 2 and one line on standard error if the user has something to mend.
+        SystemExit: With code 2 and one line on standard error if the arguments or the data cannot be used.
     """
     args = sys.argv[1:] if args is None else args
     if not args or args[0] in ("-h", "--help"):
@@ -54,6 +54,6 @@ def main(args: list[str] | None = None) -> None:
     except UserError as error:
         fail(str(error))
     except (KeyboardInterrupt, Stopped) as error:
-        again = "starts anew" if args[0] == "data" else "continues"
+        again = "starts over" if args[0] == "data" else "continues"
         print(f"\nlit-offrl: stopped; the same command {again}", file=sys.stderr)
         raise SystemExit(error.code if isinstance(error, Stopped) else 130) from None

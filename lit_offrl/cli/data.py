@@ -84,11 +84,11 @@ def check_dataset(
     layout: Layout = Layout(),
     observation_keys: list[str] | None = None,
 ) -> None:
-    """See whether a dataset keeps the rules, and name the rows that do not.
+    """Check a dataset by every rule, and print the rows that break one.
 
     Args:
         id: What data.dataset takes.
-        most: Complaints to print.
+        most: Problems to print.
         layout: Which columns of a file are what.
         observation_keys: Of observations that are dictionaries, which to look at; all by default.
 
@@ -100,9 +100,9 @@ def check_dataset(
         print(line)
     check(
         not found,
-        f"dataset '{id}': {len(found)} complaints; mend these rows, or drop their episodes",
+        f"dataset '{id}': {len(found)} problems; fix these rows, or drop their episodes",
     )
-    print(f"{id}: no complaints")
+    print(f"{id}: no problems")
 
 
 def fetch(id: str) -> None:

@@ -1,4 +1,4 @@
-"""Data of one's own: of a policy trained online, of a policy that is there, or of a file."""
+"""Makes datasets: by a policy trained online, by a given policy, from a file."""
 
 from lit_offrl.collect.imports import import_dataset
 from lit_offrl.collect.make import make_dataset

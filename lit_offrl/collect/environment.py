@@ -1,4 +1,4 @@
-"""Environments that data can be made in."""
+"""Makes the environments that data are collected in."""
 
 from __future__ import annotations
 

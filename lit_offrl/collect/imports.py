@@ -1,4 +1,4 @@
-"""A log of one's own as a Minari dataset."""
+"""Writes your own data as a Minari dataset."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from lit_offrl.collect.environment import make_learnable_env
 from lit_offrl.collect.write import check_free, write
 from lit_offrl.datasets import open_dataset
 from lit_offrl.datasets.columns import Layout
-from lit_offrl.datasets.reader import DatasetReader, LoggedEpisode
+from lit_offrl.datasets.episode import LoggedEpisode
+from lit_offrl.datasets.reader import DatasetReader
 from lit_offrl.errors import check
 from lit_offrl.transitions import Transitions
 
@@ -55,7 +56,7 @@ def import_dataset(
 
 
 def unbroken(rows: Transitions) -> list[slice]:
-    """The parts of an episode in which each next observation is that of the row after."""
+    """Splits an episode where a next observation differs from the next row's observation."""
     apart = (rows.next_observations[:-1] != rows.observations[1:]).any(dim=1)
     bounds = [0, *(apart.nonzero().squeeze(1) + 1).tolist(), len(rows)]
     return [slice(start, end) for start, end in pairwise(bounds)]
@@ -64,7 +65,7 @@ def unbroken(rows: Transitions) -> list[slice]:
 def buffer(
     number: int, rows: Transitions, logged: LoggedEpisode, part: slice, log: DatasetReader
 ) -> EpisodeBuffer:
-    """Those ``rows`` of an episode, its ``part``, as Minari takes it, actions in the units of the log."""
+    """``rows`` of an episode, its ``part``, in Minari's format, actions in logged units."""
     terminations = rows.terminations.numpy()
     truncations = rows.truncations.numpy().copy()
     truncations[-1] = not terminations[-1]
@@ -85,7 +86,7 @@ def buffer(
 
 
 def after_reset(values: np.ndarray) -> np.ndarray:
-    """With a row in front for the reset, which Minari counts, and which had none."""
+    """Infos with a row in front for the reset, which Minari counts."""
     unknown = np.full_like(values[:1], np.nan if np.issubdtype(values.dtype, np.floating) else 0)
     return np.concatenate([unknown, values])
 

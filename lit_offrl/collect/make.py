@@ -1,4 +1,4 @@
-"""A dataset from nothing but an environment, by soft actor-critic."""
+"""Makes a dataset by training soft actor-critic in an environment."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def make_dataset(
     rollout_steps: int | None = None,
     seed: int = 0,
 ) -> None:
-    """Train a behaviour policy online, by stable-baselines3's SAC, and write what it did.
+    """Train a behaviour policy online by stable-baselines3's SAC, and write a dataset of it.
 
     halfcheetah-medium-replay and the like, of halfcheetah, hopper and walker2d with random, medium,
     medium-replay, medium-expert and expert, are made as D4RL's were, and need nothing but their name:

@@ -39,7 +39,7 @@ EPISODES = 5
 
 
 class Training:
-    """One robot's online training, in parts that are each kept.
+    """Online training of one robot, saved part by part.
 
     Args:
         robot: Of :data:`ENVIRONMENTS`.
@@ -57,7 +57,7 @@ class Training:
         return [self.steps * number // PARTS for number in range(1, PARTS + 1)]
 
     def run(self) -> None:
-        """Train what is missing."""
+        """Train the missing parts."""
         self.folder.mkdir(parents=True, exist_ok=True)
         done = 0
         for number, end in enumerate(self.bounds()):
@@ -85,7 +85,7 @@ class Training:
         with atomic_path(self.folder / f"replay-{number}.npz") as path:
             np.savez(path, **packed(episodes))
         value = self._value(learner)
-        print(f"training: {end} of {self.steps} steps, the policy earns {value:.0f}", flush=True)
+        print(f"training: {end} of {self.steps} steps, return {value:.0f}", flush=True)
         write_json({"return": value, "steps": end}, self.about(number))
 
     def _value(self, learner: SAC) -> float:
@@ -104,21 +104,21 @@ class Training:
         return total / EPISODES
 
     def policy(self, number: int) -> Path:
-        """Where the policy at the end of a part is kept."""
+        """File of the policy at the end of a part."""
         return self.folder / f"policy-{number}.zip"
 
     def about(self, number: int) -> Path:
-        """Written once a part is done."""
+        """File that marks a part as done."""
         return self.folder / f"part-{number}.json"
 
     def medium(self) -> int:
-        """The first part whose policy earns a third of what the last one does."""
+        """The first part whose policy has a third of the last one's return."""
         returns = [json.loads(self.about(n).read_text())["return"] for n in range(PARTS)]
         goal = MEDIUM * returns[-1]
         return next(n for n, value in enumerate(returns) if value >= goal or n == PARTS - 1)
 
     def replay(self, last: int) -> list[EpisodeBuffer]:
-        """All that was done up to the end of part ``last``."""
+        """All episodes up to the end of part ``last``."""
         found: list[EpisodeBuffer] = []
         for number in range(last + 1):
             with np.load(self.folder / f"replay-{number}.npz") as file:
@@ -129,7 +129,7 @@ class Training:
 def make_recipe_data(
     name: str, steps: int, rows: int, seed: int
 ) -> tuple[list[EpisodeBuffer], str, str]:
-    """The episodes of ``name``, the environment they are of, and what they are.
+    """Episodes of dataset ``name``, their environment, and a description.
 
     Args:
         name: Of :data:`RECIPES`.

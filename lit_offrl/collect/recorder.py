@@ -1,4 +1,4 @@
-"""Everything an environment went through, as Minari keeps it."""
+"""Records the steps of an environment in Minari's format."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REPORT_EVERY = 10_000
 
 
 class Recorder(gym.Wrapper[Any, Any, Any, Any]):
-    """Keeps every step in order, and prints a line every 10 000 of them.
+    """Records every step, and prints a line every 10 000 steps.
 
     An episode that is left before its end is kept with its last step marked truncated.
 
@@ -55,7 +55,7 @@ class Recorder(gym.Wrapper[Any, Any, Any, Any]):
         return step
 
     def episodes(self) -> list[EpisodeBuffer]:
-        """All episodes so far, the running one cut here."""
+        """All episodes so far; the running one is truncated."""
         self._close_episode()
         return self._episodes
 

@@ -1,4 +1,4 @@
-"""A dataset of what a given policy does."""
+"""Makes a dataset of rollouts of a given policy."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def collect(
     deterministic: bool = False,
     seed: int = 0,
 ) -> None:
-    """Play a policy, and write what it did.
+    """Run a policy and write its rollouts.
 
     Args:
         id: The new Minari dataset's, such as mine/cheetah-v0; written below MINARI_DATASETS_PATH.
@@ -54,7 +54,7 @@ def collect(
 def make_env(
     environment: str, steps: int, policy: str, seed: int, deterministic: bool = False
 ) -> tuple[str, list[EpisodeBuffer]]:
-    """Play ``policy`` for so many steps.
+    """Run ``policy`` for a number of steps.
 
     Returns:
         The environment's full id, and the episodes.
@@ -69,7 +69,7 @@ def make_env(
 
 
 def rollout(playing: Recorder, act: Policy, steps: int, seed: int) -> list[EpisodeBuffer]:
-    """What ``act`` does in so many steps, the last episode cut there; the environment is closed."""
+    """Episodes of ``act``, the last one truncated after ``steps`` steps; closes the environment."""
     observation, _ = playing.reset(seed=seed)
     for _ in range(steps):
         observation, _, terminated, truncated, _ = playing.step(act(observation))
@@ -80,7 +80,7 @@ def rollout(playing: Recorder, act: Policy, steps: int, seed: int) -> list[Episo
 
 
 def load_policy(policy: str, env: Recorder, deterministic: bool, seed: int) -> Policy:
-    """What ``policy`` names, from an observation to an action of ``env``.
+    """Load ``policy`` as a function from an observation to an action of ``env``.
 
     Raises:
         UserError: There is no such policy, or it is of another robot.

@@ -1,4 +1,4 @@
-"""stable-baselines3, which not everybody has."""
+"""Adapter to stable-baselines3, an optional dependency."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def sac() -> type[SAC]:
-    """Its soft actor-critic.
+    """The soft actor-critic class of stable-baselines3.
 
     Raises:
         UserError: It is not installed.
@@ -31,7 +31,7 @@ def sac() -> type[SAC]:
 
 
 def new_sac(env: gym.Env[Any, Any], steps: int, **more: Any) -> SAC:
-    """One to be trained in ``env`` for so many steps, of which it remembers all.
+    """A new SAC for ``steps`` steps in ``env``; its replay buffer holds all of them.
 
     The first tenth of the steps, and 10 000 at most, are uniformly random. ``more`` is what else it
     takes.
@@ -42,7 +42,7 @@ def new_sac(env: gym.Env[Any, Any], steps: int, **more: Any) -> SAC:
 
 
 def train(learner: SAC, steps: int, **more: Any) -> None:
-    """Let ``learner`` learn for so many steps. ``more`` is what else its ``learn`` takes."""
+    """Train ``learner`` for ``steps`` steps; ``more`` are further arguments of its ``learn``."""
     from stable_baselines3.common.logger import Logger
 
     # Its own logger, which has nothing to say, leaves a folder behind with the temporary files.
@@ -52,7 +52,7 @@ def train(learner: SAC, steps: int, **more: Any) -> None:
 
 
 def policy_of(learner: SAC, deterministic: bool) -> Callable[[np.ndarray], np.ndarray]:
-    """What ``learner`` does at an observation."""
+    """The action of ``learner`` at an observation."""
     return lambda observation: np.asarray(
         learner.predict(observation, deterministic=deterministic)[0]
     )

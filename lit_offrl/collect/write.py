@@ -1,4 +1,4 @@
-"""Episodes as a new Minari dataset."""
+"""Writes episodes as a new Minari dataset."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lit_offrl.errors import UserError, check
 
 
 def check_free(id: str) -> None:
-    """See that a dataset can be written.
+    """Check that a dataset can be written.
 
     Raises:
         UserError: The id is none, is taken, or its folder cannot be made.
@@ -45,7 +45,7 @@ def write(
     references: References | None = None,
     **more: Any,
 ) -> None:
-    """Write ``episodes``, and print what they are.
+    """Write ``episodes`` and print a summary.
 
     Args:
         id: The new dataset's.

@@ -1,4 +1,4 @@
-"""Logs in flat columns, row after row: D4RL's files, and arrays and tables of one's own."""
+"""Datasets in flat columns: D4RL's files, your own arrays and tables."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
 from lit_offrl.datasets.columns import Layout
+from lit_offrl.datasets.episode import LoggedEpisode
 from lit_offrl.datasets.files import Columns, LazyColumns
-from lit_offrl.datasets.reader import DatasetReader, LoggedEpisode
+from lit_offrl.datasets.reader import DatasetReader
 from lit_offrl.errors import UserError, check
 
 # What the names of columns begin with that were logged beside the transitions.
@@ -21,7 +22,7 @@ INFOS = "infos/"
 
 
 class ArrayReader(DatasetReader):
-    """Columns of arrays, cut into episodes; a class of one's own for ``data.dataset`` builds on it.
+    """Reads columns of arrays and splits them into episodes; the base of your own readers.
 
     An episode ends after a row that is terminated or truncated, before a row of another episode, and
     after ``layout.episode_steps`` rows. The last episode, if nothing ends it, counts as cut.
@@ -143,7 +144,7 @@ class ArrayReader(DatasetReader):
             check(name == name, f"{where} is {name}; name the episode")
             check(
                 name not in known,
-                f"{where} is {name} again; sort the rows by episode and step, and name each episode anew",
+                f"{where} is {name} again; sort the rows by episode and step, and give each episode its own name",
             )
             known.add(name)
         return begins
@@ -161,7 +162,7 @@ class ArrayReader(DatasetReader):
                 row = next((row for row, value in enumerate(part) if not is_number(value)), 0)
                 held = f"'{part[row]}'" if len(part) else "nothing"
                 raise UserError(
-                    f"{where}, row {row}: holds {held}, not numbers; mend it, or take another column as "
+                    f"{where}, row {row}: holds {held}, not numbers; fix it, or take another column as "
                     f"data.layout.{kind}"
                 )
         if kind not in ("observations", "next_observations", "actions"):
@@ -189,7 +190,7 @@ class ArrayReader(DatasetReader):
         if len(odd):
             raise UserError(
                 f"dataset '{self.name}', row {odd[0]}: {self._shown(kind)} is {values[odd[0]]}, neither 0 nor 1; "
-                "mend it, or take another column"
+                "fix it, or take another column"
             )
 
     def _check_continuous(self) -> None:
@@ -216,7 +217,7 @@ class ArrayReader(DatasetReader):
 
 
 def is_number(value: Any) -> bool:
-    """Whether a cell holds one, be it as text."""
+    """Whether a cell holds a number, also as text."""
     try:
         float(value)
     except (TypeError, ValueError):

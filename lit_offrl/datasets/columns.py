@@ -24,7 +24,7 @@ NEEDED = ("observations", "actions", "rewards")
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a file of arrays, or a table, has what; left out is what goes by a usual name.
+    """Names of the columns of a file; a column with a usual name may be left out.
 
     Each is a column's name, or a list of names of columns that are put side by side.
 
@@ -99,7 +99,7 @@ class Layout:
 
 
 def missing(name: str, columns: Collection[str], file: str) -> str:
-    """Says that a column is not there, and which one may be meant."""
+    """Message for a missing column, with the closest name."""
     close = difflib.get_close_matches(name, columns, n=1)
     hint = f"did you mean '{close[0]}'?" if close else f"it has {shown(columns)}"
     return f"'{file}' has no column '{name}'; {hint}"

@@ -1,4 +1,4 @@
-"""A fixed log of transitions, in memory or mapped from disk."""
+"""A fixed dataset of transitions, in memory or mapped from disk."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHUNK = 2**18
 
 @dataclass(frozen=True)
 class OfflineDataset:
-    """Every logged transition, episode after episode.
+    """All transitions of a dataset, episode after episode.
 
     The rows may be mapped from files larger than memory (:mod:`lit_offrl.datasets.mapped`): nothing here
     copies a whole column of observations or actions, nor may whoever uses it.
@@ -88,7 +88,7 @@ class OfflineDataset:
         return found
 
     def with_whole_returns(self, discount: float) -> Tensor:
-        """Whether each row's :meth:`returns_to_go` is all but 5 % of what it might be, ``[N]`` bool.
+        """Whether truncation hides less than 5 % of each row's return, ``[N]`` bool.
 
         It is where the episode terminated, or was cut so much later that ``discount`` to that number
         of steps is 0.05 at most.

@@ -1,4 +1,4 @@
-"""Files from the network, each fetched once: gone on with where it broke off, and known by its hash."""
+"""Downloads: cached, resumed, and verified by hash."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 def cache_folder() -> Path:
-    """Where files are kept: below ``LIT_OFFRL_CACHE``, by default ``~/.cache/lit_offrl``."""
+    """The cache folder: ``LIT_OFFRL_CACHE``, by default ``~/.cache/lit_offrl``."""
     return Path(os.environ.get("LIT_OFFRL_CACHE", "~/.cache/lit_offrl")).expanduser()
 
 
@@ -39,7 +39,7 @@ def make_folder(folder: Path) -> None:
 
 
 def fetched(name: str, url: str, path: Path) -> Path:
-    """``path``, fetched from ``url`` unless it is there.
+    """Download ``url`` to ``path`` unless it is there.
 
     Beside it ``path.sha256`` keeps the hash of what came, against which the file is checked whenever
     its size or time is not what it was then.
@@ -57,7 +57,7 @@ def fetched(name: str, url: str, path: Path) -> Path:
         found, *about = note.read_text().split()
         if about != stamp(path) and hashed(path) != found:
             raise UserError(
-                f"data.dataset: '{path}' is not what was fetched for '{name}'; delete it to fetch it anew"
+                f"data.dataset: '{path}' has changed since '{name}' was fetched; delete it to fetch it again"
             )
         return path
     make_folder(path.parent)
@@ -79,8 +79,8 @@ def fetched(name: str, url: str, path: Path) -> Path:
         if file.read(len(HDF5)) != HDF5:
             part.unlink()
             raise UserError(
-                f"data.dataset: '{url}' gave no HDF5 file for '{name}'; has the network a page to log in "
-                "by? Fetch the file by hand, and give its path"
+                f"data.dataset: '{url}' gave no HDF5 file for '{name}' (a login page of the "
+                "network?); fetch the file by hand, and give its path"
             )
     os.replace(part, path)
     note.write_text(" ".join([hashed(path), *stamp(path)]))
@@ -88,11 +88,11 @@ def fetched(name: str, url: str, path: Path) -> Path:
 
 
 def _continue(name: str, url: str, part: Path) -> bool:
-    """Append to ``part`` what is missing of it; whether it is whole then."""
+    """Append the missing bytes to ``part``; returns whether it is complete."""
     have = part.stat().st_size if part.is_file() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
-        # A server that knows no ranges begins anew.
+        # A server without range requests starts over.
         resumed = answer.status == http.client.PARTIAL_CONTENT
         have = have if resumed else 0
         length = answer.headers.get("Content-Length")
@@ -106,7 +106,7 @@ def _continue(name: str, url: str, part: Path) -> bool:
 
 
 def _give_up_on(error: Exception, name: str, url: str, part: Path, last: bool) -> None:
-    """Raise what the user has to know, unless it may go better the next time."""
+    """Raise a UserError unless another try may succeed."""
     answered = isinstance(error, urllib.error.HTTPError)
     if isinstance(error, urllib.error.HTTPError):
         if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
@@ -135,6 +135,6 @@ def hashed(path: Path) -> str:
 
 
 def stamp(path: Path) -> list[str]:
-    """Size and time of a file: while they stay, so does what is in it."""
+    """Size and modification time of a file, to detect changes."""
     about = path.stat()
     return [str(about.st_size), str(about.st_mtime_ns)]

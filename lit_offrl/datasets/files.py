@@ -1,4 +1,4 @@
-"""Files of arrays and tables, by their ending, as columns of numbers."""
+"""Readers of files of arrays and tables, by extension."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Columns = Mapping[str, np.ndarray]
 
 
 class LazyColumns(Mapping[str, np.ndarray]):
-    """Columns that are read when they are asked for.
+    """Columns of a file, each read on first access.
 
     Args:
         names: Of all columns.
@@ -58,7 +58,7 @@ def read_columns(path: Path) -> Columns:
         if not path.is_file():
             raise UserError(f"data.dataset: no file '{path}'; give the path of one")
         if path.stat().st_size == 0:
-            raise UserError(f"data.dataset: '{path}' is empty; copy it anew")
+            raise UserError(f"data.dataset: '{path}' is empty; re-download the file")
         return FORMATS[path.suffix.lower()](path)
     except PermissionError as error:
         raise UserError(
@@ -73,8 +73,8 @@ def read_columns(path: Path) -> Columns:
         ) from error
     except Exception as error:
         raise UserError(
-            f"data.dataset: '{path}' cannot be read as {path.suffix}, {first_line(error)}; is it whole? "
-            "Copy it anew"
+            f"data.dataset: '{path}' cannot be read as {path.suffix}, {first_line(error)}; re-download "
+            "the file, or write it again"
         ) from error
 
 

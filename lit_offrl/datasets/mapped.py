@@ -1,4 +1,4 @@
-"""Rows on disk, mapped into memory: the same columns for data larger than memory.
+"""Rows mapped from disk, for data larger than memory.
 
 A cache holds one raw file per column, row after row, and ``about.json`` with their types and shapes
 and with what they were made from. A row takes ``4 (2 obs + act + 1) + 2`` bytes: with 17 numbers
@@ -38,7 +38,7 @@ ABOUT = "about.json"
 
 
 def read_mapped(log: DatasetReader) -> OfflineDataset:
-    """Map a dataset's rows, after copying them to the cache if they have changed since, or are not there.
+    """Map a dataset's rows from the cache, after copying them there if missing or outdated.
 
     The cache is below ``LIT_OFFRL_CACHE``, by default ``~/.cache/lit_offrl``, in a folder for each
     dataset and reward. Rows are read, checked and written one episode at a time.
@@ -75,7 +75,7 @@ def read_mapped(log: DatasetReader) -> OfflineDataset:
 
 
 def write_rows(episodes: Iterable[Transitions], folder: Path, about: dict[str, Any]) -> None:
-    """Write episodes as they come, so that ``folder`` appears with all of them or not at all.
+    """Write episodes one by one; ``folder`` appears complete or not at all.
 
     Args:
         episodes: Rows of each, ``[steps, ...]``.
@@ -145,7 +145,7 @@ def _map(path: Path, dtype: torch.dtype, fits: bool) -> Tensor:
 
 
 def _holds(folder: Path, stamp: str) -> bool:
-    """Whether ``folder`` was made from the files that ``stamp`` is of, and is all there."""
+    """Whether ``folder`` is complete and matches ``stamp``."""
     try:
         about = json.loads((folder / ABOUT).read_text())
         sizes = {name: (folder / name).stat().st_size for name in about["columns"]}
@@ -168,7 +168,7 @@ def _stamp(log: DatasetReader) -> str:
 
 
 def free_memory() -> int:
-    """Bytes of main memory that this process may still take, as far as the system says."""
+    """Bytes of main memory that the system reports as available."""
     found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     with suppress(OSError):
         described = Path("/proc/meminfo").read_text().split("MemAvailable:")[1]

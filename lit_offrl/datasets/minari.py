@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from gymnasium.spaces import Box, Dict, Space
 
+from lit_offrl.datasets.episode import LoggedEpisode
 from lit_offrl.datasets.files import FORMATS
 from lit_offrl.datasets.minari_remote import PREFIX
-from lit_offrl.datasets.reader import DatasetReader, LoggedEpisode
+from lit_offrl.datasets.reader import DatasetReader
 from lit_offrl.errors import UserError, check, first_line
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class MinariReader(DatasetReader):
             )
 
     def _observations(self, logged: Any) -> np.ndarray:
-        """``[steps + 1, ...]``, of a dictionary its chosen parts side by side."""
+        """Observations ``[steps + 1, ...]``; the chosen parts of a dictionary are concatenated."""
         if not self.keys:
             return np.asarray(logged)
         parts = [np.asarray(logged[key]) for key in self.keys]
@@ -92,7 +93,7 @@ class MinariReader(DatasetReader):
 
 
 def _chosen(name: str, space: Space[Any], keys: Collection[str] | None) -> list[str]:
-    """Those of a dictionary's keys, in its own order; none where it is no dictionary."""
+    """The chosen keys of a dictionary space, in its order; empty for other spaces."""
     if not isinstance(space, Dict):
         check(
             keys is None,
@@ -149,7 +150,7 @@ def _open(name: str) -> MinariDataset:
             known = sorted(minari.list_local_datasets())
     except Exception as error:
         raise UserError(
-            f"dataset '{name}': cannot be opened, {first_line(error)}; copy it anew"
+            f"dataset '{name}': cannot be opened, {first_line(error)}; re-download it"
         ) from error
     root = os.environ.get("MINARI_DATASETS_PATH", "~/.minari/datasets")
     close = difflib.get_close_matches(name, [*known, "bundled/halfcheetah-mixed"], n=1, cutoff=0.5)

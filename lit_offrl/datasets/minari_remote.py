@@ -17,7 +17,7 @@ NEEDS = "it needs pip install 'lit-offrl[remote]'"
 
 
 def fetch_minari(id: str) -> None:
-    """See that a dataset is on this machine, where minari keeps them, and all of it.
+    """Download a dataset to Minari's folder unless it is complete there.
 
     Args:
         id: As on https://minari.farama.org, such as ``mujoco/hopper/medium-v0``.
@@ -60,7 +60,7 @@ def fetch_minari(id: str) -> None:
 
 
 def _check_network() -> None:
-    """See that the public datasets' host answers: minari's own client tries again for half a minute.
+    """Check that the public datasets' host answers; minari's client would retry for half a minute.
 
     Raises:
         OSError: It does not.

@@ -1,4 +1,4 @@
-"""One value for every kind of log: ``data.dataset``."""
+"""Opens what ``data.dataset`` names: files, ids, classes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def open_dataset(
     layout: Layout = Layout(),
     keys: Collection[str] | None = None,
 ) -> DatasetReader:
-    """Open what ``data.dataset`` names.
+    """Open a dataset by its id, path or class.
 
     Args:
         source: A file of arrays or a table by its path, ``d4rl:halfcheetah-medium-v2`` and the like, what
@@ -47,7 +47,7 @@ def open_dataset(
 
 
 def open_source(source: Source, layout: Layout, keys: Collection[str] | None) -> DatasetReader:
-    """The log whose steps are worth what was logged.
+    """Open a dataset with its logged rewards.
 
     Raises:
         UserError: It is missing or holds what cannot be trained on.
@@ -75,14 +75,14 @@ def open_source(source: Source, layout: Layout, keys: Collection[str] | None) ->
 
 
 def adopt_reader(log: DatasetReader, layout: Layout, keys: Collection[str] | None) -> DatasetReader:
-    """A copy of a log of one's own, whose rows stay in memory.
+    """A copy of a user's reader, whose rows stay in memory.
 
     Raises:
-        UserError: It is half made, or is told what it knows itself.
+        UserError: Its constructor did not call ``super().__init__``, or a layout is given for it.
     """
     check(
         hasattr(log, "name"),
-        f"data.dataset: '{type(log).__name__}' was not made whole; call super().__init__ in its own",
+        f"data.dataset: '{type(log).__name__}' has no name; call super().__init__ in its __init__",
     )
     check(
         keys is None and layout == Layout(),
@@ -96,7 +96,7 @@ def adopt_reader(log: DatasetReader, layout: Layout, keys: Collection[str] | Non
 
 
 def is_class(name: str) -> bool:
-    """Whether ``name`` is a path in Python, ``module.Class``, whose module is there."""
+    """Whether ``name`` is a class path, ``module.Class``, whose module exists."""
     module, _, last = name.rpartition(".")
     if not module or not all(part.isidentifier() for part in (*module.split("."), last)):
         return False
@@ -108,7 +108,7 @@ def is_class(name: str) -> bool:
 
 
 def load_class(name: str) -> DatasetReader:
-    """The log of the class whose path is ``name``.
+    """The reader whose class path is ``name``.
 
     Raises:
         UserError: There is none, or it failed.

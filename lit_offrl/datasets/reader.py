@@ -1,13 +1,13 @@
-"""A log of episodes, whatever file it is in: read, checked and scaled one episode at a time."""
+"""The base class of dataset readers: reads, checks and scales one episode at a time."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from gymnasium.envs.registration import EnvSpec
 from torch import Tensor
 
 from lit_offrl.datasets.dataset import OfflineDataset
+from lit_offrl.datasets.episode import LoggedEpisode
 from lit_offrl.datasets.references import References, references_of
 from lit_offrl.datasets.rewards import Reward, name_of, rewards_of
 from lit_offrl.environments import task_of
@@ -28,35 +29,8 @@ if TYPE_CHECKING:
 LARGEST = 1e15
 
 
-@dataclass(frozen=True)
-class LoggedEpisode:
-    """One episode as it was logged, of ``steps`` steps.
-
-    Attributes:
-        number: What messages call it.
-        observations: ``[steps, ...]``.
-        actions: ``[steps, ...]``, in the units of the log.
-        rewards: ``[steps]``.
-        next_observations: ``[steps, ...]``.
-        terminations: ``[steps]``.
-        truncations: ``[steps]``.
-        infos: What else was logged by step.
-        first_row: Row of the file that it begins at, where the file has rows.
-    """
-
-    number: int
-    observations: np.ndarray
-    actions: np.ndarray
-    rewards: np.ndarray
-    next_observations: np.ndarray
-    terminations: np.ndarray
-    truncations: np.ndarray
-    infos: Mapping[str, Any] = field(default_factory=dict)
-    first_row: int = 0
-
-
 class DatasetReader(ABC):
-    """An opened log.
+    """An opened dataset.
 
     Args:
         name: What the user calls it.
@@ -91,15 +65,15 @@ class DatasetReader(ABC):
 
     @abstractmethod
     def read_episodes(self) -> Iterator[LoggedEpisode]:
-        """Every episode that has any step."""
+        """Every episode with at least one step."""
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all rows, as far as the log says itself."""
+        """Bytes of all rows, by the sizes that the dataset declares."""
         return (4 * (2 * self.obs_dim + self.act_dim + 1) + 2) * self.steps
 
     def with_reward(self, reward: Reward) -> Self:
-        """The same log, whose steps are worth ``reward``.
+        """The same dataset with ``reward`` in place of the logged rewards.
 
         Raises:
             UserError: It is another robot's.
@@ -134,8 +108,8 @@ class DatasetReader(ABC):
             raise
         except Exception as error:
             raise UserError(
-                f"dataset '{self.name}': cannot be read, {type(error).__name__}, {first_line(error)}; copy "
-                "it anew"
+                f"dataset '{self.name}': cannot be read, {type(error).__name__}, {first_line(error)}; "
+                "re-download the file"
             ) from error
         check(
             not none,
@@ -151,7 +125,7 @@ class DatasetReader(ABC):
         yield from map(self.rows_of, self.open_episodes())
 
     def dataset(self, transitions: Transitions, episode_starts: Tensor) -> OfflineDataset:
-        """These rows with what the log says about itself, as far as it holds for its rewards."""
+        """These rows as a dataset, with its environment and reference returns."""
         low, high = self.known_references() or (None, None)
         return OfflineDataset(
             name=self.name,
@@ -163,7 +137,7 @@ class DatasetReader(ABC):
         )
 
     def known_references(self) -> References | None:
-        """Returns of the scores 0 and 100: none hold for rewards that are computed anew."""
+        """Returns of the scores 0 and 100; ``None`` for recomputed rewards."""
         if self.reward is not None:
             return None
         return self.references or references_of(self.env_spec.id if self.env_spec else None)
@@ -192,7 +166,7 @@ class DatasetReader(ABC):
         return self.dataset(Transitions(**whole), torch.tensor(starts))
 
     def rows_of(self, episode: LoggedEpisode) -> Transitions:
-        """One episode checked, scaled and paid, ``[steps, ...]``.
+        """One episode with checks, scaled actions and rewards, ``[steps, ...]``.
 
         Raises:
             UserError: It holds what cannot be trained on.
@@ -213,14 +187,14 @@ class DatasetReader(ABC):
             expected = (steps, sizes[name]) if name in sizes else (steps,)
             check(
                 values.shape == expected,
-                f"{where}: {name} have shape {values.shape}, expected {expected}; mend the episode",
+                f"{where}: {name} have shape {values.shape}, expected {expected}; fix or drop the episode",
             )
         for name in ("observations", "actions", "rewards", "next_observations"):
             finite = np.isfinite(columns[name].reshape(steps, -1)).all(axis=1)
             row = episode.first_row + int(np.argmin(finite))
             check(
                 bool(finite.all()),
-                f"{where}, row {row}: {name} hold NaN or Inf; drop or mend the episode",
+                f"{where}, row {row}: {name} hold NaN or Inf; fix or drop the episode",
             )
             large = np.abs(columns[name].reshape(steps, -1)).max(axis=1, initial=0)
             row = int(np.argmax(large))
@@ -253,12 +227,12 @@ class DatasetReader(ABC):
             box = f"[{self.low.tolist()}, {self.high.tolist()}]"
             raise UserError(
                 f"{where}, row {first_row + row}: actions {actions[row].tolist()} lie outside the "
-                f"action space {box}; log what the robot was really sent, or declare the right space"
+                f"action space {box}; log the actions that the robot was sent, or correct the space"
             )
 
 
 def named_columns(rows: Transitions) -> list[tuple[str, Tensor]]:
-    """The columns that are present, by their names."""
+    """Names and values of the columns that are present."""
     return [(name, column) for name, column in vars(rows).items() if column is not None]
 
 

@@ -1,4 +1,4 @@
-"""Returns that scores are made with: 0 is a random policy's, 100 an expert's (ALGORITHMS 0.5)."""
+"""Reference returns of scores: 0 for a random policy, 100 for an expert (ALGORITHMS 0.5)."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ D4RL: dict[str, References] = {
 
 
 def references_of(environment: str | None) -> References | None:
-    """D4RL's for a Gymnasium environment's id, of any version."""
+    """D4RL's reference returns of a Gymnasium environment, of any version."""
     return D4RL.get(task_of(environment))

@@ -1,4 +1,4 @@
-"""Rewards computed anew for a logged task: the same steps, another goal (ALGORITHMS 3.2, 7)."""
+"""Recomputed rewards: another task on the same steps (ALGORITHMS 3.2, 7)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lit_offrl.transitions import Transitions
 
 
 class Reward(ABC):
-    """What each step of an episode is worth, in place of what was logged.
+    """Computes the rewards of an episode, in place of the logged ones.
 
     Attributes:
         needs: Names of the logged infos it looks at.
@@ -49,7 +49,7 @@ class Reward(ABC):
 
 
 class HalfCheetahBackward(Reward):
-    """Run the other way, ``-v - 0.1 |a|^2``, from HalfCheetah's logged ``v - 0.1 |a|^2``."""
+    """Run backward, ``-v - 0.1 |a|^2``, from HalfCheetah's logged ``v - 0.1 |a|^2``."""
 
     environment = "lit_offrl/HalfCheetahBackward-v0"
     obs_dim = 17
@@ -88,7 +88,7 @@ class _HoppingBackward(Reward):
 
 
 class HopperBackward(_HoppingBackward):
-    """Hop the other way, from the logged forward reward."""
+    """Hop backward, from the logged forward reward."""
 
     environment = "lit_offrl/HopperBackward-v0"
     obs_dim = 11
@@ -96,7 +96,7 @@ class HopperBackward(_HoppingBackward):
 
 
 class Walker2dBackward(_HoppingBackward):
-    """Walk the other way, from the logged forward reward."""
+    """Walk backward, from the logged forward reward."""
 
     environment = "lit_offrl/Walker2dBackward-v0"
     obs_dim = 17
@@ -146,7 +146,7 @@ def squared_norm(actions: Tensor) -> Tensor:
 
 @torch.no_grad()
 def rewards_of(reward: Reward, rows: Transitions, logged: Mapping[str, Any], where: str) -> Tensor:
-    """Call ``reward`` on one episode, which may be the user's own code, and check what it gives.
+    """Call ``reward``, which may be the user's own code, on one episode and check the result.
 
     Args:
         reward: What to call.
@@ -176,13 +176,13 @@ def rewards_of(reward: Reward, rows: Transitions, logged: Mapping[str, Any], whe
         shape == [steps],
         f"{owner}: gave {shape} for {steps} steps; return a tensor of shape [{steps}]",
     )
-    paid: Tensor = given.float().cpu()
-    finite = paid.isfinite()
+    rewards: Tensor = given.float().cpu()
+    finite = rewards.isfinite()
     check(
         bool(finite.all()),
         f"{owner}, row {int(finite.int().argmin())}: gave NaN or Inf; return finite rewards",
     )
-    return paid
+    return rewards
 
 
 def _after_steps(owner: str, values: Any, steps: int) -> Tensor:
@@ -196,12 +196,12 @@ def _after_steps(owner: str, values: Any, steps: int) -> Tensor:
 
 
 def name_of(reward: Reward) -> str:
-    """What messages call ``reward``."""
+    """The name of ``reward`` in messages."""
     return f"data.reward {type(reward).__name__}"
 
 
 def identity(reward: Reward) -> str:
-    """The class and what it was given: two that differ make two sets of rows.
+    """Class and arguments of a reward, as a cache key.
 
     Raises:
         UserError: It holds what cannot be pickled.

@@ -1,4 +1,4 @@
-"""Some of a log's episodes, and several logs as one."""
+"""Subsets of a dataset's episodes, and concatenation of datasets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lit_offrl.transitions import Transitions
 
 @dataclass(frozen=True)
 class Subset:
-    """Which episodes to learn from.
+    """Selects the episodes to learn from.
 
     Args:
         fraction: Share of the episodes that are left, drawn at random.
@@ -54,11 +54,11 @@ class Subset:
             check_at_least(1, self, "episodes")
 
     def __call__(self, data: OfflineDataset) -> OfflineDataset:
-        """Those episodes of ``data``, in their order."""
+        """The selected episodes of ``data``, in their order."""
         return select_episodes(data, self.numbers(data))
 
     def numbers(self, data: OfflineDataset) -> Tensor:
-        """Numbers of those episodes of ``data``, in their order, ``[n]``."""
+        """Numbers of the selected episodes of ``data``, in their order, ``[n]``."""
         bounds = torch.tensor([self.lowest, self.highest], dtype=torch.float64)
         low, high = torch.quantile(data.returns, bounds)
         left = ((data.returns >= low) & (data.returns <= high)).nonzero().squeeze(1)
@@ -70,7 +70,7 @@ class Subset:
 
 @dataclass(frozen=True)
 class ExtraDataset:
-    """Another log of the same robot to learn from, too.
+    """A further dataset of the same robot to learn from.
 
     Args:
         dataset: As data.dataset.
@@ -92,7 +92,7 @@ class ExtraDataset:
         check_positive(self, "weight")
 
     def open(self, reward: Reward | None) -> DatasetReader:
-        """The log, whose steps are worth ``reward`` if one is given.
+        """Open the dataset, with ``reward`` in place of the logged rewards if given.
 
         Raises:
             UserError: It is missing or holds what cannot be trained on.
@@ -100,7 +100,7 @@ class ExtraDataset:
         return open_dataset(self.dataset, reward, self.layout, self.observation_keys)
 
     def __call__(self, data: OfflineDataset) -> OfflineDataset:
-        """The episodes of ``data``, as often as the weight says."""
+        """The episodes of ``data``, repeated or reduced by the weight."""
         count = len(data.episode_starts)
         whole, rest = divmod(round(self.weight * count), count)
         order = torch.randperm(count, generator=seeded("cpu", 0, "part"))
@@ -119,7 +119,7 @@ def select_episodes(data: OfflineDataset, numbers: Tensor) -> OfflineDataset:
 
 
 def concat(datasets: Sequence[OfflineDataset]) -> OfflineDataset:
-    """Several datasets of one robot as one, with what the first says of itself.
+    """Several datasets of one robot as one; name and environment are those of the first.
 
     Raises:
         UserError: One has observations or actions of another size.

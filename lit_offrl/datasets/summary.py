@@ -1,4 +1,4 @@
-"""What a dataset holds, in words and in one picture."""
+"""Summary of a dataset as text and one figure."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def described(data: OfflineDataset) -> Iterator[str]:
     std = rows.observations.std(dim=0, correction=0)
     still = (std < 1e-6).nonzero().flatten().tolist()
     if still:
-        yield f"observations that never change: numbers {still}; they are of no use, and do no harm"
+        yield f"constant observations: numbers {still}; they carry no information"
     yield f"spread of observations: {numbers(std)}"
 
 

@@ -1,4 +1,4 @@
-"""What is wrong with a log, row by row."""
+"""Checks of a dataset beyond what training refuses, row by row."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lit_offrl.datasets.reader import DatasetReader, LoggedEpisode
+from lit_offrl.datasets.episode import LoggedEpisode
+from lit_offrl.datasets.reader import DatasetReader
 from lit_offrl.environments import robot_of
 from lit_offrl.errors import UserError
 from lit_offrl.transitions import Transitions
@@ -19,7 +20,7 @@ TOLERANCE = 1e-4
 
 
 def find_problems(log: DatasetReader) -> Iterator[str]:
-    """Each rule that an episode breaks, with the first row that does.
+    """Rules that an episode breaks, each with its first row.
 
     What cannot be trained on at all; next observations that are not the following row's; flags before
     an episode's end, or none at it; episodes that are there twice; rewards that are not those of the
@@ -52,7 +53,7 @@ def find_problems(log: DatasetReader) -> Iterator[str]:
 
 
 def check_next_observations(rows: Transitions, episode: LoggedEpisode) -> str | None:
-    """Where a next observation is not the observation of the row after."""
+    """Rows whose next observation differs from the observation of the next row."""
     seen, logged = rows.observations[1:], rows.next_observations[:-1]
     apart = (seen - logged).abs() > TOLERANCE * (1 + seen.abs())
     found = first_row(apart.any(dim=1), episode)
@@ -60,7 +61,7 @@ def check_next_observations(rows: Transitions, episode: LoggedEpisode) -> str | 
 
 
 def check_flags(rows: Transitions, episode: LoggedEpisode) -> str | None:
-    """Where a flag is set before the end, or none is at it."""
+    """Rows with a flag before the last row, and a last row without one."""
     ended = rows.terminations | rows.truncations
     found = first_row(ended[:-1], episode)
     if found:
@@ -74,7 +75,7 @@ def check_flags(rows: Transitions, episode: LoggedEpisode) -> str | None:
 def check_rewards(
     rows: Transitions, episode: LoggedEpisode, formula: Callable[[Tensor, Transitions], Tensor]
 ) -> str | None:
-    """Where the reward is not that of the robot's task."""
+    """Rows whose reward differs from that of the robot's task."""
     logged = np.asarray(episode.infos["x_velocity"], np.float32)
     velocity = torch.from_numpy(logged[len(logged) - len(rows) :].copy())
     expected = formula(velocity, rows)

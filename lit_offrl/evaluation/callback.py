@@ -103,12 +103,12 @@ class Evaluation(PerEpoch):
 
 
 def read_evaluations(path: Path) -> list[dict[str, float]]:
-    """What :class:`Evaluation` collected in ``path``; nothing if there was no evaluation."""
+    """The evaluations that :class:`Evaluation` wrote to ``path``; empty if there are none."""
     return json.loads(path.read_text()) if path.is_file() else []
 
 
 def make_evaluator(data: OfflineDataModule, episodes: int) -> AnyEvaluator | None:
-    """Where policies of ``data`` are evaluated; nothing where no environment is known.
+    """The evaluator of ``data``; ``None`` where no environment is known.
 
     Raises:
         UserError: There is no such environment, or its rewards are not those of the data.
@@ -129,7 +129,7 @@ def make_evaluator(data: OfflineDataModule, episodes: int) -> AnyEvaluator | Non
 
 
 def make_multitask_evaluator(data: OfflineDataModule, episodes: int) -> MultitaskEvaluator:
-    """Where each of the tasks of ``data`` is evaluated.
+    """The evaluator of all tasks of ``data``.
 
     Raises:
         UserError: A task has no environment, or none that can be made.

@@ -1,4 +1,4 @@
-"""The picture of a run: the policy's return over its updates, against data and prior."""
+"""The figure of a run: return over updates, with data and prior."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Panel:
-    """What is drawn of one task.
+    """Contents of the panel of one task.
 
     Attributes:
         title: Over it.

@@ -1,4 +1,4 @@
-"""Whole episodes of a policy in the real environment."""
+"""Runs episodes of a policy in its environment."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lit_offrl.errors import UserError, first_line
 
 @dataclass(frozen=True)
 class EpisodeStats:
-    """What a number of episodes came to.
+    """Returns and lengths of a number of episodes.
 
     Attributes:
         returns: Undiscounted, environment units, ``[episodes]``.
@@ -100,7 +100,7 @@ class Evaluator:
     def run(
         self, act: Callable[[Tensor], Tensor], seed: int, device: torch.device | str = "cpu"
     ) -> EpisodeStats:
-        """Play each environment's first episode from ``seed`` to its end.
+        """Run one episode in each environment, from ``seed``.
 
         Args:
             act: Observations ``[episodes, obs]`` to actions ``[episodes, act]``, on ``device``.
@@ -126,7 +126,7 @@ class Evaluator:
 def flattened(
     env: gym.Env[Any, Any], keys: Sequence[str] | None
 ) -> gym.Wrapper[Any, Any, Any, Any]:
-    """``env`` whose observations are one vector, of a dictionary the parts with these ``keys``."""
+    """``env`` with vector observations; of a dictionary the parts ``keys``, concatenated."""
     if keys is not None and isinstance(env.observation_space, Dict):
         env = FilterObservation(env, list(keys))
     return FlattenObservation(env)

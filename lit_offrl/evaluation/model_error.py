@@ -1,4 +1,4 @@
-"""How far the dynamics ensemble strays from real segments it never saw."""
+"""Errors of the dynamics over several steps, on withheld segments."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @torch.no_grad()
 def imagine_segments(dynamics: Dynamics, segments: Transitions) -> Tensor | None:
-    """Follow each segment's own actions with each elite's mean.
+    """Predict each segment from its first observation and its actions, by each elite's mean.
 
     Args:
         dynamics: A fitted model.

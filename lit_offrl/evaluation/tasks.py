@@ -1,4 +1,4 @@
-"""Episodes of one policy in the environments of several tasks."""
+"""Evaluates one policy in the environments of several tasks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lit_offrl.evaluation.episodes import EpisodeStats, Evaluator
 
 @dataclass(frozen=True)
 class MultitaskStats(EpisodeStats):
-    """The episodes of all tasks, and of each.
+    """Statistics of the episodes of all tasks and of each task.
 
     Attributes:
         by_task: What each task's episodes came to.
@@ -22,7 +22,7 @@ class MultitaskStats(EpisodeStats):
     by_task: dict[str, EpisodeStats]
 
     def summary(self) -> dict[str, float]:
-        """That of all episodes, and each task's mean return and its spread."""
+        """Summary of all episodes, with each task's mean return and standard deviation."""
         found = super().summary()
         for name, outcome in self.by_task.items():
             own = outcome.summary()
@@ -31,7 +31,7 @@ class MultitaskStats(EpisodeStats):
 
 
 class MultitaskEvaluator:
-    """Plays every task in turn.
+    """Runs episodes of every task in turn.
 
     Args:
         evaluators: Where each task is played, by its name.

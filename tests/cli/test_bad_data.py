@@ -175,7 +175,7 @@ FLOATS = Box(-np.inf, np.inf, (1,), np.float32)
 BAD: dict[str, tuple[Case, str]] = {
     # Files.
     **{f"no file {e}": (file(e, None), "no file '") for e in [*ENDINGS, ".csv"]},
-    **{f"empty {e}": (file(e, b""), "is empty; copy it anew") for e in [*ENDINGS, ".csv"]},
+    **{f"empty {e}": (file(e, b""), "is empty; re-download the file") for e in [*ENDINGS, ".csv"]},
     **{
         f"no {e}": (file(e, b"nothing of that kind" * 99), f"cannot be read as {e}")
         for e in ENDINGS
@@ -211,7 +211,7 @@ BAD: dict[str, tuple[Case, str]] = {
     "header alone": (text("observations,actions,rewards,episode\n"), "row 0: holds nothing"),
     "a word": (
         text("observations,actions,rewards,episode\n1,2.5,3,0\n1,2.5,oops,0\n"),
-        "column 'rewards', row 1: holds 'oops', not numbers; mend it",
+        "column 'rewards', row 1: holds 'oops', not numbers; fix it",
     ),
     "a hole": (
         text("observations,actions,rewards,episode\n1,2.5,,0\n"),
@@ -235,7 +235,7 @@ BAD: dict[str, tuple[Case, str]] = {
     "Minari, wide observations": (edited(wider), "episode 0: observations have shape (5, 6)"),
     "Minari, no rewards": (edited(lambda group: group.pop("rewards")), "rewards"),
     # Numbers.
-    "nan": (at("observations", np.nan), "row 7: observations hold NaN or Inf; drop or mend"),
+    "nan": (at("observations", np.nan), "row 7: observations hold NaN or Inf; fix or drop"),
     "inf": (at("rewards", np.inf), "row 7: rewards hold NaN or Inf"),
     "huge": (at("rewards", 1e30), "row 7: rewards reach 1e+30"),
     "outside": (at("actions", 3.0), "row 7: actions [3.0, 3.0] lie outside"),
@@ -258,7 +258,7 @@ BAD: dict[str, tuple[Case, str]] = {
     # Flags and lengths.
     "odd flag": (
         flag("timeouts", -1),
-        "row 7: truncations (timeouts) is -1.0, neither 0 nor 1; mend",
+        "row 7: truncations (timeouts) is -1.0, neither 0 nor 1; fix",
     ),
     "nan flag": (
         flag("terminals", np.nan),
@@ -339,7 +339,7 @@ BAD: dict[str, tuple[Case, str]] = {
     ),
     # Classes of one's own.
     "class that fails": (own("raise ValueError('no robot')"), "my_log.Mine': ValueError, no robot"),
-    "class unmade": (own("pass"), "call super().__init__ in its own"),
+    "class unmade": (own("pass"), "call super().__init__ in its __init__"),
     "class that stops": (
         own("super().__init__('mine')", "1 / 0"),
         "ZeroDivisionError, division by",

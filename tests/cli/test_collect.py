@@ -176,7 +176,7 @@ def test_without_the_extra_one_line_says_what_to_install(
     assert "pip install 'lit-offrl[collect]'" in capsys.readouterr().err
 
 
-def test_a_stopped_one_says_that_it_starts_anew(
+def test_a_stopped_one_says_that_it_starts_over(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def stop(self: Recorder, action: object) -> None:
@@ -186,4 +186,4 @@ def test_a_stopped_one_says_that_it_starts_anew(
     with pytest.raises(SystemExit) as stopped:
         make("mine/new-v0")
     assert stopped.value.code == 130
-    assert "starts anew" in capsys.readouterr().err
+    assert "starts over" in capsys.readouterr().err

@@ -93,7 +93,7 @@ def test_a_policy_is_played_and_written(
     a, b, c = (open_dataset(f"mine/{x}-v0").read().transitions for x in "abc")
     assert torch.equal(a.actions, b.actions)
     assert not torch.equal(a.actions, c.actions)
-    assert say("check", "mine/a-v0") == "mine/a-v0: no complaints\n"
+    assert say("check", "mine/a-v0") == "mine/a-v0: no problems\n"
 
 
 def test_policies_of_another_robot_are_refused(say: Say, tiny: Path, tmp_path: Path) -> None:

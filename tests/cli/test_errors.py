@@ -1,4 +1,4 @@
-"""What the user has to mend gets one line, and exit code 2."""
+"""Wrong arguments and data: one line on standard error, and exit code 2."""
 
 from __future__ import annotations
 

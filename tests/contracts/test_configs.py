@@ -106,6 +106,8 @@ def values_of(name: str) -> dict[str, Any]:
 
 def shrink(config: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
     """The same parts on tiny data with tiny networks, for three blocks of four updates."""
+    # What it names is resolved already.
+    config.pop("base", None)
     config["data"].update(dataset="pendulum/random-v0", environment=None, reward=None, robot=None)
     config["data"].update(holdout_rows=20, holdout_segment=2)
     config["data"]["tasks"] = config["data"]["tasks"] and [None] * len(config["data"]["tasks"])

@@ -125,7 +125,7 @@ def test_a_file_that_was_changed_is_refused(server: Server, tmp_path: Path) -> N
     path.touch()
     assert fetched("a", server.address, path) == path
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(UserError, match="delete it to fetch it anew"):
+    with pytest.raises(UserError, match="delete it to fetch it again"):
         fetched("a", server.address, path)
 
 
