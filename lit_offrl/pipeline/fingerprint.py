@@ -23,16 +23,8 @@ NOT_HASHED = ("checkpoint", "data", "jointly")
 def hash_stage(
     name: str, config: dict[str, Any], rows: str, seed: int, upstream: Sequence[object]
 ) -> str:
-    """Hash of all that a stage's result depends on.
-
-    Args:
-        name: Name of the stage.
-        config: The whole configuration as plain values.
-        rows: Fingerprint of the rows that it is trained on.
-        seed: Seed of the whole run.
-        upstream: What else it depends on, such as hashes of the stages before it.
-    """
-    block = {k: v for k, v in config[name].items() if k not in NOT_HASHED}
+    """Hash of a stage's block, of its rows' fingerprint, of the seed, and of what else is ``upstream``."""
+    block = canonical({k: v for k, v in config[name].items() if k not in NOT_HASHED})
     shared = {
         key: value
         for key, value in (config.get("trainer") or {}).items()
@@ -42,6 +34,20 @@ def hash_stage(
         del shared["precision"]
     parts = [FORMAT, name, block, shared, list(sources(block)), rows, seed, *upstream]
     return blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=5).hexdigest()
+
+
+def canonical(block: Any) -> Any:
+    """``block`` with one spelling of each class: ``lit_offrl.MaxStd`` is ``lit_offrl.dynamics.MaxStd``."""
+    if isinstance(block, list):
+        return [canonical(value) for value in block]
+    if not isinstance(block, dict):
+        return block
+    found = {key: canonical(value) for key, value in block.items()}
+    if isinstance(found.get("class_path"), str):
+        module, _, name = found["class_path"].rpartition(".")
+        cls = getattr(importlib.import_module(module), name)
+        found["class_path"] = f"{cls.__module__}.{cls.__qualname__}"
+    return found
 
 
 def hash_file(key: str, path: str) -> str:
