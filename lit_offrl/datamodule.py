@@ -17,17 +17,18 @@ from lit_offrl.batches.store import TransitionStore
 from lit_offrl.datasets.columns import Layout
 from lit_offrl.datasets.d4rl import d4rl_environment
 from lit_offrl.datasets.dataset import OfflineDataset
+from lit_offrl.datasets.holdout import split_holdout
 from lit_offrl.datasets.mapped import free_memory, read_mapped
 from lit_offrl.datasets.open_dataset import Source
 from lit_offrl.datasets.reader import DatasetReader
 from lit_offrl.datasets.references import References
 from lit_offrl.datasets.rewards import Reward
+from lit_offrl.datasets.robot import check_robot
 from lit_offrl.datasets.subset import ExtraDataset, Subset, concat, select_episodes
-from lit_offrl.datasets.tasks import add_task_column
-from lit_offrl.environments import task_of
-from lit_offrl.errors import UserError, check
+from lit_offrl.datasets.tasks import add_task_column, name_tasks
+from lit_offrl.errors import check
 from lit_offrl.training.block_module import BlockModule
-from lit_offrl.training.blocks import mix_seed, seeded
+from lit_offrl.training.blocks import mix_seed
 from lit_offrl.transitions import Transitions
 
 
@@ -184,16 +185,8 @@ class OfflineDataModule(pl.LightningDataModule):
 
     @property
     def task_names(self) -> list[str]:
-        """What each task is called: its reward's class, or ``logged``, numbered if it is not the first."""
-        names: list[str] = []
-        for reward in self.tasks:
-            name = first = "logged" if reward is None else type(reward).__name__
-            number = 1
-            while name in names:
-                number += 1
-                name = f"{first}{number}"
-            names.append(name)
-        return names
+        """The name of each task: its reward's class, or ``logged``, numbered if it is not the first."""
+        return name_tasks(self.tasks)
 
     def summary(self) -> str:
         """One line: name, size and returns of the dataset."""
@@ -221,32 +214,7 @@ class OfflineDataModule(pl.LightningDataModule):
             Rows to train on ``[n]``, rows withheld ``[h]``, and the withheld segments
             ``[segments, holdout_segment]`` that these are.
         """
-        data = self.dataset
-        length = self.holdout_segment
-        wanted = min(self.holdout_rows, len(data) // 5)
-        if wanted < length:
-            raise UserError(
-                f"data.holdout_rows: {wanted} of {len(data)} rows cannot hold a segment of {length}; "
-                "lower data.holdout_segment or raise data.holdout_rows"
-            )
-        starts = data.segments(length, "data.holdout_segment")
-        order = torch.randperm(len(starts), generator=seeded("cpu", seed, "holdout"))
-        taken = torch.zeros(len(data), dtype=torch.bool)
-        chosen: list[Tensor] = []
-        # As many numbers of Python's own as rows would take more memory than the rows.
-        for start in (int(starts[number]) for number in order):
-            if len(chosen) == wanted // length:
-                break
-            if not taken[start : start + length].any():
-                taken[start : start + length] = True
-                chosen.append(torch.arange(start, start + length))
-        check(
-            len(chosen) == wanted // length,
-            f"data.holdout_segment: only {len(chosen)} segments of {length} rows fit into the episodes, "
-            f"{wanted // length} are wanted; lower it, or data.holdout_rows",
-        )
-        segments = torch.stack(chosen)
-        return (~taken).nonzero().squeeze(1), segments.flatten(), segments
+        return split_holdout(self.dataset, self.holdout_rows, self.holdout_segment, seed)
 
     @property
     def obs_dim(self) -> int:
@@ -314,17 +282,3 @@ class OfflineDataModule(pl.LightningDataModule):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if self.imagined is not None:
             self.imagined.load_state_dict(state_dict["imagined"])
-
-
-def check_robot(robot: str | None, name: object, environment: str | None) -> None:
-    """Refuse data that are known to be another robot's.
-
-    Raises:
-        UserError: They are.
-    """
-    task = task_of(environment)
-    check(
-        robot is None or not task or task.startswith(robot),
-        f"data.robot: the configuration is for {robot}, but dataset '{name}' is of {task}; choose a "
-        "configuration for that robot, or set data.robot null",
-    )

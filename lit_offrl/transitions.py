@@ -80,3 +80,12 @@ class Transitions:
             values = [getattr(part, f.name) for part in parts]
             columns[f.name] = None if any(v is None for v in values) else join(values)
         return Transitions(**columns)
+
+
+def move(rows: Transitions, device: torch.device) -> Transitions:
+    """Move rows to ``device``, from host memory to a GPU without waiting for the copy."""
+    if rows.rewards.device == device:
+        return rows
+    if device.type == "cuda":
+        rows = rows.map(Tensor.pin_memory)
+    return rows.to(device, non_blocking=True)

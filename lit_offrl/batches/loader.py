@@ -9,9 +9,9 @@ from itertools import islice
 import lightning.pytorch as pl
 import torch
 
-from lit_offrl.batches.sampling import Sampler, move
+from lit_offrl.batches.sampling import Sampler
 from lit_offrl.training.blocks import UpdateBlock
-from lit_offrl.transitions import Transitions
+from lit_offrl.transitions import Transitions, move
 
 
 class BlockLoader:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lit_offrl.batches.store import TransitionStore
 from lit_offrl.training.blocks import UpdateBlock, mix_seed, seeded
-from lit_offrl.transitions import Transitions
+from lit_offrl.transitions import Transitions, move
 
 
 class Sampler(ABC):
@@ -240,15 +240,6 @@ class SegmentSampler(UniformSampler):
 
     def index(self, picks: Tensor) -> Tensor:
         return super().index(picks).unsqueeze(-1) + self.steps
-
-
-def move(rows: Transitions, device: torch.device) -> Transitions:
-    """Move rows to ``device``, from host memory to a GPU without waiting for the copy."""
-    if rows.rewards.device == device:
-        return rows
-    if device.type == "cuda":
-        rows = rows.map(Tensor.pin_memory)
-    return rows.to(device, non_blocking=True)
 
 
 def _block_sizes(updates: int, updates_per_block: int) -> list[int]:

@@ -52,6 +52,9 @@ def expand_configs(args: list[str]) -> tuple[list[str], str]:
                 found += ["--config", str(one)]
             read.add(one.resolve())
     check_names(found)
+    if names:
+        # They are read; a configuration that is printed stands alone.
+        found += ["--base", "null"]
     return found, "-".join(names) or "fit"
 
 

@@ -24,6 +24,7 @@ from lit_offrl.cli.fit_parser import (
     add_stages,
     add_trainer_options,
 )
+from lit_offrl.cli.lightning_setup import chosen_devices, quiet_lightning
 from lit_offrl.cli.many_devices import spread
 from lit_offrl.cli.messages import reason_of
 from lit_offrl.cli.trainer_options import check_options
@@ -31,8 +32,7 @@ from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.errors import UserError, check
 from lit_offrl.pipeline.many_seeds import fit_together
 from lit_offrl.pipeline.run import STAGES, Run
-from lit_offrl.pipeline.stage import RunSettings
-from lit_offrl.pipeline.trainers import chosen_devices, quiet_lightning
+from lit_offrl.pipeline.settings import RunSettings
 from lit_offrl.training.distributed import is_first
 
 
@@ -99,8 +99,6 @@ class OfflineRLCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         super().parse_arguments(parser, args)
         fit = self.config.fit
-        # The files it names are read already.
-        fit.base = None
         seed = fit.seed_everything
         check(
             isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**32,

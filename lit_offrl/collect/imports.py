@@ -13,7 +13,8 @@ from lit_offrl.collect.environment import make_learnable_env
 from lit_offrl.collect.write import check_free, write
 from lit_offrl.datasets import open_dataset
 from lit_offrl.datasets.columns import Layout
-from lit_offrl.datasets.reader import DatasetReader, LoggedEpisode
+from lit_offrl.datasets.episode import LoggedEpisode
+from lit_offrl.datasets.reader import DatasetReader
 from lit_offrl.errors import check
 from lit_offrl.transitions import Transitions
 

@@ -12,8 +12,9 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
 from lit_offrl.datasets.columns import Layout
+from lit_offrl.datasets.episode import LoggedEpisode
 from lit_offrl.datasets.files import Columns, LazyColumns
-from lit_offrl.datasets.reader import DatasetReader, LoggedEpisode
+from lit_offrl.datasets.reader import DatasetReader
 from lit_offrl.errors import UserError, check
 
 # What the names of columns begin with that were logged beside the transitions.

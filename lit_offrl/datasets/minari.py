@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from gymnasium.spaces import Box, Dict, Space
 
+from lit_offrl.datasets.episode import LoggedEpisode
 from lit_offrl.datasets.files import FORMATS
 from lit_offrl.datasets.minari_remote import PREFIX
-from lit_offrl.datasets.reader import DatasetReader, LoggedEpisode
+from lit_offrl.datasets.reader import DatasetReader
 from lit_offrl.errors import UserError, check, first_line
 
 if TYPE_CHECKING:

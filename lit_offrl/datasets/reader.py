@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from gymnasium.envs.registration import EnvSpec
 from torch import Tensor
 
 from lit_offrl.datasets.dataset import OfflineDataset
+from lit_offrl.datasets.episode import LoggedEpisode
 from lit_offrl.datasets.references import References, references_of
 from lit_offrl.datasets.rewards import Reward, name_of, rewards_of
 from lit_offrl.environments import task_of
@@ -26,33 +27,6 @@ if TYPE_CHECKING:
 
 # Of a number that is squared in float32.
 LARGEST = 1e15
-
-
-@dataclass(frozen=True)
-class LoggedEpisode:
-    """One episode as it was logged, of ``steps`` steps.
-
-    Attributes:
-        number: What messages call it.
-        observations: ``[steps, ...]``.
-        actions: ``[steps, ...]``, in the units of the log.
-        rewards: ``[steps]``.
-        next_observations: ``[steps, ...]``.
-        terminations: ``[steps]``.
-        truncations: ``[steps]``.
-        infos: What else was logged by step.
-        first_row: Row of the file that it begins at, where the file has rows.
-    """
-
-    number: int
-    observations: np.ndarray
-    actions: np.ndarray
-    rewards: np.ndarray
-    next_observations: np.ndarray
-    terminations: np.ndarray
-    truncations: np.ndarray
-    infos: Mapping[str, Any] = field(default_factory=dict)
-    first_row: int = 0
 
 
 class DatasetReader(ABC):

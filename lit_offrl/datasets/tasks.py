@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lit_offrl.datasets.dataset import OfflineDataset
+from lit_offrl.datasets.rewards import Reward
 from lit_offrl.datasets.subset import concat
 from lit_offrl.transitions import Transitions
 
@@ -51,3 +52,16 @@ def with_task(observations: Tensor, task: Tensor) -> Tensor:
     """``observations [..., obs]`` with ``task [tasks]`` after each."""
     task = task.to(observations.device)
     return torch.cat([observations, task.expand(*observations.shape[:-1], -1)], dim=-1)
+
+
+def name_tasks(rewards: Sequence[Reward | None]) -> list[str]:
+    """The name of each task: its reward's class, or ``logged``, numbered if it is not the first."""
+    names: list[str] = []
+    for reward in rewards:
+        name = first = "logged" if reward is None else type(reward).__name__
+        number = 1
+        while name in names:
+            number += 1
+            name = f"{first}{number}"
+        names.append(name)
+    return names

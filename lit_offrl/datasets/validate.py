@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lit_offrl.datasets.reader import DatasetReader, LoggedEpisode
+from lit_offrl.datasets.episode import LoggedEpisode
+from lit_offrl.datasets.reader import DatasetReader
 from lit_offrl.environments import robot_of
 from lit_offrl.errors import UserError
 from lit_offrl.transitions import Transitions

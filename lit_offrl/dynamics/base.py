@@ -92,3 +92,8 @@ def prediction_targets(rows: Transitions) -> Tensor:
     """``[reward, next_observations - observations]``, ``[..., 1 + obs]``."""
     change = rows.next_observations - rows.observations
     return torch.cat([rows.rewards.unsqueeze(-1), change], dim=-1)
+
+
+def gaussian_nll(mean: Tensor, logvar: Tensor, targets: Tensor) -> Tensor:
+    """``(mean - y)^2 exp(-logvar) + logvar``, elementwise: twice the NLL less a constant."""
+    return (mean - targets).square() * (-logvar).exp() + logvar

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -12,13 +11,18 @@ from torch.nn import functional
 
 from lit_offrl.batches import BootstrapSampler
 from lit_offrl.datamodule import OfflineDataModule
-from lit_offrl.dynamics.base import Dynamics, ModelStep, Prediction, prediction_targets
+from lit_offrl.dynamics.base import (
+    Dynamics,
+    ModelStep,
+    Prediction,
+    gaussian_nll,
+    prediction_targets,
+)
 from lit_offrl.errors import check
 from lit_offrl.nets import EnsembleLinear, Normalizer, ensemble_mlp, one_by_one
-from lit_offrl.nets.distributions import normal_log_density
 from lit_offrl.training.adam import Adam
-from lit_offrl.training.block_module import Losses, Shared
 from lit_offrl.training.blocks import Metrics
+from lit_offrl.training.objective import Losses, Shared
 from lit_offrl.training.stopping import stop_together
 from lit_offrl.transitions import Transitions
 
@@ -145,42 +149,11 @@ class DynamicsEnsemble(Dynamics):
             elites=self.elites,
         )
 
-    def sample_with_density(
-        self, observations: Tensor, actions: Tensor, noise: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Step each row with a random elite, and give the density of that step.
-
-        Args:
-            observations: ``[batch, obs]``.
-            actions: ``[batch, act]``.
-            noise: Standard normal, ``[batch, 2 + obs]``; the first number picks the elite.
-
-        Returns:
-            Rewards ``[batch]`` and next observations ``[batch, obs]`` without gradient, and their
-            log-density ``[batch]`` under the mixture of the elites.
-        """
-        mean, logvar = self.outputs(observations, actions)
-        mean, std = mean[self.elites], (0.5 * logvar[self.elites]).exp()
-        with torch.no_grad():
-            number = (len(mean) * torch.special.ndtr(noise[:, 0])).long().clamp(max=len(mean) - 1)
-            index = number.view(1, -1, 1).expand(1, -1, mean.shape[-1])
-            step = torch.addcmul(mean.gather(0, index)[0], std.gather(0, index)[0], noise[:, 1:])
-        each = normal_log_density(step, mean, std).sum(dim=-1)
-        log_density = each.logsumexp(dim=0) - math.log(len(mean))
-        return step[:, 0], observations + step[:, 1:], log_density
-
     def sampler(self, data: OfflineDataModule, seed: int) -> BootstrapSampler:
         """Bags of rows of each member, and the withheld rows for validation."""
         train, holdout, _ = data.holdout(seed)
-        return BootstrapSampler(
-            data.rows_on(data.device),
-            train,
-            holdout,
-            self.members,
-            self.batch_size,
-            self.updates_per_block,
-            seed,
-        )
+        sizes = self.members, self.batch_size, self.updates_per_block
+        return BootstrapSampler(data.rows_on(data.device), train, holdout, *sizes, seed)
 
     def setup(self, stage: str) -> None:
         """Take the inputs' statistics of the training rows, the first time it is trained."""
@@ -275,8 +248,3 @@ class DynamicsEnsemble(Dynamics):
         super().on_load_checkpoint(checkpoint)
         self.snapshot = {k: v.to(self.device) for k, v in checkpoint["snapshot"].items()}
         self.epochs_without_snapshot = checkpoint["epochs_without_snapshot"]
-
-
-def gaussian_nll(mean: Tensor, logvar: Tensor, targets: Tensor) -> Tensor:
-    """``(mean - y)^2 exp(-logvar) + logvar``, elementwise: twice the NLL less a constant."""
-    return (mean - targets).square() * (-logvar).exp() + logvar

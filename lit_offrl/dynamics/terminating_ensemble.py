@@ -12,8 +12,8 @@ from torch.nn import functional
 from lit_offrl.dynamics.ensemble import DynamicsEnsemble
 from lit_offrl.nets import mlp
 from lit_offrl.training.adam import Adam
-from lit_offrl.training.block_module import Losses, Objective, Shared
 from lit_offrl.training.blocks import Metrics
+from lit_offrl.training.objective import Losses, Objective, Shared
 from lit_offrl.transitions import Transitions
 
 

@@ -12,6 +12,7 @@ from lit_offrl.nets.distributions import (
 )
 from lit_offrl.nets.ensemble import EnsembleLinear, ensemble_mlp, one_by_one
 from lit_offrl.nets.heads import build_trunk
+from lit_offrl.nets.mixture import sample_mixture
 from lit_offrl.nets.mlp import mlp
 from lit_offrl.nets.normalizer import Normalizer
 from lit_offrl.nets.points import normal_points
@@ -39,6 +40,7 @@ __all__ = [
     "normal_points",
     "one_by_one",
     "polyak_update",
+    "sample_mixture",
     "squared_td",
     "target_of",
     "td_target",

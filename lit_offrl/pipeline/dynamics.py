@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Protocol
 from lit_offrl.dynamics import Dynamics
 from lit_offrl.errors import attempt, check_at_least
 from lit_offrl.evaluation.model_error import draw_segments, imagine_segments, step_errors
-from lit_offrl.pipeline.stage import Stage, StageSettings
+from lit_offrl.pipeline.settings import StageSettings
+from lit_offrl.pipeline.stage import Stage
 from lit_offrl.policy import TrainedAlong
 from lit_offrl.testing import check_dynamics
 from lit_offrl.training.distributed import is_first

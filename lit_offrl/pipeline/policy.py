@@ -16,11 +16,11 @@ from lit_offrl.evaluation import AnyEvaluator, Evaluation
 from lit_offrl.pipeline.dynamics import DynamicsStage
 from lit_offrl.pipeline.fingerprint import sources
 from lit_offrl.pipeline.prior import PriorStage
-from lit_offrl.pipeline.stage import RunSettings, Stage, StageSettings
+from lit_offrl.pipeline.settings import RunSettings, StageSettings
+from lit_offrl.pipeline.stage import Stage
 from lit_offrl.pipeline.validation import (
     check_conservatism,
     check_heads,
-    check_tasks,
 )
 from lit_offrl.policy import PolicyLearner, TrainedAlong
 from lit_offrl.policy.sampling import SamplerFactory
@@ -172,8 +172,8 @@ class PolicyStage(Stage[PolicyLearner]):
         parts: dict[str, Any] = {}
         for stage in (self.dynamics, self.prior):
             if stage is not None and stage.settings.jointly is not None:
-                parts |= {stage.name: stage.module}
-                parts |= {f"{stage.name}_training": self._jointly(stage)}
+                training = self._jointly(stage)
+                parts |= {stage.name: stage.module, f"{stage.name}_training": training}
         if self.prior is not None:
             parts["prior"] = self.prior.module
         return parts
@@ -182,15 +182,14 @@ class PolicyStage(Stage[PolicyLearner]):
         training: TrainedAlong = stage.settings.jointly
         if self.settings.imagination is None or not isinstance(stage, DynamicsStage):
             return training
-        model = stage.module
-        rule = termination_of(self.settings.imagination, model, self.data.environment_name)
+        rule = termination_of(self.settings.imagination, stage.module, self.data.environment_name)
         # A learned rule is the part's own.
-        return training if rule == model.ended else training.with_termination(rule)
+        return training if rule == stage.module.ended else training.with_termination(rule)
 
     def not_saved(self) -> dict[str, Any]:
         # A prior that is trained along is in the learner's own checkpoint.
-        fitted = self.prior is not None and self.prior.settings.jointly is None
-        return {"prior": self.prior.module} if fitted and self.prior is not None else {}
+        joint = self.prior is None or self.prior.settings.jointly is not None
+        return {} if joint or self.prior is None else {"prior": self.prior.module}
 
     def limits(self) -> dict[str, Any]:
         return {"max_epochs": self.settings.updates // self.settings.refresh_every}
@@ -207,27 +206,28 @@ class PolicyStage(Stage[PolicyLearner]):
         return found
 
     def validate(self) -> None:
-        settings, module = self.settings, self.module
         if self.is_taken:
             return
+        settings, module = self.settings, self.module
         attempt("policy.module", module.check_prior)
         attempt("policy.module", module.configure_optimizers)
         check_policy(module, self.data.dataset.transitions)
         check_heads(module, len(self.data.tasks))
-        check_tasks(self.data, settings.imagination is not None)
+        check(
+            not self.data.tasks or settings.imagination is None,
+            "data.tasks: the dynamics know one reward, not several tasks'; set policy.imagination null",
+        )
         check_conservatism(module, settings)
         report_short_episodes(self.data.dataset, settings.segment_length)
-        if settings.imagination is not None:
-            assert self.dynamics is not None
+        if settings.imagination is not None and self.dynamics is not None:
             self._try_imagination(settings.imagination, self.dynamics.module)
 
     def _try_imagination(self, rollouts: Rollouts, dynamics: Dynamics) -> None:
         data = self.data
         rule = termination_of(rollouts, dynamics, data.environment_name)
         # The robot that made the data, whatever the policy is evaluated in.
-        spec = data.dataset.env_spec
+        spec, rows = data.dataset.env_spec, data.dataset.transitions
         name = data.environment_name if spec is None else spec.id
-        rows = data.dataset.transitions
         check_penalty(rollouts.penalty, dynamics, rows, self.module.target_values, rule, name)
 
     def callbacks(self) -> list[pl.Callback]:
@@ -236,9 +236,8 @@ class PolicyStage(Stage[PolicyLearner]):
             assert self.dynamics is not None
             found.append(Imagination(self.dynamics.module, settings.imagination))
         if self.evaluator is not None:
-            path = self.folder / EVALUATIONS
-            evaluator = self.evaluator
-            found.append(Evaluation(settings.evaluate_every, settings.episodes, path, evaluator))
+            given = self.folder / EVALUATIONS, self.evaluator
+            found.append(Evaluation(settings.evaluate_every, settings.episodes, *given))
         return found
 
     def resume_state(self) -> ResumeState:

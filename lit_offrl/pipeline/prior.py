@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Protocol
 
 from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.errors import attempt, check, check_at_least
-from lit_offrl.pipeline.stage import RunSettings, Stage, StageSettings
+from lit_offrl.pipeline.settings import RunSettings, StageSettings
+from lit_offrl.pipeline.stage import Stage
 from lit_offrl.pipeline.validation import check_heads
 from lit_offrl.pipeline.value import ValueStage
 from lit_offrl.policy import TrainedAlong

@@ -12,7 +12,7 @@ from lit_offrl.pipeline.dynamics import DynamicsSettings, DynamicsStage
 from lit_offrl.pipeline.needs import needed_stages
 from lit_offrl.pipeline.policy import EVALUATIONS, PolicySettings, PolicyStage
 from lit_offrl.pipeline.prior import PriorSettings, PriorStage
-from lit_offrl.pipeline.stage import RunSettings
+from lit_offrl.pipeline.settings import RunSettings
 from lit_offrl.pipeline.trainers import make_trainer
 from lit_offrl.pipeline.validation import check_same_robot
 from lit_offrl.pipeline.value import ValueSettings, ValueStage

@@ -6,7 +6,6 @@ import io
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -18,12 +17,11 @@ from lightning.pytorch.loggers import Logger
 from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.errors import attempt, check
 from lit_offrl.pipeline.fingerprint import hash_file, hash_stage
+from lit_offrl.pipeline.settings import RunSettings
 from lit_offrl.pipeline.trainers import (
-    CallbackFactory,
     make_trainer,
     own_callbacks,
 )
-from lit_offrl.training.acceleration import Compile
 from lit_offrl.training.block_module import BlockModule
 from lit_offrl.training.blocks import seed_part
 from lit_offrl.training.checkpoints import load_module, save_module, write_json
@@ -33,40 +31,6 @@ from lit_offrl.training.progress import StageBar
 from lit_offrl.training.state import ResumeState, fit_or_resume
 
 Module = TypeVar("Module", bound=BlockModule)
-
-
-@dataclass(kw_only=True)
-class StageSettings:
-    """What every stage can be told.
-
-    Args:
-        checkpoint: Take a trained part from this best.ckpt instead of training one.
-        trainer: Options of this stage's lightning.Trainer, such as max_time or gradient_clip_val.
-        callbacks: Lightning callbacks of this stage.
-    """
-
-    checkpoint: str | None = None
-    trainer: dict[str, Any] = field(default_factory=dict)
-    callbacks: list[CallbackFactory] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """What all stages of a run share.
-
-    Attributes:
-        run_dir: The run's folder.
-        seed: Seed of the whole run.
-        trainer: Options of every stage's ``lightning.Trainer``.
-        config: The whole configuration as plain values.
-        compile: Whether to compile updates.
-    """
-
-    run_dir: Path
-    seed: int
-    trainer: dict[str, Any]
-    config: dict[str, Any]
-    compile: Compile = "auto"
 
 
 class Stage(ABC, Generic[Module]):

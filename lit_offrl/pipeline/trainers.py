@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, Protocol
 
 import lightning.pytorch as pl
-import torch
 
 from lit_offrl.errors import attempt, check
 from lit_offrl.training.distributed import SharedBatches
@@ -88,20 +85,3 @@ def make_trainer(
         "leave it at auto",
     )
     return pl.Trainer(**{**given, "strategy": SharedBatches()})
-
-
-def chosen_devices(placement: dict[str, Any], run_dir: Path) -> list[torch.device]:
-    """The devices the user chose."""
-    strategy = make_trainer(placement, run_dir, [], max_epochs=1, logger=False).strategy
-    if isinstance(strategy, SharedBatches):
-        return list(strategy.parallel_devices or [])
-    return [strategy.root_device]
-
-
-def quiet_lightning() -> None:
-    """Silence what Lightning says once per Trainer; there are four in a run."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for said in ("isinstance.treespec, LeafSpec", "`val_dataloader`", "validation_step"):
-        warnings.filterwarnings("ignore", message=f".*{said}.*")
-    warnings.filterwarnings("ignore", message=".*num_workers.*")

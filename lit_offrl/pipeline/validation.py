@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.datasets import OfflineDataset
 from lit_offrl.environments import robot_of
 from lit_offrl.errors import check
@@ -70,16 +69,4 @@ def check_heads(module: BlockModule, tasks: int) -> None:
         heads in (1, tasks),
         f"{module.log_prefix}.module.heads: {heads}, but data.tasks has {tasks or 'none'}; make them equal, "
         "or heads 1",
-    )
-
-
-def check_tasks(data: OfflineDataModule, imagining: bool) -> None:
-    """Check that nothing imagines rewards of several tasks.
-
-    Raises:
-        UserError: Something does.
-    """
-    check(
-        not data.tasks or not imagining,
-        "data.tasks: the dynamics know one reward, not several tasks'; set policy.imagination null",
     )

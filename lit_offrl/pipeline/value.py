@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from lit_offrl.errors import attempt, check_at_least, check_multiple
-from lit_offrl.pipeline.stage import Stage, StageSettings
+from lit_offrl.pipeline.settings import StageSettings
+from lit_offrl.pipeline.stage import Stage
 from lit_offrl.priors import ValueEstimator
 
 

@@ -9,31 +9,31 @@ import torch
 from torch import Tensor
 
 from lit_offrl.errors import check, check_at_least
-from lit_offrl.nets import td_target
+from lit_offrl.nets import sample_mixture, td_target
 from lit_offrl.policy.along import Rule, TrainedAlong
 from lit_offrl.policy.networks import Networks
-from lit_offrl.training.block_module import Losses, Shared
 from lit_offrl.training.blocks import Metrics
+from lit_offrl.training.objective import Losses, Shared
 from lit_offrl.transitions import Transitions
 
 
 @runtime_checkable
-class DensityDynamics(Protocol):
-    """What is asked of the dynamics: their own losses, and samples with their density.
+class GaussianDynamics(Protocol):
+    """What is asked of the dynamics: their own losses, and members that predict Gaussians.
 
     Attributes:
+        elites: Indices of the members that imagine, ``[elites]``.
         learns_terminations: Whether :meth:`ended` is learned along.
     """
 
+    elites: Tensor
     learns_terminations: ClassVar[bool]
 
     def losses(self, batch: Transitions, noise: Tensor, shared: Shared) -> tuple[Losses, Metrics]:
         """Losses ``[members, batch]``, ``[batch]`` or scalar of rows ``[batch, ...]``."""
 
-    def sample_with_density(
-        self, observations: Tensor, actions: Tensor, noise: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Rewards, next observations and their log-density, of noise ``[batch, 2 + obs]``."""
+    def outputs(self, observations: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of reward and change, each ``[members, batch, 1 + obs]``."""
 
     def ended(self, next_observations: Tensor) -> Tensor:
         """Learned terminations ``[batch]``."""
@@ -82,8 +82,8 @@ class AdversarialDynamics(TrainedAlong):
 
     def check_part(self, part: Any) -> None:
         check(
-            isinstance(part, DensityDynamics),
-            f"AdversarialDynamics needs sample_with_density(), which {type(part).__name__} has not; use "
+            isinstance(part, GaussianDynamics),
+            f"AdversarialDynamics needs members that predict Gaussians, and {type(part).__name__} has none; use "
             "lit_offrl.dynamics.DynamicsEnsemble",
         )
 
@@ -119,16 +119,18 @@ class AdversarialDynamics(TrainedAlong):
         return losses, metrics
 
     def sample(
-        self, part: DensityDynamics, networks: Networks, observations: Tensor, noise: Tensor
+        self, part: GaussianDynamics, networks: Networks, observations: Tensor, noise: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Advantage ``[batch]`` of a sampled transition of each row, and its log-density ``[batch]``."""
         size = noise.shape[-1] - observations.shape[-1] - 2
         with torch.no_grad():
             policy = networks.actor(observations)
             actions = policy.rsample_from(noise[..., :size]).clamp(-1, 1)
-        drawn = part.sample_with_density(observations, actions, noise[..., size:])
-        rewards, following, log_density = drawn
+        mean, logvar = part.outputs(observations, actions)
+        elites, std = mean[part.elites], (0.5 * logvar[part.elites]).exp()
+        drawn, log_density = sample_mixture(elites, std, noise[..., size:])
         with torch.no_grad():
+            rewards, following = drawn[:, 0], observations + drawn[:, 1:]
             best = networks.actor(following).mode
             value = networks.critics(following, best).amin(dim=0)
             rule = self.termination or (part.ended if part.learns_terminations else None)

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from lit_offrl.policy.networks import Networks
-from lit_offrl.training.block_module import BlockModule, Losses, Shared
+from lit_offrl.training.block_module import BlockModule
 from lit_offrl.training.blocks import Metrics
+from lit_offrl.training.objective import Losses, Shared
 from lit_offrl.transitions import Transitions
 
 # Next observations [batch, obs] to [batch] bool.

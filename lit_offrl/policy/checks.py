@@ -77,8 +77,8 @@ def check_prior(parts: Parts, networks: Networks, obs_dim: int, device: torch.de
         why = "constraint" if tied else "start_at_prior"
         check(
             not parts.acting.needs_prior,
-            f"acting: {type(parts.acting).__name__} samples the prior, and prior.module is null; switch the "
-            "prior on, or use lit_offrl.policy.ActorAction",
+            f"acting: {type(parts.acting).__name__} samples the prior, and there is none; switch it on, or use "
+            "lit_offrl.policy.ActorAction",
         )
         check(
             not (tied or parts.start_at_prior or "prior" in parts.along),

@@ -18,7 +18,7 @@ from torch.distributions import Distribution
 
 from lit_offrl.errors import check
 from lit_offrl.nets import ActionDistribution, Gaussian
-from lit_offrl.priors.base import DensityAt
+from lit_offrl.priors.density import DensityAt
 
 # In float32 tanh reaches 1 exactly, where a squashed density is not finite.
 SATURATED = 1 - 1e-6

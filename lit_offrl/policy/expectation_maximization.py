@@ -15,8 +15,8 @@ from lit_offrl.nets import ActionDistribution, Gaussian, draw_actions, values_of
 from lit_offrl.nets.distributions import ACTION_BOUND
 from lit_offrl.policy.improvement import Improvement
 from lit_offrl.policy.networks import Networks
-from lit_offrl.training.block_module import Losses, Shared
 from lit_offrl.training.blocks import Metrics
+from lit_offrl.training.objective import Losses, Shared
 from lit_offrl.transitions import Transitions
 
 

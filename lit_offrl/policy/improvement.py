@@ -17,8 +17,8 @@ from lit_offrl.policy.advantages import Advantage, StateValueAdvantage
 from lit_offrl.policy.along import TrainedAlong
 from lit_offrl.policy.networks import Networks
 from lit_offrl.policy.weights import AdvantageWeights, Exponential
-from lit_offrl.training.block_module import Losses, Shared
 from lit_offrl.training.blocks import Metrics
+from lit_offrl.training.objective import Losses, Shared
 from lit_offrl.transitions import Transitions
 
 

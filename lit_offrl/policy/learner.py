@@ -30,7 +30,8 @@ from lit_offrl.policy.optimizers import optimizer_along
 from lit_offrl.policy.parts import Parts
 from lit_offrl.policy.sampling import MixedOrSegments, SamplerFactory
 from lit_offrl.priors import BehaviorPrior
-from lit_offrl.training.block_module import BlockModule, Objective, Shared
+from lit_offrl.training.block_module import BlockModule
+from lit_offrl.training.objective import Objective, Shared
 from lit_offrl.transitions import Transitions
 
 
@@ -135,18 +136,10 @@ class PolicyLearner(ActorCritic):
     @property
     def networks(self) -> Networks:
         """What the parts' formulas work on."""
-        return Networks(
-            self.actor,
-            self.critics,
-            self.target_critics,
-            self.target_actor,
-            self.state_critic,
-            self.prior,
-            self.constraint,
-            self.log_coefficient.detach().exp(),
-            dict(self.duals.items()),
-            self.discount,
-        )
+        nets = self.actor, self.critics, self.target_critics, self.target_actor, self.state_critic
+        coefficient = self.log_coefficient.detach().exp()
+        tied = self.prior, self.constraint, coefficient
+        return Networks(*nets, *tied, dict(self.duals.items()), self.discount)
 
     @torch.no_grad()
     def act(self, observations: Tensor) -> Tensor:

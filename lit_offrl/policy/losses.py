@@ -11,8 +11,8 @@ from lit_offrl.nets import td_target
 from lit_offrl.policy.networks import Networks
 from lit_offrl.policy.noise import NoiseLayout
 from lit_offrl.policy.parts import Parts
-from lit_offrl.training.block_module import Losses, Shared
 from lit_offrl.training.blocks import Metrics
+from lit_offrl.training.objective import Losses, Shared
 from lit_offrl.transitions import Transitions
 
 

@@ -12,7 +12,7 @@ from torch.distributions import Distribution
 from lit_offrl.nets import Critics
 from lit_offrl.policy.constraint import Constraint
 from lit_offrl.priors import BehaviorPrior
-from lit_offrl.priors.base import DensityAt
+from lit_offrl.priors.density import DensityAt
 from lit_offrl.transitions import Transitions
 
 

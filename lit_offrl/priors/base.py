@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
+from functools import partial
 from typing import Any, ClassVar
 
 import lightning.pytorch as pl
@@ -16,10 +17,12 @@ from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.errors import check
 from lit_offrl.nets import ActionDistribution, draw_actions
 from lit_offrl.nets.distributions import ACTION_BOUND
+from lit_offrl.priors.density import DensityAt
 from lit_offrl.priors.weighting import UniformWeighting, Weighting
 from lit_offrl.training.adam import Adam
-from lit_offrl.training.block_module import BlockModule, Losses, Shared
+from lit_offrl.training.block_module import BlockModule
 from lit_offrl.training.blocks import Metrics, seeded
+from lit_offrl.training.objective import Losses, Shared
 from lit_offrl.training.stopping import Patience
 from lit_offrl.transitions import Transitions
 
@@ -96,7 +99,7 @@ class BehaviorPrior(BlockModule):
         """What has a ``log_prob`` of actions ``[..., act]`` at ``observations [..., obs]``."""
         if self.has_distribution:
             return self.distribution(observations)
-        return DensityAt(self, observations)
+        return DensityAt(partial(self.log_prob, observations))
 
     def sample(self, observations: Tensor, noise: Tensor) -> Tensor:
         """One action ``[..., act]`` at each of ``observations [..., obs]``, in ``[-1, 1]``.
@@ -126,8 +129,7 @@ class BehaviorPrior(BlockModule):
         distribution = self.distribution(observations)
         for name in ("mode", "mean"):
             with suppress(NotImplementedError):
-                action: Tensor = getattr(distribution, name)
-                return action
+                return getattr(distribution, name)
         assert isinstance(distribution, TransformedDistribution)
         action = distribution.base_dist.mean
         for transform in distribution.transforms:
@@ -192,8 +194,7 @@ class BehaviorPrior(BlockModule):
             "a higher temperature",
         )
         order = counted[torch.randperm(len(counted), generator=seeded("cpu", seed, "split"))]
-        withheld = max(1, int(len(counted) * self.validation_fraction))
-        withheld = min(withheld, MOST_VALIDATED)
+        withheld = min(max(1, int(len(counted) * self.validation_fraction)), MOST_VALIDATED)
         rows = data.rows_on(data.device)
         return UniformSampler(
             rows.replace(weights=weights.to(rows.rewards.device)),
@@ -238,19 +239,3 @@ class BehaviorPrior(BlockModule):
         super().on_load_checkpoint(checkpoint)
         self.snapshot = {k: v.to(self.device) for k, v in checkpoint["snapshot"].items()}
         self.lowest_loss = checkpoint["lowest_loss"]
-
-
-class DensityAt:
-    """The density of a prior at given observations, where it has no distribution in closed form.
-
-    Args:
-        prior: Has :meth:`BehaviorPrior.log_prob`.
-        observations: ``[..., obs]``.
-    """
-
-    def __init__(self, prior: BehaviorPrior, observations: Tensor) -> None:
-        self.prior, self.observations = prior, observations
-
-    def log_prob(self, actions: Tensor) -> Tensor:
-        """Log-density ``[...]`` of actions ``[..., act]``."""
-        return self.prior.log_prob(self.observations, actions)

@@ -16,8 +16,9 @@ from lit_offrl.datasets import OfflineDataset
 from lit_offrl.errors import check
 from lit_offrl.nets import Critics, mlp, polyak_update, squared_td, target_of, td_target
 from lit_offrl.training.adam import Adam
-from lit_offrl.training.block_module import BlockModule, Losses, Shared
+from lit_offrl.training.block_module import BlockModule
 from lit_offrl.training.blocks import Metrics
+from lit_offrl.training.objective import Losses, Shared
 from lit_offrl.training.stopping import Patience
 from lit_offrl.transitions import Transitions
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -15,7 +15,8 @@ from lit_offrl.errors import check
 from lit_offrl.training.acceleration import Compile, choose_run
 from lit_offrl.training.blocks import Metrics, Update, UpdateBlock
 from lit_offrl.training.distributed import count_processes, share_of
-from lit_offrl.training.hooks import BlockTraining
+from lit_offrl.training.hooks import BlockTraining, count_updates
+from lit_offrl.training.objective import Losses, Objective, Shared, sum_losses
 from lit_offrl.training.optimizers import (
     Clipping,
     check_schedulers,
@@ -25,23 +26,6 @@ from lit_offrl.training.optimizers import (
 )
 from lit_offrl.training.saved_module import SavedModule
 from lit_offrl.transitions import Transitions
-
-Losses = dict[str, Tensor]
-Shared = dict[str, Tensor]
-
-
-class Objective(NamedTuple):
-    """What one optimizer descends in an update.
-
-    Attributes:
-        losses: Maps rows, their noise and the shared values to named losses and scalars to log.
-        optimizer: Index into what ``configure_optimizers`` returned.
-        rows: Rows of the batch that it sees; all by default.
-    """
-
-    losses: Callable[[Transitions, Tensor, Shared], tuple[Losses, Metrics]]
-    optimizer: int = 0
-    rows: slice | None = None
 
 
 class BlockModule(SavedModule):
@@ -141,21 +125,8 @@ class BlockModule(SavedModule):
     ) -> tuple[Tensor, Metrics]:
         """The scalar that objective ``number`` descends, and all it logs."""
         losses, metrics = self.objectives()[number].losses(batch, noise, shared)
-        total: Tensor | None = None
-        for name, loss in losses.items():
-            if loss.dim() and loss.shape != batch.rewards.shape:
-                raise ValueError(
-                    f"loss '{name}' of {type(self).__name__} has shape {list(loss.shape)}, expected "
-                    f"{list(batch.rewards.shape)} (one number for each row) or a scalar"
-                )
-            reduced, members = loss.mean(), 1
-            if loss.dim() and self.batch_dim == 2:
-                # Members are independent: each descends the mean of its own rows.
-                reduced, members = loss.flatten(1).mean(dim=1).sum(), loss.shape[0]
-            total = reduced if total is None else total + reduced
-            metrics[f"loss/{name}"] = reduced.detach() / members
-        assert total is not None, f"{type(self).__name__} has no loss"
-        return total, metrics
+        total, means = sum_losses(losses, batch.rewards.shape, self.batch_dim == 2)
+        return total, {**metrics, **means}
 
     def update(self, batch: Transitions, noise: Tensor) -> Metrics:
         """Step every optimizer once on ``[batch, ...]`` rows.
@@ -289,17 +260,3 @@ class BlockModule(SavedModule):
         named = {f"{self.log_prefix}/{key}": value for key, value in metrics.items()}
         self.log_dict(named, batch_size=1, on_step=False, on_epoch=True)
         self.log("step", float(self.updates), batch_size=1, on_step=False, on_epoch=True)
-
-
-def count_updates(trainer: pl.Trainer) -> int:
-    """Updates that ``trainer`` does at most; 0 where nothing limits them."""
-    limits = []
-    if trainer.max_steps >= 0:
-        limits.append(trainer.max_steps)
-    epochs = trainer.max_epochs
-    per_epoch = getattr(
-        getattr(getattr(trainer, "datamodule", None), "sampler", None), "updates_per_epoch", None
-    )
-    if epochs is not None and epochs > 0 and per_epoch is not None:
-        limits.append(epochs * per_epoch)
-    return min(limits, default=0)

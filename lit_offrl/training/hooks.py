@@ -77,3 +77,17 @@ class BlockTraining(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         self.teardown(trainer, pl_module, "fit")
+
+
+def count_updates(trainer: pl.Trainer) -> int:
+    """Updates that ``trainer`` does at most; 0 where nothing limits them."""
+    limits = []
+    if trainer.max_steps >= 0:
+        limits.append(trainer.max_steps)
+    epochs = trainer.max_epochs
+    per_epoch = getattr(
+        getattr(getattr(trainer, "datamodule", None), "sampler", None), "updates_per_epoch", None
+    )
+    if epochs is not None and epochs > 0 and per_epoch is not None:
+        limits.append(epochs * per_epoch)
+    return min(limits, default=0)

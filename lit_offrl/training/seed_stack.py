@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.optim import Optimizer
 
-from lit_offrl.training.block_module import BlockModule, Objective, Shared
+from lit_offrl.training.block_module import BlockModule
 from lit_offrl.training.blocks import Metrics, UpdateBlock
+from lit_offrl.training.objective import Objective, Shared
 from lit_offrl.training.optimizers import parse_optimizers
 from lit_offrl.transitions import Transitions
 

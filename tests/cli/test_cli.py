@@ -238,7 +238,7 @@ def test_every_option_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
     for option in re.findall(r"^  (-.*(?:\n {10,}.*)*)", out, re.MULTILINE):
         name, *text = re.split(r" {2,}|\n", option, maxsplit=1)
         described[name.split()[0]] = " ".join("".join(text).split())
-    assert described["--policy.updates"].startswith("How many updates to train for.")
+    assert described["--policy.updates"].startswith("Updates to train for.")
     # The Trainer's are Lightning's.
     ours = {name: text for name, text in described.items() if not name.startswith("--trainer")}
     assert len(ours) > 40

@@ -96,13 +96,16 @@ FILES = {
         (["--policy.updates", "many"], "policy.updates"),
         (["--data.dataset", "pendulum/randm-v0"], "did you mean 'pendulum/random-v0'"),
         (["--data.dataset", "bundled/halfcheetah"], "did you mean 'bundled/halfcheetah-mixed'"),
-        (["--prior.module", "lit_offrl.priors.GausianPrior"], "TanhGaussianPrior"),
+        (
+            ["--prior.module", "lit_offrl.priors.GausianPrior"],
+            "did you mean 'lit_offrl.priors.GaussianPrior'",
+        ),
         (["--prior.module", "lit_offrl.dynamics.DynamicsEnsemble"], "prior.module"),
         (["--prior.module.hiden", "[8]"], "did you mean 'hidden'"),
         (["--config", "nowhere.yaml"], "nowhere.yaml"),
         (["--data.environment", "Cartwheel-v5"], "Cartwheel"),
         (["--data.environment", "Hopper-v5"], "the data have 4 numbers"),
-        (["--dynamics.module.elites", "9"], "9 elites of 3 members"),
+        (["--dynamics.module.elites", "9"], "dynamics.module.elites: 9 of 3 members"),
         (["--dynamics.module", "null"], "policy.imagination needs dynamics"),
         (["--prior.module", "null"], "needs a prior"),
         (["--value.module", "null"], "value.module is null"),
@@ -176,14 +179,14 @@ FILES = {
         ),
         (
             ["--policy.module.start_at_prior", "true", "--prior.module", "null"],
-            "policy.module.constraint needs a prior, and prior.module is null",
+            "policy.module.constraint: needs a prior, and prior.module is null",
         ),
         (
             [
                 *("--policy.module.start_at_prior", "true", "--prior.module", "null"),
                 *("--policy.module.constraint", "EntropyTemperature"),
             ],
-            "policy.module.start_at_prior needs a prior, and prior.module is null",
+            "policy.module.start_at_prior: needs a prior, and prior.module is null",
         ),
         (
             ["--prior.data.reward", "lit_offrl.datasets.rewards.HopperBackward"],

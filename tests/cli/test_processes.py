@@ -44,6 +44,7 @@ COMBO = [
 # Batches of twelve rows in four runs, of which each process has two.
 ABM = [
     *("--config", str(CONFIGS / "abm_mpo.yaml")),
+    *("--policy.imagination", "null", "--policy.module.constraint", "null"),
     *("--policy.batch_size", "12", "--policy.segment_length", "3"),
     *("--policy.module.actor_hidden", "[8]", "--policy.module.critic_hidden", "[8]"),
 ]

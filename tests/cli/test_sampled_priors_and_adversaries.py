@@ -23,36 +23,32 @@ NAMES = ["mobile", "rambo", "mpo_diffusion", "idql_diffusion"]
 
 
 def shrink(name: str, tiny: Path) -> Path:
-    """The configuration called ``name`` with the data and sizes of ``tiny``."""
-    sizes = yaml.safe_load(tiny.read_text())
-    config: dict[str, Any] = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
-    config["data"] = sizes["data"]
-    policy = {k: v for k, v in sizes["policy"].items() if k not in ("module", "imagination")}
-    for stage in ("dynamics", "prior"):
-        own = {k: v for k, v in sizes[stage].items() if k not in ("module", "weighting")}
-        config[stage] = {**own, **config.get(stage, {})}
-    config["policy"] = {**config["policy"], **policy}
-    if config["policy"].get("segment_length", 1) > 1:
-        config["policy"] |= {"segment_length": 3, "batch_size": 12}
-    if config["policy"]["module"]:
-        arguments = config["policy"]["module"]["init_args"]
-        arguments |= {"actor_hidden": [8], "critic_hidden": [8]}
-    if config["policy"]["imagination"]:
-        config["policy"]["imagination"] |= {"horizon": 2, "starts": 10, "retain": 2}
+    """Data and sizes of ``tiny``, to be stacked on the configuration called ``name``."""
+    sizes: dict[str, Any] = yaml.safe_load(tiny.read_text())
+    imagines = name in ("mobile", "rambo")
+    sizes["prior"] |= {"module": {"init_args": {"hidden": [8]}}}
+    for stage, key in (("prior", "weighting"), ("policy", "imagination")):
+        del sizes[stage][key]
+    if name == "mobile":
+        del sizes["prior"]["module"]
+    policy = sizes["policy"]
+    policy["module"] = {"init_args": {"actor_hidden": [8], "critic_hidden": [8]}}
+    if name == "bc_diffusion":
+        del policy["module"]
+    if name == "mpo_diffusion":
+        policy |= {"segment_length": 3, "batch_size": 12}
+    if imagines:
         rule = "lit_offrl.dynamics.terminations.never"
-        config["policy"]["imagination"]["termination"] = rule
-        net = {"members": 3, "elites": 2, "hidden": [8], "weight_decay": [0, 0]}
-        config["dynamics"]["module"] = {"class_path": "lit_offrl.dynamics.DynamicsEnsemble"}
-        config["dynamics"]["module"]["init_args"] = net
-    if config["prior"]["module"]:
-        config["prior"]["module"]["init_args"]["hidden"] = [8]
-    path = tiny.parent / f"{name}.yaml"
-    path.write_text(yaml.safe_dump(config))
+        policy["imagination"] = {"horizon": 2, "starts": 10, "retain": 2, "termination": rule}
+    path = tiny.parent / "small.yaml"
+    path.write_text(yaml.safe_dump(sizes))
     return path
 
 
 def fit(name: str, tiny: Path, run: Path, *more: str) -> None:
-    main(["fit", "--config", str(shrink(name, tiny)), "--run_dir", str(run), *more])
+    files = [CONFIGS / f"{name}.yaml", shrink(name, tiny)]
+    stacked = [a for file in files for a in ("--config", str(file))]
+    main(["fit", *stacked, "--run_dir", str(run), *more])
 
 
 def stop_after(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:

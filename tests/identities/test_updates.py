@@ -19,8 +19,8 @@ from lit_offrl.policy import (
 )
 from lit_offrl.policy import learner as learner_module
 from lit_offrl.priors import GaussianPrior, TanhGaussianPrior
-from lit_offrl.training.block_module import Losses, Shared
 from lit_offrl.training.blocks import Metrics, UpdateBlock
+from lit_offrl.training.objective import Losses, Shared
 from lit_offrl.transitions import Transitions
 from tests.factories import (
     STEP_LIKELIHOOD,

@@ -1,0 +1,30 @@
+"""How the command line uses Lightning: on which devices, and with which of its messages."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lit_offrl.pipeline.trainers import make_trainer
+from lit_offrl.training.distributed import SharedBatches
+
+
+def chosen_devices(placement: dict[str, Any], run_dir: Path) -> list[torch.device]:
+    """The devices the user chose."""
+    strategy = make_trainer(placement, run_dir, [], max_epochs=1, logger=False).strategy
+    if isinstance(strategy, SharedBatches):
+        return list(strategy.parallel_devices or [])
+    return [strategy.root_device]
+
+
+def quiet_lightning() -> None:
+    """Silence what Lightning says once per Trainer; there are four in a run."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for said in ("isinstance.treespec, LeafSpec", "`val_dataloader`", "validation_step"):
+        warnings.filterwarnings("ignore", message=f".*{said}.*")
+    warnings.filterwarnings("ignore", message=".*num_workers.*")

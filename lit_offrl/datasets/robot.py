@@ -1,0 +1,20 @@
+"""The robot that a configuration is for."""
+
+from __future__ import annotations
+
+from lit_offrl.environments import task_of
+from lit_offrl.errors import check
+
+
+def check_robot(robot: str | None, name: object, environment: str | None) -> None:
+    """Refuse data that are known to be another robot's.
+
+    Raises:
+        UserError: They are.
+    """
+    task = task_of(environment)
+    check(
+        robot is None or not task or task.startswith(robot),
+        f"data.robot: the configuration is for {robot}, but dataset '{name}' is of {task}; choose a "
+        "configuration for that robot, or set data.robot null",
+    )

@@ -1,0 +1,58 @@
+"""What an optimizer descends: named losses, one number for each row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from lit_offrl.training.blocks import Metrics
+from lit_offrl.transitions import Transitions
+
+Losses = dict[str, Tensor]
+Shared = dict[str, Tensor]
+
+
+class Objective(NamedTuple):
+    """What one optimizer descends in an update.
+
+    Attributes:
+        losses: Maps rows, their noise and the shared values to named losses and scalars to log.
+        optimizer: Index into what ``configure_optimizers`` returned.
+        rows: Rows of the batch that it sees; all by default.
+    """
+
+    losses: Callable[[Transitions, Tensor, Shared], tuple[Losses, Metrics]]
+    optimizer: int = 0
+    rows: slice | None = None
+
+
+def sum_losses(losses: Losses, shape: torch.Size, members: bool) -> tuple[Tensor, Metrics]:
+    """The scalar to descend: the sum of the losses' means, and each mean as ``loss/<name>``.
+
+    Args:
+        losses: Each of the rows' shape, or a scalar.
+        shape: Shape of the rows.
+        members: The first dimension counts members, which descend the means of their own rows.
+
+    Raises:
+        ValueError: A loss has another shape, or there is none.
+    """
+    total: Tensor | None = None
+    means: Metrics = {}
+    for name, loss in losses.items():
+        if loss.dim() and loss.shape != shape:
+            raise ValueError(
+                f"loss '{name}' has shape {list(loss.shape)}, expected {list(shape)} (one number for each "
+                "row) or a scalar"
+            )
+        reduced, count = loss.mean(), 1
+        if loss.dim() and members:
+            reduced, count = loss.flatten(1).mean(dim=1).sum(), loss.shape[0]
+        total = reduced if total is None else total + reduced
+        means[f"loss/{name}"] = reduced.detach() / count
+    if total is None:
+        raise ValueError("there is no loss to descend")
+    return total, means
