@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,9 @@ from torch import Tensor, nn
 
 from lit_offrl.errors import check_at_least
 from lit_offrl.nets import build_trunk, target_of
+from lit_offrl.policy.acting import Acting, ActorAction
 from lit_offrl.policy.families import ActorKind, CriticKind, ScalarCritics, TanhGaussianActor
+from lit_offrl.policy.networks import Networks
 from lit_offrl.policy.optimizers import actor_optimizer
 from lit_offrl.policy.targets import update_targets
 from lit_offrl.training.adam import Adam
@@ -18,13 +21,14 @@ from lit_offrl.training.block_module import BlockModule
 
 
 class ActorCritic(BlockModule):
-    """The networks of a policy, and how their targets and optimizers move.
+    """The networks of a policy, how they act, and how their targets and optimizers move.
 
     Args:
         obs_dim: Size of an observation.
         act_dim: Size of an action.
         actor: Family of the policy's distribution.
         critics: Family of the action values.
+        acting: How it acts when it is evaluated and when it imagines.
         actor_hidden: Widths of the actor's hidden layers.
         critic_hidden: Widths of the critics' hidden layers (D-12).
         heads: Number of tasks that share the networks but for their last layers; with more than one,
@@ -53,6 +57,7 @@ class ActorCritic(BlockModule):
         act_dim: int,
         actor: ActorKind = TanhGaussianActor(),
         critics: CriticKind = ScalarCritics(),
+        acting: Acting = ActorAction(),
         actor_hidden: Sequence[int] = (256, 256),
         critic_hidden: Sequence[int] = (256, 256, 256),
         heads: int = 1,
@@ -76,6 +81,7 @@ class ActorCritic(BlockModule):
         self.critic_learning_rate = critic_learning_rate
         self.coefficient_learning_rate = coefficient_learning_rate
         check_at_least(1, self, "heads", *([] if target_period is None else ["target_period"]))
+        self.acting = acting
         self.actor = actor.build(obs_dim, act_dim, actor_hidden, heads)
         self.critics = critics.build(obs_dim, act_dim, critic_hidden, heads)
         self.target_critics = target_of(self.critics)
@@ -94,6 +100,29 @@ class ActorCritic(BlockModule):
         """Normal numbers that an action of the policy is made from."""
         dim: int = self.actor.noise_dim  # type: ignore[assignment]
         return dim
+
+    @property
+    @abstractmethod
+    def networks(self) -> Networks:
+        """What the formulas of the policy's parts work on."""
+
+    @torch.no_grad()
+    def act(self, observations: Tensor) -> Tensor:
+        """The deterministic action ``[..., act]`` at ``observations [..., obs]``."""
+        return self.acting(self.networks, observations)
+
+    @torch.no_grad()
+    def sample(self, observations: Tensor, generator: torch.Generator) -> Tensor:
+        """A random action ``[batch, act]`` at each of ``observations [batch, obs]``."""
+        networks, device = self.networks, observations.device
+        shape = (*observations.shape[:-1], self.acting.noise_dim(networks, self.obs_dim))
+        noise = torch.randn(shape, generator=generator, device=device)
+        return self.acting(networks, observations, noise)
+
+    @torch.no_grad()
+    def target_values(self, observations: Tensor) -> Tensor:
+        """``min_j Qbar_j`` at the deterministic action, ``[...]`` of ``observations [..., obs]``."""
+        return self.target_critics(observations, self.act(observations)).amin(dim=0)
 
     def network_optimizers(self, learns_coefficient: bool) -> dict[str, Adam]:
         """Adam of the critics, of the actor with the dual variables, and of the state value."""

@@ -15,7 +15,6 @@ from lit_offrl.batches import Sampler
 from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.errors import check_at_least
 from lit_offrl.nets import target_of
-from lit_offrl.policy.acting import Acting, ActorAction
 from lit_offrl.policy.actor_critic import ActorCritic
 from lit_offrl.policy.along import TrainedAlong
 from lit_offrl.policy.backup import Backup, PolicyBackup
@@ -48,7 +47,6 @@ class PolicyLearner(ActorCritic):
         conservatism: Pushes values down outside the data, or ``None``.
         critic_steps: Steps of the critics per update, each on its own share of the batch; the actor
             learns from the last share (TD3's delay of 2 is 2).
-        acting: How it acts when it is evaluated and when it imagines.
         start_at_prior: Initialise the actor with the prior's weights.
         prior_training: How the prior is trained in the policy's updates, or ``None`` if it is fitted. The
             constraint and the improvement then use its target network.
@@ -76,7 +74,6 @@ class PolicyLearner(ActorCritic):
         backup: Backup = PolicyBackup(),
         conservatism: Conservatism | None = None,
         critic_steps: int = 1,
-        acting: Acting = ActorAction(),
         start_at_prior: bool = False,
         prior_training: TrainedAlong | None = None,
         dynamics: BlockModule | None = None,
@@ -103,7 +100,7 @@ class PolicyLearner(ActorCritic):
         check_at_least(1, self, "critic_steps", "segment_length", "updates_per_epoch")
         self.real_fraction, self.make_sampler = real_fraction, sampler
         self.constraint, self.improvement = constraint, improvement
-        self.backup, self.conservatism, self.acting = backup, conservatism, acting
+        self.backup, self.conservatism = backup, conservatism
         self.target_divergence = 0.0 if constraint is None else constraint.target_for(act_dim)
         self.along: dict[str, TrainedAlong] = {}
         self.trained_parts = nn.ModuleDict()
@@ -115,7 +112,7 @@ class PolicyLearner(ActorCritic):
             del self.__dict__["prior"]
             self.prior = target_of(prior)
         self.parts = Parts(
-            improvement, backup, constraint, conservatism, acting, self.along, start_at_prior
+            improvement, backup, constraint, conservatism, self.acting, self.along, start_at_prior
         )
         check_parts(self.parts, self.networks, obs_dim)
         if start_at_prior and prior is not None:
@@ -140,24 +137,6 @@ class PolicyLearner(ActorCritic):
         coefficient = self.log_coefficient.detach().exp()
         tied = self.prior, self.constraint, coefficient
         return Networks(*nets, *tied, dict(self.duals.items()), self.discount)
-
-    @torch.no_grad()
-    def act(self, observations: Tensor) -> Tensor:
-        """The deterministic action ``[..., act]`` at ``observations [..., obs]``."""
-        return self.acting(self.networks, observations)
-
-    @torch.no_grad()
-    def sample(self, observations: Tensor, generator: torch.Generator) -> Tensor:
-        """A random action ``[batch, act]`` at each of ``observations [batch, obs]``."""
-        networks, device = self.networks, observations.device
-        shape = (*observations.shape[:-1], self.acting.noise_dim(networks, self.obs_dim))
-        noise = torch.randn(shape, generator=generator, device=device)
-        return self.acting(networks, observations, noise)
-
-    @torch.no_grad()
-    def target_values(self, observations: Tensor) -> Tensor:
-        """``min_j Qbar_j`` at the deterministic action, ``[...]`` of ``observations [..., obs]``."""
-        return self.target_critics(observations, self.act(observations)).amin(dim=0)
 
     def sampler(self, data: OfflineDataModule, seed: int) -> Sampler:
         make = self.make_sampler or MixedOrSegments(self.real_fraction, self.segment_length)
