@@ -184,9 +184,13 @@ class PolicyLearner(ActorCritic):
         improved = partial(actor_losses, *asked, self.log_coefficient, self.target_divergence)
         return [*found, Objective(improved, number["actor"], shares[-1])]
 
+    @property
+    def shares_values(self) -> bool:
+        return bool(self.along) and self.backup.is_policy_value and self.critic_steps == 1
+
     def shared_values(self, batch: Transitions, noise: Tensor) -> Shared:
-        """``next_values`` of the backup, if another part needs them too."""
-        if not self.along or not self.backup.is_policy_value or self.critic_steps > 1:
+        """``next_values`` of the backup, where another part needs them too."""
+        if not self.shares_values:
             return {}
         with torch.no_grad():
             drawn = self.noise_layout.share(noise, "backup")

@@ -99,6 +99,11 @@ class BlockModule(SavedModule):
         """Objectives of an update, in order; :meth:`losses` with the first optimizer by default."""
         return [Objective(self.losses)]
 
+    @property
+    def shares_values(self) -> bool:
+        """Whether :meth:`shared_values` computes any."""
+        return False
+
     def shared_values(self, batch: Transitions, noise: Tensor) -> Shared:
         """Values that several losses of an update need, computed before the first; none by default."""
         return {}
@@ -134,7 +139,7 @@ class BlockModule(SavedModule):
         Returns:
             Detached scalars to log, averaged over the block by :attr:`run`.
         """
-        shared = self.shared_values(batch, noise)
+        shared = self.shared_values(batch, noise) if self.shares_values else {}
         metrics: Metrics = {}
         for number, objective in enumerate(self.objectives()):
             rows, drawn = batch, noise

@@ -83,6 +83,10 @@ class SeedStack(BlockModule):
     ) -> tuple[Transitions, Tensor]:
         return batch.map(lambda column: column[:, rows]), noise[:, rows]
 
+    @property
+    def shares_values(self) -> bool:
+        return self.by_seed[0].shares_values
+
     def shared_values(self, batch: Transitions, noise: Tensor) -> Shared:
         first = self.by_seed[0]
         return self._for_each_seed(first.shared_values, batch, noise)

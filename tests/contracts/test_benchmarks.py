@@ -33,7 +33,8 @@ def test_the_speed_benchmark_writes_its_figures(
     assert found["ratio_to_plain"].keys() == {"updates", "dynamics", "rollouts"}
     assert all(ratio > 0 for ratio in found["ratio_to_plain"].values())
     assert 0 < found["lightning_share"] < 1
-    assert all(0 < share < 1 for share in found["share_of_floor"].values())
+    # On a busy machine the rate of one large product may be the lower one.
+    assert all(share > 0 for share in found["share_of_floor"].values())
     assert found["seeds"]["number"] == 2
     assert found["full_run_hours"] > 0
     assert found["small_run_seconds"] > 0
