@@ -84,7 +84,7 @@ class Run:
         other = self.prior_data is not data and bool(own)
         if other:
             check_same_robot(data.dataset, self.prior_data.dataset)
-        make_trainer(placement_of(run), run.run_dir, [], max_epochs=1, logger=False)
+        make_trainer(run.trainer_options, run.run_dir, [], max_epochs=1, logger=False)
         self._make_stages(wanted)
         jointly = self.prior is not None and "prior" not in wanted
         last = (self.policy, self.prior) if jointly else (self.prior, self.policy)
@@ -159,8 +159,3 @@ class Run:
             evaluations=evaluations,
             sample_size=None if self.prior is None else self.prior.sample_size,
         ).write()
-
-
-def placement_of(run: RunSettings) -> dict[str, Any]:
-    """The user's options of every stage's Trainer, without callbacks and loggers."""
-    return {k: v for k, v in run.trainer.items() if k not in ("callbacks", "logger")}

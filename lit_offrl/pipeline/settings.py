@@ -42,3 +42,8 @@ class RunSettings:
     trainer: dict[str, Any]
     config: dict[str, Any]
     compile: Compile = "auto"
+
+    @property
+    def trainer_options(self) -> dict[str, Any]:
+        """Options of every stage's Trainer, without callbacks and loggers, which are made anew."""
+        return {k: v for k, v in self.trainer.items() if k not in ("callbacks", "logger")}

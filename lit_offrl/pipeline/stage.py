@@ -188,8 +188,7 @@ class Stage(ABC, Generic[Module]):
         Raises:
             UserError: There is none for these settings.
         """
-        shared = {k: v for k, v in self.run.trainer.items() if k not in ("callbacks", "logger")}
-        given = {**shared, **self.limits(), **self.settings.trainer}
+        given = {**self.run.trainer_options, **self.limits(), **self.settings.trainer}
         return make_trainer(given, self.run.run_dir, list(callbacks), **arguments)
 
     @cached_property
