@@ -8,8 +8,8 @@ layers in all critics, 10 000 starts a refresh, dynamics of 44 000 updates rathe
 MABE's coefficient starts at 0.1, its delta on halfcheetah mixed is the quickstart's, COMBO draws 2 actions of each
 kind instead of 10; ABM's batches are of 128 steps, and its targets copied every 50 updates, as after 150 copies
 its values are still rising; AWAC's and MB2PO's batches are of 256 rows, and half of MB2PO's
-updates are on the log alone. Dynamics and priors are trained once for each set and seed and taken by all systems. Each run is a
-process of its own with one thread, in its own folder; --processes many run side by side. The last policy is then
+updates are on the log alone. MOBILE takes the members' means in place of 10 samples, at a quarter of the time. Dynamics
+and priors are trained once for each set and seed and taken by all systems, but for RAMBO's dynamics. Each run is a process of its own with one thread, in its own folder; --processes many run side by side. The last policy is then
 played for 50 episodes.
 """
 
@@ -23,7 +23,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -75,12 +75,19 @@ MABE_ABLATIONS = ("mabe_no_uncertainty", "mabe_flat_prior")
 WITHOUT_MODEL = ("sac", "td3_bc", "iql")
 SYSTEMS = ("bc", "mabe_no_rl", "mabe", "mopo", "mbpo", *MABE_ABLATIONS, *WITHOUT_MODEL, "combo")
 ABM = ("bm_mpo", "abm_mpo", "abm_svg", "abm_eps0")
+DIFFUSION = ("bc_diffusion", "idql_diffusion", "mpo_diffusion")
 # Run on the mixed sets alone.
-ON_MIXED = (*ABM, "awac", "mb2po")
+ON_MIXED = (*ABM, "awac", "mb2po", "mobile", "rambo", *DIFFUSION)
 MIXED = ("halfcheetah-mixed", "hopper-mixed")
-WITH_MODEL = {"mabe", "mopo", "mbpo", "combo", "mb2po", *MABE_ABLATIONS}
-WITH_PRIOR = {"bc", "mabe_no_rl", "mabe", *MABE_ABLATIONS}
-FLAT = {"bc", "mabe_flat_prior"}
+WITH_MODEL = {"mabe", "mopo", "mbpo", "combo", "mb2po", "mobile", "rambo", *MABE_ABLATIONS}
+# The prior that a system takes, by how it was trained.
+PRIORS = {
+    **dict.fromkeys(("mabe_no_rl", "mabe", "mabe_no_uncertainty"), "weighted"),
+    **dict.fromkeys(("bc", "mabe_flat_prior", "rambo"), "flat"),
+    **dict.fromkeys(DIFFUSION, "diffusion"),
+}
+WITHOUT_POLICY = ("bc", "mabe_no_rl", "bc_diffusion")
+MPO = (*ABM, "mpo_diffusion")
 
 
 def fit(run_dir: Path, *arguments: str) -> int:
@@ -101,24 +108,29 @@ def stacked(*configs: str) -> list[str]:
     return [word for name in configs for word in ("--config", f"{CONFIGS}/{name}.yaml")]
 
 
-def weighting(data: Set, flat: bool) -> list[str]:
-    """The prior's weighting, as arguments."""
-    name = "UniformWeighting" if flat else "ReturnWeighting" if data.by_return else "ValueWeighting"
+def weighting(data: Set, kind: str) -> list[str]:
+    """The weighting of a prior of Gaussians, as arguments."""
+    if kind == "diffusion":
+        return []
+    weighted = "ReturnWeighting" if data.by_return else "ValueWeighting"
+    name = weighted if kind == "weighted" else "UniformWeighting"
     return ["--prior.weighting", f"lit_offrl.priors.{name}"]
 
 
-def fit_parts(out: Path, name: str, seed: int) -> None:
-    """Train dynamics and both priors of a set."""
+def fit_parts(out: Path, name: str, seed: int, systems: Sequence[str]) -> None:
+    """Train the dynamics and the priors of a set that ``systems`` take."""
     data, folder = SETS[name], out / f"parts-{name}-{seed}"
-    common = stacked("mabe", "budgets/two_cores")
-    common += ["--data.dataset", data.dataset, "--seed_everything", str(seed)]
-    if not list(folder.glob("dynamics-*/best.ckpt")):
-        epochs = ["--dynamics.max_epochs", str(data.epochs)]
-        fit(folder, *common, *epochs, "--until", "dynamics")
-    for flat in (False, True):
-        kind = folder / ("flat" if flat else "weighted")
-        if not list(kind.glob("prior-*/best.ckpt")):
-            fit(kind, *common, *weighting(data, flat), "--until", "prior")
+    common = ["--data.dataset", data.dataset, "--seed_everything", str(seed)]
+    if (WITH_MODEL - {"rambo"}).intersection(systems) and not list(
+        folder.glob("dynamics-*/best.ckpt")
+    ):
+        epochs = ["--dynamics.max_epochs", str(data.epochs), "--until", "dynamics"]
+        fit(folder, *stacked("mabe", "budgets/two_cores"), *common, *epochs)
+    for kind in sorted({PRIORS[system] for system in systems if system in PRIORS}):
+        if not list((folder / kind).glob("prior-*/best.ckpt")):
+            config = "bc_diffusion" if kind == "diffusion" else "mabe"
+            files = stacked(config, "budgets/two_cores")
+            fit(folder / kind, *files, *common, *weighting(data, kind), "--until", "prior")
 
 
 def part(folder: Path, stage: str) -> str:
@@ -135,15 +147,19 @@ def arguments_of(out: Path, system: str, name: str, seed: int) -> list[str]:
     found = stacked(system, "budgets/two_cores")
     found += ["--data.dataset", data.dataset, "--seed_everything", str(seed)]
     found += ["--trainer.precision", "bf16-mixed"]
-    if system not in ("bc", "mabe_no_rl", "awac", "mb2po"):
+    if system not in (*WITHOUT_POLICY, "awac", "mb2po"):
         found += ["--policy.module.critic_hidden", "[256, 256, 256]"]
-    if system in WITH_PRIOR:
-        kind = parts / ("flat" if system in FLAT else "weighted")
-        found += weighting(data, system in FLAT)
-        found += ["--prior.checkpoint", part(kind, "prior")]
+    if system in PRIORS:
+        found += weighting(data, PRIORS[system])
+        found += ["--prior.checkpoint", part(parts / PRIORS[system], "prior")]
     if system in WITH_MODEL:
-        found += ["--dynamics.checkpoint", part(parts, "dynamics")]
+        found += ["--dynamics.checkpoint", part(parts, "dynamics")] if system != "rambo" else []
         found += ["--policy.imagination.starts", "10000"]
+    if system == "rambo":
+        found += ["--dynamics.max_epochs", str(data.epochs)]
+    if system == "mobile":
+        found += ["--policy.imagination.penalty.samples", "0"]
+    if system in WITH_MODEL - {"mobile", "rambo"}:
         penalty = 1.0 if system == "mb2po" else data.penalty
         found += ["--policy.imagination.penalty_coefficient", str(penalty)]
     if system in ("mabe", *MABE_ABLATIONS):
@@ -152,9 +168,9 @@ def arguments_of(out: Path, system: str, name: str, seed: int) -> list[str]:
     if system == "combo":
         conservatism = "--policy.module.conservatism"
         found += [f"{conservatism}.weight", str(data.conservatism), f"{conservatism}.samples", "2"]
-    if system == "iql":
+    if system in ("iql", "idql_diffusion"):
         found += ["--policy.module.improvement.weighting.temperature", str(data.temperature)]
-    if system in ABM:
+    if system in MPO:
         found += ["--policy.batch_size", "128", "--policy.module.target_period", "50"]
     if system in ("awac", "mb2po"):
         found += ["--policy.batch_size", "256"]
@@ -191,8 +207,7 @@ def play(out: Path, system: str, name: str, seed: int) -> None:
     data = dataset_of(name)
     assert data.env_spec is not None
     policy = sorted(folder.glob("policy-*/last.ckpt"))
-    kind = "flat" if system in FLAT else "weighted"
-    prior = part(out / f"parts-{name}-{seed}" / kind, "prior") if not policy else ""
+    prior = "" if policy else part(out / f"parts-{name}-{seed}" / PRIORS[system], "prior")
     module: Any = load_module(policy[0], PolicyLearner) if policy else load_prior(prior)
     evaluator = Evaluator(data.env_spec, EPISODES, data.obs_dim, data.act_dim)
     outcome = evaluator.run(module.act, seed=12345)
@@ -248,8 +263,9 @@ def main() -> None:
     given = parser.parse_args()
     if not given.table:
         for seed in given.seeds:
+            parts = partial(fit_parts, given.out, seed=seed, systems=given.systems)
             with ThreadPoolExecutor(given.processes) as pool:
-                list(pool.map(lambda n: fit_parts(given.out, n, seed), given.sets))  # noqa: B023
+                list(pool.map(parts, given.sets))
                 jobs = [(s, n) for s in given.systems for n in given.sets if fits(s, n)]
                 list(pool.map(lambda j: run(given.out, *j, seed), jobs))  # noqa: B023
             for job in jobs:
