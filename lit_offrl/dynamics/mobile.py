@@ -34,7 +34,7 @@ class TargetSpread(Penalty):
         UserError: ``samples`` is negative or ``discount`` is not above 0 and at most 1.
 
     Source: Sun et al., "Model-Bellman Inconsistency for Model-based Offline Reinforcement Learning",
-    ICML 2023; ``compute_lcb`` and ``sample_next_obss`` of OfflineRL-Kit.
+    ICML 2023; ``MOBILEPolicy.compute_lcb`` of the release, yihaosun1124/mobile, and of OfflineRL-Kit.
 
     Departures from the release: computed once, when a row is imagined, not at every update, so a row
     keeps the values of its refresh; fixed points in place of random ones, so the samples' own noise

@@ -60,7 +60,7 @@ class BestCandidate(Acting):
 
     ``argmax_j min_k Qbar_k(s, a_j)``. Without noise the candidates are made from fixed points
     (:func:`lit_offrl.nets.normal_points`), so evaluation is deterministic; the release draws new ones
-    at each step. The actor is trained as ever, and does not act.
+    at each step, and has no other actor. The actor is trained as ever, and does not act.
 
     Args:
         samples: Candidates (N).
@@ -69,7 +69,7 @@ class BestCandidate(Acting):
         UserError: There are no samples.
 
     Source: Hansen-Estruch et al., "IDQL: Implicit Q-Learning as an Actor-Critic Method with Diffusion
-    Policies", arXiv 2304.10573 (greedy extraction); ``eval_actions`` of philippe-eecs/IDQL.
+    Policies", arXiv 2304.10573; ``eval_actions`` of ``DDPMIQLLearner`` in philippe-eecs/IDQL.
     """
 
     samples: int = 64

@@ -58,13 +58,15 @@ class AdversarialDynamics(TrainedAlong):
         UserError: The weight is negative.
 
     Source: Rigter et al., "RAMBO-RL: Robust Adversarial Model-Based Offline Reinforcement Learning",
-    NeurIPS 2022, equation 9 (loss), algorithm 1; ``_init_adversarial_model_update`` of marc-rigter/rambo.
+    NeurIPS 2022; ``_init_adversarial_model_update`` (sign and standardisation too) and
+    ``_train_adversary`` of marc-rigter/rambo.
 
     Departures from the release: one update of the dynamics in each update of the policy in place of
     1000 after 1000; states are those of the imagined rows, made by the dynamics of the last refreshes,
-    in place of rollouts by the present dynamics; real rows as the batch has them (128 of 256) in
-    place of 256, the same for all members; the variances' bounds count 0.01, as when the ensemble was
-    fitted, in place of 0.001; the mixture's density by log-sum-exp in float32.
+    in place of rollouts by the present dynamics that go on where rows end; real rows as the batch has
+    them (128 of 256), the same for all members, in place of 256 for each; bounds of log-variances start
+    at -10 and 0.5 and count 0.01, as when the ensemble was fitted, in place of -6, 1 and 0.001; the
+    mixture's density by log-sum-exp in float32 in place of a sum in float64.
     """
 
     weight: float = 3e-4

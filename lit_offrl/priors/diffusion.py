@@ -33,9 +33,10 @@ class DiffusionPrior(BehaviorPrior):
         learning_rate: Learning rate of the Adam optimizer.
         **kwargs: Arguments of :class:`BehaviorPrior`, such as ``weighting``.
 
-    Source: Ho et al., "Denoising Diffusion Probabilistic Models", NeurIPS 2020, equations 4, 7, 11 and
-    14; network, ``vp`` schedule and clipping of the predicted action as in Wang et al., "Diffusion
-    Policies as an Expressive Policy Class for Offline RL", ICLR 2023 (Diffusion-QL).
+    Source: Ho et al., "Denoising Diffusion Probabilistic Models", NeurIPS 2020, equations 4, 7 and 14;
+    network, ``vp`` schedule, variance of a step and clipping of the predicted action as in
+    ``agents/diffusion.py`` of Wang, Hunt and Zhou, "Diffusion Policies as an Expressive Policy Class for
+    Offline Reinforcement Learning", ICLR 2023 (Diffusion-QL).
     """
 
     loss_name: ClassVar[str] = "denoising"
