@@ -50,6 +50,8 @@ def _make_logger(given: Any, run_dir: Path, stage: str) -> Logger:
     named = [part for part in getattr(given, "args", ()) if isinstance(part, type)]
     logger_class = named[0] if named else given
     run = f"{run_dir.name}-{stage}"
+    taken = {name: p.default for name, p in inspect.signature(logger_class).parameters.items()}
+    chosen = {**taken, **getattr(given, "keywords", {})}
     places: dict[str, Any] = {"save_dir": str(run_dir), "name": run, "run_name": run}
     if issubclass(logger_class, TensorBoardLogger):
         # It appends to what an earlier stage wrote.
@@ -57,11 +59,14 @@ def _make_logger(given: Any, run_dir: Path, stage: str) -> Logger:
     elif issubclass(logger_class, CSVLogger):
         # It deletes what an earlier logger of the same folder wrote.
         places |= {"name": f"csv/{stage}"}
-    elif issubclass(logger_class, MLFlowLogger):
-        # Its folders of files are in maintenance mode.
-        places |= {"tracking_uri": f"sqlite:///{run_dir}/mlflow.db"}
-    taken = inspect.signature(logger_class).parameters
-    made: Logger = given(**{k: v for k, v in places.items() if k in taken})
+    elif issubclass(logger_class, MLFlowLogger) and chosen.get("tracking_uri") is None:
+        # Its folders of files are in maintenance mode, and figures would go to the working folder.
+        figures = str(run_dir.resolve() / "mlflow")
+        places |= {"tracking_uri": f"sqlite:///{run_dir}/mlflow.db", "artifact_location": figures}
+    # A factory of the parser holds defaults, too: what differs from them is the user's.
+    made: Logger = given(
+        **{k: v for k, v in places.items() if k in taken and chosen[k] == taken[k]}
+    )
     return made
 
 
