@@ -86,6 +86,7 @@ PRIORS = {
     **dict.fromkeys(("bc", "mabe_flat_prior", "rambo"), "flat"),
     **dict.fromkeys(DIFFUSION, "diffusion"),
 }
+WITHOUT_PENALTY = {"mbpo", "combo", "rambo", "mabe_no_uncertainty"}
 WITHOUT_POLICY = ("bc", "mabe_no_rl", "bc_diffusion")
 MPO = (*ABM, "mpo_diffusion")
 
@@ -159,7 +160,7 @@ def arguments_of(out: Path, system: str, name: str, seed: int) -> list[str]:
         found += ["--dynamics.max_epochs", str(data.epochs)]
     if system == "mobile":
         found += ["--policy.imagination.penalty.samples", "0"]
-    if system in WITH_MODEL - {"mobile", "rambo"}:
+    if system in WITH_MODEL - WITHOUT_PENALTY - {"mobile"}:
         penalty = 1.0 if system == "mb2po" else data.penalty
         found += ["--policy.imagination.penalty_coefficient", str(penalty)]
     if system in ("mabe", *MABE_ABLATIONS):

@@ -43,8 +43,8 @@ class OfflineDataModule(pl.LightningDataModule):
         layout: Which columns of a file are what.
         observation_keys: Of observations that are dictionaries, which to put side by side, in the
             environment too; all by default.
-        subset: Which of its episodes to learn from; all by default. Of several tasks' returns it
-            looks at the logged ones.
+        subset: Which of its episodes to learn from, but not of those of ``more``; all by default. Of
+            several tasks' returns it looks at the logged ones.
         more: Other logs of the same robot to learn from, too.
         reward: What the steps are worth instead of what was logged, such as
             lit_offrl.datasets.rewards.HalfCheetahBackward or a Reward of your own.

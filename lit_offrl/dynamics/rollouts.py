@@ -12,7 +12,7 @@ from torch import Tensor
 from lit_offrl.dynamics.base import Dynamics
 from lit_offrl.dynamics.penalties import Penalty, Values
 from lit_offrl.dynamics.terminations import Termination
-from lit_offrl.errors import check_at_least
+from lit_offrl.errors import check, check_at_least
 from lit_offrl.transitions import Transitions
 
 Act = Callable[[Tensor, torch.Generator], Tensor]
@@ -56,6 +56,11 @@ class Rollouts:
     def __post_init__(self) -> None:
         check_at_least(1, self, "horizon", "starts", "retain")
         check_at_least(0, self, "after")
+        check(
+            self.penalty is not None or self.penalty_coefficient == 1,
+            f"penalty_coefficient: {self.penalty_coefficient} of no penalty; name a penalty, such as "
+            "lit_offrl.dynamics.MaxStd, or set it to 1",
+        )
 
     @property
     def capacity(self) -> int:

@@ -60,3 +60,42 @@ def needed_stages(settings: Mapping[str, Any], until: str | None) -> set[str]:
         )
         wanted.add("value")
     return {name for name in wanted if name is not None}
+
+
+def check_unused(settings: Mapping[str, Any]) -> None:
+    """Refuse what was given and no stage would read.
+
+    A stage that is off may keep its budget and its weighting, which files below may have set.
+
+    Raises:
+        UserError: Data, a checkpoint or a share of rows would be ignored.
+    """
+    dynamics, value, prior, policy = (
+        settings[name] for name in ("dynamics", "value", "prior", "policy")
+    )
+    fits_prior = bool(prior.module or prior.checkpoint)
+    check(
+        prior.data is None or fits_prior,
+        "prior.data: no prior is fitted to it, as prior.module is null; name one, or set prior.data null",
+    )
+    of_reward = getattr(getattr(prior.data, "reward", None), "environment", None)
+    check(
+        prior.data is None
+        or (prior.data.references is None and prior.data.environment in (None, of_reward)),
+        "prior.data.environment, references: nobody is evaluated on the prior's data; give them to data",
+    )
+    check(
+        value.checkpoint is None or (fits_prior and prior.weighting.needs_values),
+        "value.checkpoint: prior.weighting needs no values; use lit_offrl.priors.ValueWeighting, or set "
+        "value.checkpoint null",
+    )
+    imagines = bool(policy.module or policy.checkpoint) and policy.imagination is not None
+    check(
+        dynamics.checkpoint is None or imagines,
+        "dynamics.checkpoint: no policy imagines rows; set policy.imagination, or dynamics.checkpoint null",
+    )
+    check(
+        policy.imagination is not None or policy.real_fraction in (type(policy).real_fraction, 1),
+        f"policy.real_fraction: {policy.real_fraction} of rows that are all real, as policy.imagination is "
+        "null; leave it out, or set policy.imagination",
+    )

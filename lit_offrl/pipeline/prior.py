@@ -45,7 +45,7 @@ class PriorSettings(StageSettings):
         trainer: Options of this stage's lightning.Trainer, such as max_time or gradient_clip_val.
         callbacks: Lightning callbacks of this stage.
         jointly: Train it in the policy's updates, such as by lit_offrl.policy.WeightedLikelihood (ABM); no
-            setting below then matters, nor does the weighting. By default it is fitted before the policy.
+            setting below then matters, and weighting is refused. By default it is fitted before the policy.
         data: Other data for value and prior, such as an expert's in another domain; dynamics, policy and
             evaluation stay with the run's own. By default all share those.
         batch_size: Rows per update.
@@ -79,6 +79,11 @@ class PriorSettings(StageSettings):
                 f"{name}: the prior is trained along with the policy, by prior.jointly; set one of the two to "
                 "null",
             )
+        check(
+            self.jointly is None or isinstance(self.weighting, UniformWeighting),
+            f"weighting: {type(self.weighting).__name__} is not used by prior.jointly, which weighs rows itself; "
+            "set one of the two to its default",
+        )
 
 
 class PriorStage(Stage[BehaviorPrior]):

@@ -9,7 +9,7 @@ from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.evaluation import AnyEvaluator, make_evaluator, read_evaluations
 from lit_offrl.evaluation.report import Report
 from lit_offrl.pipeline.dynamics import DynamicsSettings, DynamicsStage
-from lit_offrl.pipeline.needs import needed_stages
+from lit_offrl.pipeline.needs import check_unused, needed_stages
 from lit_offrl.pipeline.policy import EVALUATIONS, PolicySettings, PolicyStage
 from lit_offrl.pipeline.prior import PriorSettings, PriorStage
 from lit_offrl.pipeline.settings import RunSettings
@@ -91,6 +91,7 @@ class Run:
         for stage in (self.dynamics, self.value, *last):
             if stage is not None:
                 stage.prepare()
+        check_unused(self.of)
         header = f"# lit-offrl {__version__}\n"
         write_whole((header + self.config_text).encode(), run.run_dir / "config.yaml")
         print(f"data: {data.summary()}", flush=True)
