@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Self
 
 import numpy as np
 import torch
@@ -21,9 +21,6 @@ from lit_offrl.datasets.rewards import Reward, name_of, rewards_of
 from lit_offrl.environments import task_of
 from lit_offrl.errors import UserError, check, first_line
 from lit_offrl.transitions import Transitions
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 # Of a number that is squared in float32.
 LARGEST = 1e15

@@ -8,15 +8,12 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, TypeGuard
+from typing import Any, ClassVar, Self, TypeGuard
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, register_kl
 from torch.nn import functional
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 # LoggedEpisode SAC actions often sit on the bound, where atanh is infinite (ALGORITHMS section 4).
 ACTION_BOUND = 1 - 1e-3

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import lightning.pytorch as pl
 
 from lit_offrl.training.checkpoints import describe_module, load_module
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 class SavedModule(pl.LightningModule):

@@ -1,0 +1,60 @@
+"""What the package promises about versions, against what it holds."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+import lit_offrl.datasets
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+BUNDLED = Path(lit_offrl.datasets.__path__[0]) / "bundled"
+
+
+def oldest(specifier: SpecifierSet) -> Version:
+    """The version that ``>=`` names."""
+    (found,) = [Version(s.version) for s in specifier if s.operator == ">="]
+    return found
+
+
+def test_the_oldest_minari_that_is_allowed_reads_the_bundled_datasets() -> None:
+    (minari,) = [
+        wanted for wanted in map(Requirement, PROJECT["dependencies"]) if wanted.name == "minari"
+    ]
+    written = [
+        json.loads(path.read_text())["minari_version"] for path in BUNDLED.rglob("metadata.json")
+    ]
+    assert written
+    assert oldest(minari.specifier) >= max(map(Version, written))
+
+
+def test_one_list_of_python_versions() -> None:
+    named = [c.rpartition(" ")[2] for c in PROJECT["classifiers"] if "Python :: 3." in c]
+    assert oldest(SpecifierSet(PROJECT["requires-python"])) == Version(named[0])
+    (said,) = re.findall(r"tested: ([\d., ]+)\)", (ROOT / "README.md").read_text())
+    assert said.split(", ") == named
+
+
+def test_every_tested_version_is_allowed() -> None:
+    extras = PROJECT["optional-dependencies"].values()
+    # The control suite is an environment of its own, without constraints.txt.
+    control = PROJECT["optional-dependencies"]["control"]
+    wanted = [Requirement(r) for block in (PROJECT["dependencies"], *extras) for r in block]
+    pinned = {}
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        if line and not line.startswith("#"):
+            pin = Requirement(line)
+            assert pin.marker is None, f"{line}: one version for all Pythons"
+            pinned[pin.name] = next(iter(pin.specifier)).version
+    for requirement in wanted:
+        if requirement.name in pinned and str(requirement) not in map(
+            str, map(Requirement, control)
+        ):
+            assert pinned[requirement.name] in requirement.specifier, requirement
