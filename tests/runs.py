@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
 from lit_offrl.cli import main
@@ -34,20 +35,36 @@ def fit_elsewhere(config: Path, run_dir: Path, *more: str) -> str:
     return ran.stdout
 
 
-def fit_and_signal(config: Path, run_dir: Path, stage: str, sent: signal.Signals) -> Any:
-    """Run ``fit`` in a process that gets ``sent`` as soon as the stage's first state is on disk."""
+def fit_and_signal(
+    config: Path, run_dir: Path, stage: str, sent: signal.Signals, blocks: int = 0
+) -> Any:
+    """Run ``fit`` in a process that gets ``sent`` so many blocks after the stage's first state is on disk."""
     code = (
         "import os, sys; from lit_offrl.training.state import ResumeState\n"
         "old = ResumeState.on_train_epoch_end\n"
-        "def die(self, *a):\n"
+        "seen = []\n"
+        "def count(self):\n"
+        "    seen.append(self)\n"
+        f"    if len(seen) > {blocks}: os.kill(os.getpid(), {int(sent)})\n"
+        "def save(self, *a):\n"
         "    old(self, *a)\n"
-        f"    if self.folder.name.startswith('{stage}-'): os.kill(os.getpid(), {int(sent)})\n"
-        "ResumeState.on_train_epoch_end = die\n"
+        f"    if self.folder.name.startswith('{stage}-'): count(self)\n"
+        "ResumeState.on_train_epoch_end = save\n"
+        "ResumeState.on_train_batch_end = lambda self, *a: seen and count(self)\n"
         "from lit_offrl.cli import main; main(sys.argv[1:])\n"
     )
     arguments = ["fit", "--config", str(config), "--run_dir", str(run_dir)]
     command = [sys.executable, "-c", code, *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+def curves(run_dir: Path) -> dict[str, list[tuple[int, float]]]:
+    """The points of every scalar of TensorBoard's, in the order that they were written in."""
+    folder = str(run_dir / "tensorboard")
+    found = EventAccumulator(folder, {"scalars": 0}, purge_orphaned_data=False)
+    found.Reload()
+    tags = found.Tags()["scalars"]
+    return {tag: [(e.step, e.value) for e in found.Scalars(tag)] for tag in tags}
 
 
 def kept(folder: Path) -> Path:

@@ -44,6 +44,7 @@ class Imagination(PerEpoch):
         self.dynamics = dynamics
         self.rollouts = rollouts or Rollouts(**settings)
         self.data: OfflineDataModule | None = None
+        self.is_begun = False
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if stage == "fit":
@@ -85,7 +86,20 @@ class Imagination(PerEpoch):
             learner.target_values,
         )
         data.imagined.extend(rows)
+        if not self.is_begun:
+            self._say_if_constant(metrics)
+        self.is_begun = True
         return {f"imagined/{key}": value for key, value in metrics.items()}
+
+    def _say_if_constant(self, metrics: dict[str, Tensor]) -> None:
+        """Say that a penalty which is the same everywhere prefers nothing, whatever its coefficient."""
+        mean, std = float(metrics["penalty_mean"]), float(metrics["penalty_std"])
+        if std < 0.1 * abs(mean):
+            print(
+                f"imagined: the penalty is nearly constant (mean {mean:.3g}, sd {std:.2g} over rows), so "
+                f"penalty_coefficient {self.rollouts.penalty_coefficient:g} lowers all rewards alike",
+                flush=True,
+            )
 
 
 def termination_of(rollouts: Rollouts, dynamics: Dynamics, environment: str | None) -> Termination:

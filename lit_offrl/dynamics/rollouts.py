@@ -130,8 +130,8 @@ class Rollouts:
             rows, penalty = rows[stepped], penalty[stepped]
         return rows, {
             "reward_mean": (rows.rewards + self.penalty_coefficient * penalty).mean(),
-            "penalty_mean": penalty.mean(),
-            "penalty_max": penalty.max(),
+            **{"penalty_mean": penalty.mean(), "penalty_max": penalty.max()},
+            "penalty_std": penalty.std(correction=0),
             "terminated_fraction": rows.terminations.float().mean(),
         }
 

@@ -11,6 +11,7 @@ import lightning.pytorch as pl
 from tqdm.auto import tqdm
 
 from lit_offrl.datamodule import OfflineDataModule
+from lit_offrl.datasets.dataset import OfflineDataset
 from lit_offrl.datasets.tasks import one_hot
 from lit_offrl.errors import UserError, check
 from lit_offrl.evaluation.episodes import Evaluator
@@ -77,7 +78,12 @@ class Evaluation(PerEpoch):
         if module.updates // self.every == before // self.every and not last:
             return {}
         seed = mix_seed(self.data.seed_of(module.log_prefix), "evaluation", module.updates)
-        stats = self.evaluator.run(module.act, seed, module.device)  # type: ignore[arg-type]
+        try:
+            stats = self.evaluator.run(module.act, seed, module.device)  # type: ignore[arg-type]
+        except UserError as error:
+            # A later evaluation may succeed, and the policy is trained without any.
+            say(f"{module.log_prefix}: not evaluated after {module.updates} updates: {error}")
+            return {}
         values = stats.summary()
         score = self.data.dataset.score(stats.returns)
         if score is not None:
@@ -90,9 +96,7 @@ class Evaluation(PerEpoch):
         if isinstance(stats, MultitaskStats):
             each = (f"{n} {values[f'return_mean_{n}']:.0f}" for n in stats.by_task)
             line += f": {', '.join(each)}"
-        # Around a progress bar, if there is one.
-        tqdm.write(line, file=sys.stdout)
-        sys.stdout.flush()
+        say(line)
         return {f"evaluation/{key}": value for key, value in values.items()}
 
     def _append(self, entry: dict[str, float]) -> None:
@@ -107,11 +111,17 @@ def read_evaluations(path: Path) -> list[dict[str, float]]:
     return json.loads(path.read_text()) if path.is_file() else []
 
 
+def say(line: str) -> None:
+    """Print ``line`` around a progress bar, if there is one."""
+    tqdm.write(line, file=sys.stdout)
+    sys.stdout.flush()
+
+
 def make_evaluator(data: OfflineDataModule, episodes: int) -> AnyEvaluator | None:
     """The evaluator of ``data``; ``None`` where no environment is known.
 
     Raises:
-        UserError: There is no such environment, or its rewards are not those of the data.
+        UserError: There is no such environment, it fails, or its rewards are not those of the data.
     """
     dataset = data.dataset
     environment = data.environment or dataset.env_spec
@@ -125,7 +135,8 @@ def make_evaluator(data: OfflineDataModule, episodes: int) -> AnyEvaluator | Non
         "name one that gives these, or set policy.evaluate_every 0",
     )
     sizes = episodes, dataset.obs_dim, dataset.act_dim
-    return Evaluator(environment, *sizes, keys=data.observation_keys)
+    keys, max_steps = data.observation_keys, longest_episode(dataset)
+    return Evaluator(environment, *sizes, keys=keys, max_steps=max_steps)
 
 
 def make_multitask_evaluator(data: OfflineDataModule, episodes: int) -> MultitaskEvaluator:
@@ -145,5 +156,11 @@ def make_multitask_evaluator(data: OfflineDataModule, episodes: int) -> Multitas
             )
         sizes = dataset.obs_dim - count, dataset.act_dim
         task, keys = one_hot(number, count), data.observation_keys
-        found[name] = Evaluator(environment, episodes, *sizes, task, keys)
+        limit = longest_episode(dataset)
+        found[name] = Evaluator(environment, episodes, *sizes, task, keys, limit)
     return MultitaskEvaluator(found)
+
+
+def longest_episode(dataset: OfflineDataset) -> int:
+    """Where episodes are cut if the environment sets no limit: ten times the data's longest."""
+    return max(1000, 10 * int(dataset.lengths.max()))

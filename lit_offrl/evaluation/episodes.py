@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -18,6 +17,7 @@ from torchmetrics import MaxMetric, MeanMetric, MetricCollection, MinMetric
 
 from lit_offrl.datasets.tasks import with_task
 from lit_offrl.environments import quiet_mujoco
+from lit_offrl.environments.checked import CheckedEnv, without_rendering
 from lit_offrl.errors import UserError, first_line
 
 
@@ -45,8 +45,14 @@ class EpisodeStats:
         return values
 
 
+# Steps of each of the two short episodes that an environment is tried with.
+TRIAL_STEPS = 5
+
+
 class Evaluator:
     """Runs episodes side by side, one environment each.
+
+    The environments are tried when they are made: two short episodes of random actions.
 
     Args:
         environment: Gymnasium id or spec.
@@ -55,9 +61,10 @@ class Evaluator:
         act_dim: Size of an action in the data.
         keys: Of observations that are dictionaries, which to put side by side; all by default.
         task: Numbers ``[tasks]`` that follow every observation, and are no part of ``obs_dim``.
+        max_steps: Where an episode is cut if the environment has no ``max_episode_steps``.
 
     Raises:
-        UserError: The environment cannot be made, or is not the data's.
+        UserError: The environment cannot be made, is not the data's, or fails when it is tried.
     """
 
     def __init__(
@@ -68,34 +75,34 @@ class Evaluator:
         act_dim: int,
         task: Tensor | None = None,
         keys: Sequence[str] | None = None,
+        max_steps: int = 10_000,
     ) -> None:
-        name = environment if isinstance(environment, str) else environment.id
+        named = isinstance(environment, str)
+        self.name: str = environment if named else environment.id  # type: ignore[union-attr, assignment]
         quiet_mujoco()
-        rescale = partial(RescaleAction, min_action=np.float32(-1), max_action=np.float32(1))
         try:
-            self.environments = gym.make_vec(
-                environment,
-                num_envs=episodes,
-                vectorization_mode="sync",
-                wrappers=[partial(flattened, keys=keys), rescale],
-            )
+            self.environments = [
+                CheckedEnv(make_env(environment, keys), self.name) for _ in range(episodes)
+            ]
         except Exception as error:
             raise UserError(
-                f"environment '{name}' cannot be made: {first_line(error)} Give another with --data.environment, or "
-                "--policy.evaluate_every 0 to train without one"
+                f"environment '{self.name}' cannot be made: {first_line(error)}"
             ) from error
-        obs_space = self.environments.single_observation_space
-        act_space = self.environments.single_action_space
+        first = self.environments[0]
         for what, space, dim in (
-            ("observations", obs_space, obs_dim),
-            ("actions", act_space, act_dim),
+            ("observations", first.observation_space, obs_dim),
+            ("actions", first.action_space, act_dim),
         ):
             if not isinstance(space, Box) or space.shape != (dim,):
                 raise UserError(
-                    f"environment '{name}' has {what} {space}, the data have {dim} numbers; "
-                    "give the one that made the data with --data.environment"
+                    f"environment '{self.name}' has {what} {space}, the data have {dim} numbers"
                 )
-        self.episodes, self.task = episodes, task
+        self.episodes, self.obs_dim, self.task = episodes, obs_dim, task
+        limit = None if first.env.spec is None else first.env.spec.max_episode_steps
+        self.max_steps = max_steps if limit is None else limit
+        random = np.random.default_rng(0)
+        for seed in range(2):
+            self._run(lambda _: random.uniform(-1, 1, (episodes, act_dim)), seed, TRIAL_STEPS)
 
     def run(
         self, act: Callable[[Tensor], Tensor], seed: int, device: torch.device | str = "cpu"
@@ -106,21 +113,55 @@ class Evaluator:
             act: Observations ``[episodes, obs]`` to actions ``[episodes, act]``, on ``device``.
             seed: Seeds the starts.
             device: Where ``act`` computes.
+
+        Raises:
+            UserError: The environment fails.
         """
-        returns = np.zeros(self.episodes)
-        lengths = np.zeros(self.episodes, dtype=np.int64)
-        running = np.ones(self.episodes, dtype=bool)
-        observations, _ = self.environments.reset(seed=seed % 2**31)
-        while running.any():
+
+        def choose(observations: np.ndarray) -> np.ndarray:
             inputs = torch.as_tensor(observations, dtype=torch.float32, device=device)
             if self.task is not None:
                 inputs = with_task(inputs, self.task)
-            actions = act(inputs).cpu().numpy()
-            observations, rewards, terminated, truncated, _ = self.environments.step(actions)
-            returns += rewards * running
-            lengths += running
-            running &= ~(terminated | truncated)
-        return EpisodeStats(torch.from_numpy(returns), torch.from_numpy(lengths))
+            return act(inputs).cpu().numpy()
+
+        stats, cut = self._run(choose, seed % 2**31, self.max_steps)
+        if cut:
+            print(
+                f"environment '{self.name}' has no max_episode_steps: {cut} of {self.episodes} episodes "
+                f"were cut after {self.max_steps} steps",
+                flush=True,
+            )
+        return stats
+
+    def _run(
+        self, choose: Callable[[np.ndarray], np.ndarray], seed: int, max_steps: int
+    ) -> tuple[EpisodeStats, int]:
+        """Run episodes of ``max_steps`` at most, and count those that were cut there."""
+        returns = np.zeros(self.episodes)
+        lengths = np.zeros(self.episodes, dtype=np.int64)
+        starts = [env.reset(seed=seed + i)[0] for i, env in enumerate(self.environments)]
+        # Of those that have ended the last one stays, so that the policy's batches keep their size.
+        observations = np.stack(starts)
+        running = list(range(self.episodes))
+        while running and lengths.max() < max_steps:
+            actions = np.asarray(choose(observations.copy()), dtype=np.float32)
+            for i in tuple(running):
+                observation, reward, terminated, truncated, _ = self.environments[i].step(
+                    actions[i]
+                )
+                observations[i] = observation
+                returns[i] += reward
+                lengths[i] += 1
+                if terminated or truncated:
+                    running.remove(i)
+        return EpisodeStats(torch.from_numpy(returns), torch.from_numpy(lengths)), len(running)
+
+
+def make_env(environment: str | EnvSpec, keys: Sequence[str] | None) -> gym.Env[Any, Any]:
+    """An environment with vector observations and actions in ``[-1, 1]``, without pictures."""
+    spec = environment if isinstance(environment, str) else without_rendering(environment)
+    env = flattened(gym.make(spec, disable_env_checker=True), keys)
+    return RescaleAction(env, min_action=np.float32(-1), max_action=np.float32(1))
 
 
 def flattened(

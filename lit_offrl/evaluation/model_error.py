@@ -33,6 +33,8 @@ def imagine_segments(dynamics: Dynamics, segments: Transitions) -> Tensor | None
 def step_errors(imagined: Tensor, segments: Transitions, std: Tensor) -> Tensor:
     """Root mean square error after 1, 2, ... steps, in standard deviations of the data.
 
+    Columns that are constant in the data but for rounding have no such unit and are left out.
+
     Args:
         imagined: ``[elites, segments, steps, obs]``.
         segments: The real rows, ``[segments, steps, ...]``.
@@ -41,8 +43,10 @@ def step_errors(imagined: Tensor, segments: Transitions, std: Tensor) -> Tensor:
     Returns:
         ``[steps]``, averaged over elites, segments and dimensions.
     """
-    error = (imagined - segments.next_observations) / std.clamp(min=1e-6)
-    return error.square().mean(dim=(0, 1, 3)).sqrt()
+    varied = std > 1e-6 * segments.observations.abs().mean(dim=(0, 1))
+    error = (imagined - segments.next_observations)[..., varied] / std[varied]
+    # Without any varied column there is no error.
+    return error.square().mean(dim=(0, 1, 3)).sqrt().nan_to_num()
 
 
 def draw_segments(imagined: Tensor, segments: Transitions, errors: Tensor, path: Path) -> Figure:

@@ -17,6 +17,9 @@ from lit_offrl.priors import BehaviorPrior
 from lit_offrl.training.blocks import mix_seed
 from lit_offrl.training.checkpoints import write_json
 
+# Rows of the data at which actions are compared.
+ACTION_ROWS = 2000
+
 
 @dataclass
 class Report:
@@ -60,6 +63,7 @@ class Report:
             "prior": self._play(self.prior),
             "policy": self._play(self.learner),
             "estimate": self._estimate(),
+            "actions": self._actions(),
             "updates": 0 if self.learner is None else self.learner.updates,
             "seed": self.seed,
             "seconds": {**self.seconds, "total": sum(self.seconds.values())},
@@ -101,10 +105,10 @@ class Report:
         return {**outcome.summary(), "score": None if score is None else float(score.mean())}
 
     def _estimate(self) -> dict[str, float] | None:
-        """What the policy's critics say it earns from where the log's episodes begin, discounted.
+        """Discounted value at the log's episode starts: the critics' of the policy, the data's returns.
 
-        Offline it is all there is to go by. Critics flatter the policy they were trained with, so it
-        is a bound from above rather than a promise.
+        The critics' value is what training raised: neither a bound nor an estimate of what the policy
+        earns, and no order of policies.
         """
         if self.learner is None:
             return None
@@ -114,6 +118,28 @@ class Report:
             values = learner.target_critics(starts, learner.act(starts)).amin(dim=0)
         earned = data.returns_to_go(learner.discount)[data.episode_starts]
         return {"policy": float(values.mean()), "data": float(earned.mean())}
+
+    def _actions(self) -> dict[str, dict[str, float]]:
+        """Actions at the data's observations: the logged ones, the prior's and the policy's.
+
+        Returns:
+            For each ``at_bound``, the share of numbers within 1 % of a bound, and ``distance``, the root
+            mean square difference from the logged actions, whose range is ``[-1, 1]``.
+        """
+        rows = torch.linspace(0, len(self.dataset) - 1, min(len(self.dataset), ACTION_ROWS)).long()
+        data = self.dataset.transitions[rows]
+        chosen = {"data": data.actions}
+        for name, module in (("prior", self.prior), ("policy", self.learner)):
+            if module is not None:
+                with torch.no_grad():
+                    chosen[name] = module.act(data.observations)
+        return {
+            name: {
+                "at_bound": float((actions.abs() >= 0.98).float().mean()),
+                "distance": float((actions - data.actions).square().mean().sqrt()),
+            }
+            for name, actions in chosen.items()
+        }
 
     def _print(self, results: dict[str, Any]) -> None:
         data = results["dataset"]
@@ -132,10 +158,19 @@ class Report:
                 spread = "" if std is None else f"{std:.0f}"
                 shown = "" if score is None else f"{float(score):.1f}"
                 print(f"{name:<20}{mean:>10.0f}{spread:>8}{shown:>8}")
-        if results["estimate"] is not None:
-            policy, earned = results["estimate"]["policy"], results["estimate"]["data"]
+        print(f"\n{'at observations of the data':<30}{'at a bound':>12}{'from the data':>16}")
+        for name, actions in results["actions"].items():
             print(
-                f"\nby the policy's critics, discounted: {policy:.4g} from where episodes begin; the data "
-                f"earned {earned:.4g}"
+                f"{name + ', actions':<30}{actions['at_bound']:>12.0%}{actions['distance']:>16.2f}"
+            )
+        if "return_best" in (results["policy"] or {}):
+            print(
+                f"\nbest of {len(self.evaluations)} evaluations in training, on other episodes: "
+                f"{results['policy']['return_best']:.0f}"
+            )
+        if results["estimate"] is not None:
+            print(
+                f"\nthe critics' discounted value of the policy at episode starts: "
+                f"{results['estimate']['policy']:.4g}; no bound or estimate of its return"
             )
         print(f"\n{self.run_dir}", flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from lit_offrl.dynamics import Dynamics
@@ -13,7 +14,7 @@ from lit_offrl.pipeline.stage import Stage
 from lit_offrl.policy import TrainedAlong
 from lit_offrl.testing import check_dynamics
 from lit_offrl.training.distributed import is_first
-from lit_offrl.training.loggers import log_figure, log_series
+from lit_offrl.training.loggers import log_figure, log_points
 
 
 class DynamicsFactory(Protocol):
@@ -74,13 +75,15 @@ class DynamicsStage(Stage[Dynamics]):
         attempt("dynamics.module", check_dynamics, self.module, self.data.dataset.transitions)
 
     def fit(self) -> Dynamics:
+        figure = self.run.run_dir / "figures" / "imagined_segments.png"
+        measured = self.is_done and figure.is_file()
         module = super().fit()
         # Dynamics given may have been trained on this run's withheld rows.
-        if not self.is_taken and is_first():
-            self._measure()
+        if not (self.is_taken or measured) and is_first():
+            self._measure(figure)
         return module
 
-    def _measure(self) -> None:
+    def _measure(self, path: Path) -> None:
         _, _, segments = self.data.holdout(self.data.seed_of(self.name))
         held_out = self.data.dataset.transitions[segments]
         imagined = imagine_segments(self.module, held_out)
@@ -88,8 +91,8 @@ class DynamicsStage(Stage[Dynamics]):
             return
         scale = self.data.dataset.transitions.observations.std(dim=0)
         errors = step_errors(imagined, held_out, scale)
-        path = self.run.run_dir / "figures" / "imagined_segments.png"
         figure = draw_segments(imagined, held_out, errors, path)
-        loggers = self.loggers
-        log_series(loggers, "dynamics/error_by_step", errors.tolist())
-        log_figure(loggers, "dynamics/imagined_segments", figure)
+        loggers, updates = self.loggers, self.module.updates
+        by_step = {f"dynamics/error_of_step_{n}": e for n, e in enumerate(errors.tolist(), start=1)}
+        log_points(loggers, by_step, updates)
+        log_figure(loggers, "dynamics/imagined_segments", figure, updates)

@@ -17,6 +17,7 @@ from lit_offrl.evaluation import Evaluation
 from lit_offrl.pipeline.policy import PolicyStage
 from lit_offrl.pipeline.run import Run
 from lit_offrl.seeds_data import SeedsData
+from lit_offrl.training.loggers import forget_points, log_points
 from lit_offrl.training.optimizers import parse_optimizers
 from lit_offrl.training.per_epoch import PerEpoch, is_last_epoch
 from lit_offrl.training.progress import StageBar
@@ -131,11 +132,16 @@ class EachSeed(pl.Callback):
         for state, found in zip(self.states, state_dict["checkpoints"], strict=True):
             state.load_state_dict(found)
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, SeedStack)
+        for loggers in self.loggers:
+            forget_points(loggers, pl_module.updates)
+
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SeedStack)
         for seed, module in enumerate(pl_module.by_seed):
             for callback in self.own[seed]:
-                self._log(seed, callback.before(module, trainer.current_epoch), module.updates)
+                callback.begun = callback.before(module, trainer.current_epoch)
 
     def on_train_batch_end(
         self,
@@ -151,7 +157,7 @@ class EachSeed(pl.Callback):
         names = [f"policy/{key}" for key in pl_module.latest]
         self.latest = [dict(zip(names, row, strict=True)) for row in values]
         for seed, metrics in enumerate(self.latest):
-            self._log(seed, metrics, pl_module.updates)
+            log_points(self.loggers[seed], metrics, pl_module.updates)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SeedStack)
@@ -161,8 +167,8 @@ class EachSeed(pl.Callback):
             found = {f"{owner}, {name}": value for name, value in self.latest[seed].items()}
             check_finite(found, module.updates)
             for callback in self.own[seed]:
-                metrics = callback.after(module, epoch, last)
-                self._log(seed, metrics, module.updates)
+                metrics = {**callback.begun, **callback.after(module, epoch, last)}
+                log_points(self.loggers[seed], metrics, module.updates)
                 if "evaluation/return_mean" in metrics:
                     value = metrics["evaluation/return_mean"]
                     self.states[seed].keep_if_best(module, value)
@@ -178,9 +184,3 @@ class EachSeed(pl.Callback):
         for loggers in self.loggers:
             for logger in loggers:
                 logger.finalize("success")
-
-    def _log(self, seed: int, metrics: dict[str, Any], updates: int) -> None:
-        if metrics:
-            values = {name: float(value) for name, value in metrics.items()}
-            for logger in self.loggers[seed]:
-                logger.log_metrics(values, step=updates)

@@ -15,7 +15,7 @@ from lit_offrl.pipeline.value import ValueStage
 from lit_offrl.policy import TrainedAlong
 from lit_offrl.priors import BehaviorPrior, UniformWeighting, Weighting, effective_sample_size
 from lit_offrl.testing import check_prior
-from lit_offrl.training.loggers import log_histogram
+from lit_offrl.training.loggers import forget_points, log_histogram, log_points
 
 
 class PriorFactory(Protocol):
@@ -145,9 +145,8 @@ class PriorStage(Stage[BehaviorPrior]):
                 f"prior: effective sample size of the weights is {self.sample_size:.0%} of the rows",
                 flush=True,
             )
-            if not self.is_done:
-                loggers = self.loggers
-                for logger in loggers:
-                    logger.log_metrics({"prior/effective_sample_size": self.sample_size}, step=0)
-                log_histogram(loggers, "prior/weights", weights)
+            if not (self.is_done or self.is_begun):
+                forget_points(self.loggers, -1)
+                log_points(self.loggers, {"prior/effective_sample_size": self.sample_size}, 0)
+                log_histogram(self.loggers, "prior/weights", weights)
         return super().fit()

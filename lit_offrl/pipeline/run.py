@@ -6,6 +6,7 @@ from typing import Any
 
 from lit_offrl import __version__
 from lit_offrl.datamodule import OfflineDataModule
+from lit_offrl.errors import UserError
 from lit_offrl.evaluation import AnyEvaluator, make_evaluator, read_evaluations
 from lit_offrl.evaluation.report import Report
 from lit_offrl.pipeline.dynamics import DynamicsSettings, DynamicsStage
@@ -103,7 +104,7 @@ class Run:
         policy = of["policy"]
         assert isinstance(policy, PolicySettings)
         if wanted & {"prior", "policy"} and policy.evaluate_every > 0:
-            self.evaluator = make_evaluator(data, policy.episodes)
+            self.evaluator = self._try_environment(policy.episodes)
         if "dynamics" in wanted:
             self.dynamics = DynamicsStage(run, of["dynamics"], data)
         if "value" in wanted:
@@ -118,6 +119,22 @@ class Run:
         if "policy" in wanted:
             parts = self.dynamics, self.prior, self.evaluator
             self.policy = PolicyStage(run, policy, data, *parts)
+
+    def _try_environment(self, episodes: int) -> AnyEvaluator | None:
+        """Make the environments, which are tried for a few steps.
+
+        Raises:
+            UserError: There is none of that name, or it fails.
+        """
+        try:
+            return make_evaluator(self.data, episodes)
+        except UserError as error:
+            if not str(error).startswith("environment "):
+                raise
+            raise UserError(
+                f"{error}; give another with --data.environment, or --policy.evaluate_every 0 to train "
+                "without one"
+            ) from error
 
     def fit_before_policy(self) -> None:
         """Run the stages before the policy."""

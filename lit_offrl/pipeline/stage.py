@@ -26,7 +26,7 @@ from lit_offrl.training.block_module import BlockModule
 from lit_offrl.training.blocks import seed_part
 from lit_offrl.training.checkpoints import load_module, save_module, write_json
 from lit_offrl.training.distributed import is_first
-from lit_offrl.training.loggers import make_loggers
+from lit_offrl.training.loggers import ContinuedCurves, make_loggers
 from lit_offrl.training.progress import StageBar
 from lit_offrl.training.state import ResumeState, fit_or_resume
 
@@ -195,7 +195,7 @@ class Stage(ABC, Generic[Module]):
     def loggers(self) -> list[Logger]:
         """This stage's own loggers."""
         given = self.run.trainer.get("logger")
-        return attempt("trainer.logger", make_loggers, given, self.run.run_dir, self.name)
+        return attempt("trainer.logger", make_loggers, given, self.run.run_dir, self.name, self.key)
 
     def _train(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -204,7 +204,8 @@ class Stage(ABC, Generic[Module]):
             self.name, self.run.trainer.get("callbacks"), self.settings.callbacks
         )
         bar = StageBar(self.name, self.total_updates(), self.shown)
-        trainer = self.trainer([*theirs, *self.callbacks(), bar, state], logger=self.loggers)
+        own = [*self.callbacks(), bar, ContinuedCurves(), state]
+        trainer = self.trainer([*theirs, *own], logger=self.loggers)
         seed_part(self.run.seed, self.name)
         fit_or_resume(self.name, trainer, self.module, self.data, self.folder / "resume.ckpt")
         seconds = state.elapsed()

@@ -88,8 +88,7 @@ class ValueEstimator(BlockModule):
         )
 
     def configure_callbacks(self) -> list[pl.Callback]:
-        (name,) = self.epoch_means
-        loss = f"{self.log_prefix}/loss/{name}_epoch"
+        (loss,) = self.epoch_names.values()
         stopping = Patience(loss, self.patience, self.min_improvement)
         return [*super().configure_callbacks(), stopping]
 

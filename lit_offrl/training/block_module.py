@@ -16,6 +16,7 @@ from lit_offrl.training.acceleration import Compile, choose_run
 from lit_offrl.training.blocks import Metrics, Update, UpdateBlock
 from lit_offrl.training.distributed import count_processes, share_of
 from lit_offrl.training.hooks import BlockTraining, count_updates
+from lit_offrl.training.loggers import log_points
 from lit_offrl.training.objective import Losses, Objective, Shared, sum_losses
 from lit_offrl.training.optimizers import (
     Clipping,
@@ -231,17 +232,18 @@ class BlockModule(SavedModule):
         self.hooks.count(self.trainer, len(rows))
         self.updates += len(rows)
         self.log_step(metrics)
-        for key in self.epoch_means:
-            name = f"{self.log_prefix}/loss/{key}_epoch"
-            shared = count_processes() > 1
-            self.log(
-                name,
-                metrics[f"loss/{key}"],
-                on_epoch=True,
-                on_step=False,
-                batch_size=len(rows),
-                sync_dist=shared,
-            )
+        means = {name: metrics[f"loss/{key}"] for key, name in self.epoch_names.items()}
+        kept: dict[str, Any] = {"on_step": False, "on_epoch": True, "logger": False}
+        self.log_dict(means, batch_size=len(rows), sync_dist=count_processes() > 1, **kept)
+
+    @property
+    def epoch_names(self) -> dict[str, str]:
+        """Names of the metrics of :attr:`epoch_means`."""
+        return {key: f"{self.log_prefix}/loss/{key}_epoch" for key in self.epoch_means}
+
+    def on_train_epoch_end(self) -> None:
+        means = {name: self.trainer.callback_metrics[name] for name in self.epoch_names.values()}
+        log_points(self.trainer.loggers, means, self.updates)
 
     def validation_step(self, batch: Transitions, batch_idx: int) -> None:
         """Measure what the sampler's validation rows tell; nothing by default."""
@@ -254,14 +256,12 @@ class BlockModule(SavedModule):
         """Whether a validation step belongs to training: neither a sanity check nor ``validate``."""
         return self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
 
-    def log_step(self, metrics: dict[str, Any]) -> None:
+    def log_step(self, metrics: dict[str, Any], each: bool = True) -> None:
         """Log ``metrics`` under :attr:`log_prefix`, with updates on the horizontal axis."""
         named = {f"{self.log_prefix}/{key}": value for key, value in metrics.items()}
-        self.log_dict(named, batch_size=1)
-        self.log("step", float(self.updates), batch_size=1)
+        named["step"] = float(self.updates)
+        self.log_dict(named, batch_size=1, on_step=each, on_epoch=not each)
 
     def log_epoch(self, metrics: dict[str, Any]) -> None:
         """As :meth:`log_step`, from a validation hook or the end of an epoch."""
-        named = {f"{self.log_prefix}/{key}": value for key, value in metrics.items()}
-        self.log_dict(named, batch_size=1, on_step=False, on_epoch=True)
-        self.log("step", float(self.updates), batch_size=1, on_step=False, on_epoch=True)
+        self.log_step(metrics, each=False)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import lightning.pytorch as pl
 from lightning.pytorch.loggers import (
     CSVLogger,
     Logger,
@@ -14,7 +16,11 @@ from lightning.pytorch.loggers import (
     TensorBoardLogger,
     WandbLogger,
 )
+from tensorboard.compat.proto.event_pb2 import Event
 from torch import Tensor
+
+from lit_offrl.training.checkpoints import write_whole
+from lit_offrl.training.distributed import is_first
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,7 +32,7 @@ class LoggerFactory(Protocol):
     def __call__(self, *, save_dir: str = ..., name: str = ..., run_name: str = ...) -> Logger: ...
 
 
-def make_loggers(given: Any, run_dir: Path, stage: str) -> list[Logger]:
+def make_loggers(given: Any, run_dir: Path, stage: str, key: str) -> list[Logger]:
     """The loggers of a stage.
 
     Args:
@@ -34,16 +40,17 @@ def make_loggers(given: Any, run_dir: Path, stage: str) -> list[Logger]:
             TensorBoard, ``False`` for none.
         run_dir: The run's folder, below which loggers without a place of their own write.
         stage: Name of the stage.
+        key: Hash of all that its result depends on.
     """
     if given is None or given is True:
-        return [TensorBoardLogger(run_dir, name="tensorboard", version="", default_hp_metric=False)]
+        given = TensorBoardLogger
     if given is False:
         return []
     several = given if isinstance(given, Sequence) else [given]
-    return [_make_logger(one, run_dir, stage) for one in several]
+    return [_make_logger(one, run_dir, stage, key) for one in several]
 
 
-def _make_logger(given: Any, run_dir: Path, stage: str) -> Logger:
+def _make_logger(given: Any, run_dir: Path, stage: str, key: str) -> Logger:
     if isinstance(given, Logger):
         return given
     # The parser's factories are partials of the class.
@@ -54,8 +61,9 @@ def _make_logger(given: Any, run_dir: Path, stage: str) -> Logger:
     chosen = {**taken, **getattr(given, "keywords", {})}
     places: dict[str, Any] = {"save_dir": str(run_dir), "name": run, "run_name": run}
     if issubclass(logger_class, TensorBoardLogger):
-        # It appends to what an earlier stage wrote.
+        # All stages write into one folder.
         places |= {"name": "tensorboard", "version": "", "default_hp_metric": False}
+        given = partial(given, filename_suffix=f".{stage}-{key}")
     elif issubclass(logger_class, CSVLogger):
         # It deletes what an earlier logger of the same folder wrote.
         places |= {"name": f"csv/{stage}"}
@@ -70,11 +78,11 @@ def _make_logger(given: Any, run_dir: Path, stage: str) -> Logger:
     return made
 
 
-def log_figure(loggers: Sequence[Logger], name: str, figure: Figure) -> None:
+def log_figure(loggers: Sequence[Logger], name: str, figure: Figure, updates: int) -> None:
     """Give ``figure`` to the loggers that take figures, and finish them."""
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
-            logger.experiment.add_figure(name, figure)
+            logger.experiment.add_figure(name, figure, updates)
         elif isinstance(logger, WandbLogger):
             logger.experiment.log({name: figure})
         elif isinstance(logger, MLFlowLogger):
@@ -94,8 +102,47 @@ def log_histogram(loggers: Sequence[Logger], name: str, values: Tensor) -> None:
         logger.finalize("success")
 
 
-def log_series(loggers: Sequence[Logger], name: str, values: Sequence[float]) -> None:
-    """Log one number per step, the first at step 1."""
+def log_points(loggers: Sequence[Logger], metrics: Mapping[str, Any], updates: int) -> None:
+    """Log ``metrics`` against ``updates`` of their stage, and have the loggers write them."""
+    if metrics:
+        values = {name: float(value) for name, value in metrics.items()}
+        for logger in loggers:
+            logger.log_metrics(values, step=updates)
+            logger.save()
+
+
+class ContinuedCurves(pl.Callback):
+    """Takes points after the state that a run continues from out of its curves, as they come again."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        forget_points(trainer.loggers, int(pl_module.updates))  # type: ignore[arg-type]
+
+
+def forget_points(loggers: Sequence[Logger], updates: int) -> None:
+    """Take out what earlier loggers of the same stage wrote of more than ``updates`` updates.
+
+    Of the kinds of loggers, TensorBoard's goes on in the folder of the run that was killed.
+    """
     for logger in loggers:
-        for step, value in enumerate(values, start=1):
-            logger.log_metrics({name: value}, step=step)
+        if isinstance(logger, TensorBoardLogger) and is_first():
+            suffix = logger._kwargs.get("filename_suffix")
+            for path in Path(logger.log_dir).glob(f"events.out.tfevents.*{suffix}"):
+                _cut_events(path, updates)
+
+
+def _cut_events(path: Path, updates: int) -> None:
+    """Rewrite a file of TensorBoard's without events of later steps, if it has any."""
+    # Each event: its length in 8 bytes, a checksum in 4, itself, and a checksum in 4.
+    content, kept, dropped, start = path.read_bytes(), [], 0, 0
+    while start + 8 <= len(content):
+        end = start + 16 + int.from_bytes(content[start : start + 8], "little")
+        if end > len(content):
+            # The process was killed while it wrote.
+            break
+        if Event.FromString(content[start + 12 : end - 4]).step > updates:
+            dropped += 1
+        else:
+            kept.append(content[start:end])
+        start = end
+    if dropped:
+        write_whole(b"".join(kept), path)

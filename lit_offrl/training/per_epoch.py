@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import lightning.pytorch as pl
 
 from lit_offrl.training.block_module import BlockModule
+from lit_offrl.training.loggers import log_points
 
 
 class PerEpoch(pl.Callback):
-    """What is done to a module around each epoch, whether it is trained alone or with other seeds."""
+    """What is done to a module around each epoch, whether it is trained alone or with other seeds.
+
+    Metrics are given to the loggers at the end of the epoch and before its state is saved: a run that
+    continues from that state repeats none and misses none.
+    """
+
+    begun: Mapping[str, Any] = MappingProxyType({})
 
     def before(self, module: BlockModule, epoch: int) -> dict[str, Any]:
-        """Act before ``epoch``, counted from 0, and return metrics to log."""
+        """Act before ``epoch``, counted from 0, and return metrics to log at its end."""
         return {}
 
     def after(self, module: BlockModule, epoch: int, last: bool) -> dict[str, Any]:
@@ -22,16 +31,14 @@ class PerEpoch(pl.Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, BlockModule)
-        metrics = self.before(pl_module, trainer.current_epoch)
-        if metrics:
-            pl_module.log_dict(metrics, on_step=False, on_epoch=True, batch_size=1)
+        self.begun = self.before(pl_module, trainer.current_epoch)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, BlockModule)
-        metrics = self.after(pl_module, trainer.current_epoch, is_last_epoch(trainer))
-        if metrics:
-            pl_module.log_dict(metrics, batch_size=1)
-            pl_module.log("step", float(pl_module.updates), batch_size=1)
+        after = self.after(pl_module, trainer.current_epoch, is_last_epoch(trainer))
+        metrics = {**self.begun, **after}
+        pl_module.log_dict(metrics, batch_size=1, logger=False)
+        log_points(trainer.loggers, metrics, pl_module.updates)
 
 
 def is_last_epoch(trainer: pl.Trainer) -> bool:

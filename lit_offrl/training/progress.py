@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from time import monotonic
 from typing import Any
 
 import lightning.pytorch as pl
@@ -11,11 +12,14 @@ from tqdm.auto import tqdm
 
 from lit_offrl.training.block_module import BlockModule
 
+# Seconds between two lines of a log.
+LINE_EVERY = 60
+
 
 class StageBar(ProgressBar):
     """A bar with the stage's name, its updates, their rate, and a metric or two.
 
-    Nothing is drawn where standard error is no terminal, so logs stay readable.
+    Where standard error is no terminal, it is a line a minute on standard output.
 
     Args:
         stage: The stage's name.
@@ -26,7 +30,7 @@ class StageBar(ProgressBar):
     def __init__(self, stage: str, total: int | None, metrics: tuple[str, ...]) -> None:
         super().__init__()
         self.stage, self.total, self.shown = stage, total, metrics
-        self.enabled = sys.stderr.isatty()
+        self.enabled = True
         self.bar: tqdm[Any] | None = None
 
     def disable(self) -> None:
@@ -37,13 +41,14 @@ class StageBar(ProgressBar):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, BlockModule)
-        hidden = not self.enabled or not trainer.is_global_zero
+        self.begun = self.said = monotonic()
+        self.first = pl_module.updates
         self.bar = tqdm(
             total=self.total,
             initial=pl_module.updates,
             desc=f"{self.stage:>8}",
             unit=" updates",
-            disable=hidden,
+            disable=not (self.draws(trainer) and sys.stderr.isatty()),
             dynamic_ncols=True,
         )
 
@@ -58,6 +63,10 @@ class StageBar(ProgressBar):
         assert isinstance(pl_module, BlockModule)
         assert self.bar is not None
         if self.bar.disable:
+            now = monotonic()
+            if self.draws(trainer) and now - self.said >= LINE_EVERY:
+                self.said = now
+                print(self.line(pl_module.updates, now - self.begun), flush=True)
             return
         self.bar.update(pl_module.updates - self.bar.n)
         found = {
@@ -66,6 +75,18 @@ class StageBar(ProgressBar):
             if m in trainer.callback_metrics
         }
         self.bar.set_postfix({k: f"{float(v):.3g}" for k, v in found.items()}, refresh=False)
+
+    def draws(self, trainer: pl.Trainer) -> bool:
+        """Whether this process shows progress."""
+        return self.enabled and trainer.is_global_zero
+
+    def line(self, updates: int, seconds: float) -> str:
+        """Progress in words: ``updates`` in all, and the rate since training went on."""
+        rate = (updates - self.first) / seconds
+        if self.total is None:
+            return f"{self.stage}: {updates} updates, {rate:.3g}/s, until early stopping"
+        left = tqdm.format_interval((self.total - updates) / rate)
+        return f"{self.stage}: {updates} of {self.total} updates, {rate:.3g}/s, {left} left"
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.bar is not None:

@@ -66,9 +66,16 @@ def test_from_a_table_to_an_estimate(
         assert results["updates"] == 30
         assert results["estimate"]["data"] == pytest.approx(estimate(path), rel=1e-4)
         assert np.isfinite(results["estimate"]["policy"])
+        assert results["actions"]["data"]["distance"] == 0
+        for part in ("prior", "policy"):
+            assert 0 <= results["actions"][part]["at_bound"] <= 1
+            assert 0 < results["actions"][part]["distance"] < 2
         stages = {p.parent.name.split("-")[0] for p in run.glob("*-*/best.ckpt")}
         assert stages == {"dynamics", "value", "prior", "policy"}
-    assert "by the policy's critics, discounted:" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "no bound or estimate of its return" in out
+    assert "prior, actions" in out
+    assert "policy, actions" in out
 
 
 def in_data(layout: list[str]) -> list[str]:

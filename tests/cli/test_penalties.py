@@ -55,6 +55,10 @@ class Scaled(Penalty):
         self.asked.append(len(observations))
         return self.scale * actions.abs().amax(dim=1)
 
+class Same(Scaled):
+    def __call__(self, observations, actions, step):
+        return super().__call__(observations, actions, step) * 0.01 + self.scale
+
 class Refused(Penalty):
     def __call__(self, observations, actions, step):
         return 1.0
@@ -67,7 +71,10 @@ class RefusedLater(Refused):
 
 
 def test_a_penalty_of_ones_own_is_tried_and_used(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "scaled_penalties.py").write_text(OWN)
@@ -85,6 +92,10 @@ def test_a_penalty_of_ones_own_is_tried_and_used(
     # Once before training, then 10 starts of 2 steps.
     assert Scaled.asked == [13, 10, 10]
     assert json.loads((run / "results.json").read_text())["updates"] == 10
+    assert "nearly constant" not in capsys.readouterr().out
+    same = ["scaled_penalties.Same", "--policy.imagination.penalty.scale", "2"]
+    main([*common, "--run_dir", str(run), "--policy.imagination.penalty", *same])
+    assert "nearly constant (mean 2.0" in capsys.readouterr().out
 
 
 def test_a_trial_leaves_the_random_state_alone(

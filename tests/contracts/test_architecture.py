@@ -66,7 +66,6 @@ KEYS = {
     "datasets/subset.py": 5,
     "dynamics/terminations.py": 1,
     "evaluation/callback.py": 5,
-    "evaluation/episodes.py": 3,
     "policy/checks.py": 6,
     "priors/weighting.py": 1,
     "testing.py": 4,

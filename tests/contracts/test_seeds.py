@@ -24,7 +24,7 @@ from lit_offrl.training.block_module import BlockModule
 from lit_offrl.training.blocks import UpdateBlock
 from lit_offrl.training.seed_stack import SeedStack
 from tests.factories import MODULES, random_rows
-from tests.runs import fit, learned
+from tests.runs import curves, fit, learned
 
 SEEDS, BLOCKS, UPDATES = 8, 5, 20
 
@@ -177,6 +177,8 @@ def test_seeds_together_go_on_where_they_were_stopped(
             for run in ("whole", "stopped")
         ]
         assert evaluations[0] == evaluations[1]
+        folders = (tmp_path / run / f"seed{seed}" for run in ("whole", "stopped"))
+        assert curves(next(folders)) == curves(next(folders))
 
 
 @pytest.mark.parametrize(("code", "raised"), [("exit 2", "2"), ("kill -9 $$", "137")])

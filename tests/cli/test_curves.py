@@ -1,0 +1,47 @@
+"""Curves: every point against updates of its stage, and each once, whatever was killed or repeated."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+from tests.runs import STAGES, curves, fit, fit_and_signal
+
+
+def contents(run: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in run.glob("tensorboard/*")}
+
+
+def test_every_curve_counts_updates_of_its_stage(tiny: Path, tmp_path: Path) -> None:
+    # Not every epoch ends with an evaluation.
+    fit(tiny, tmp_path / "run", "--policy.evaluate_every", "20", "--policy.refresh_every", "5")
+    found = curves(tmp_path / "run")
+    assert {tag.split("/")[0] for tag in found} == {*STAGES, "imagined", "evaluation"}
+    steps = {tag: [step for step, _ in points] for tag, points in found.items()}
+    for tag, counted in steps.items():
+        assert counted == sorted(set(counted)), tag
+    assert steps["value/loss/td_epoch"] == [10, 20, 30]
+    assert steps["imagined/penalty_mean"] == [5, 10, 15, 20, 25, 30]
+    assert steps["evaluation/return_mean"] == [20, 30]
+    assert steps["dynamics/error_of_step_2"] == [30]
+    for stage in STAGES:
+        ends = {counted[-1] for tag, counted in steps.items() if tag.startswith(f"{stage}/loss/")}
+        assert len(ends) == 1
+
+
+def test_a_kill_doubles_no_point_and_loses_none(tiny: Path, tmp_path: Path) -> None:
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    # Within the epoch after a stage's first state, and right after a state.
+    for stage, blocks in (*((stage, 3) for stage in STAGES), ("policy", 0)):
+        ran = fit_and_signal(tiny, killed, stage, signal.SIGKILL, blocks)
+        assert ran.returncode == -signal.SIGKILL, ran.stderr
+    fit(tiny, killed)
+    fit(tiny, whole)
+    assert curves(killed) == curves(whole)
+
+
+def test_a_finished_command_repeated_adds_nothing(tiny: Path, tmp_path: Path) -> None:
+    fit(tiny, tmp_path / "run")
+    before = contents(tmp_path / "run")
+    fit(tiny, tmp_path / "run")
+    assert contents(tmp_path / "run") == before
