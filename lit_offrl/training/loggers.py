@@ -63,7 +63,8 @@ def _make_logger(given: Any, run_dir: Path, stage: str, key: str) -> Logger:
     if issubclass(logger_class, TensorBoardLogger):
         # All stages write into one folder.
         places |= {"name": "tensorboard", "version": "", "default_hp_metric": False}
-        given = partial(given, filename_suffix=f".{stage}-{key}")
+        if "kwargs" in taken:
+            given = partial(given, filename_suffix=f".{stage}-{key}")
     elif issubclass(logger_class, CSVLogger):
         # It deletes what an earlier logger of the same folder wrote.
         places |= {"name": f"csv/{stage}"}

@@ -155,4 +155,4 @@ def test_without_scipy_one_line_says_what_to_install(monkeypatch: pytest.MonkeyP
 
 def test_an_evaluator_knows_them_by_id() -> None:
     outcome = Evaluator("lit_offrl/HalfCheetahJump-v0", 1, 17, 6)
-    assert outcome.environments.spec.id == "lit_offrl/HalfCheetahJump-v0"
+    assert outcome.environments[0].spec.id == "lit_offrl/HalfCheetahJump-v0"
