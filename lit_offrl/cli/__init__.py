@@ -15,6 +15,8 @@ lit-offrl {__version__}: model-based offline reinforcement learning with behavio
   lit-offrl fit --config FILE [--key value ...]   train dynamics, prior and policy, and evaluate them
   lit-offrl fit --help                            every option
   lit-offrl fit --config FILE --print_config      what a run would use, all defaults filled in
+  lit-offrl evaluate RUN|CHECKPOINT ... [--video true]
+                                                  episodes of trained policies and priors
   lit-offrl data make ID --environment ENV --steps N --keep replay|rollouts
                                                   a dataset of your own, by a policy trained online
   lit-offrl data list | info ID | check ID | import FILE --to ID | fetch ID | collect ID ...
@@ -47,6 +49,10 @@ def main(args: list[str] | None = None) -> None:
             from lit_offrl.cli.data import run_data_verb
 
             run_data_verb(args[1:])
+        elif args[0] == "evaluate":
+            from lit_offrl.cli.evaluate import run_evaluate
+
+            run_evaluate(args[1:])
         else:
             from lit_offrl.cli.fit import run_fit
 

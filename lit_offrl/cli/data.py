@@ -27,10 +27,10 @@ def run_data_verb(args: list[str]) -> None:
         UserError: They cannot be understood, or what they ask for cannot be done.
         SystemExit: Help was asked for.
     """
-    parser = _Parser(prog="lit-offrl data", description="Datasets, and what to do with them.")
+    parser = VerbParser(prog="lit-offrl data", description="Datasets, and what to do with them.")
     verbs = parser.add_subcommands(dest="verb")
     for name, verb in VERBS.items():
-        own = _Parser(prog=f"lit-offrl data {name}")
+        own = VerbParser(prog=f"lit-offrl data {name}")
         positional = [p for p in inspect.signature(verb).parameters if p in ("id", "file")]
         for one in positional:
             own.add_argument(one, type=str, help=POSITIONAL[one])
@@ -121,7 +121,9 @@ def fetch(id: str) -> None:
     minari_remote.fetch_minari(id.removeprefix(minari_remote.PREFIX))
 
 
-class _Parser(ArgumentParser):
+class VerbParser(ArgumentParser):
+    """A parser whose errors are one line."""
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         raise UserError(explain(message, [action.dest for action in self._actions], {})) from ex
 

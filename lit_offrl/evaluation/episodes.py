@@ -78,6 +78,7 @@ class Evaluator:
         max_steps: int = 10_000,
     ) -> None:
         named = isinstance(environment, str)
+        self.environment, self.keys = environment, keys
         self.name: str = environment if named else environment.id  # type: ignore[union-attr, assignment]
         quiet_mujoco()
         try:
@@ -119,10 +120,7 @@ class Evaluator:
         """
 
         def choose(observations: np.ndarray) -> np.ndarray:
-            inputs = torch.as_tensor(observations, dtype=torch.float32, device=device)
-            if self.task is not None:
-                inputs = with_task(inputs, self.task)
-            return act(inputs).cpu().numpy()
+            return act(self.inputs(observations, device)).cpu().numpy()
 
         stats, cut = self._run(choose, seed % 2**31, self.max_steps)
         if cut:
@@ -156,11 +154,24 @@ class Evaluator:
                     running.remove(i)
         return EpisodeStats(torch.from_numpy(returns), torch.from_numpy(lengths)), len(running)
 
+    def inputs(self, observations: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
+        """Observations ``[n, obs]`` of the environment as a policy takes them."""
+        inputs = torch.as_tensor(observations, dtype=torch.float32, device=device)
+        return inputs if self.task is None else with_task(inputs, self.task)
 
-def make_env(environment: str | EnvSpec, keys: Sequence[str] | None) -> gym.Env[Any, Any]:
-    """An environment with vector observations and actions in ``[-1, 1]``, without pictures."""
+
+def make_env(
+    environment: str | EnvSpec, keys: Sequence[str] | None, **arguments: Any
+) -> gym.Env[Any, Any]:
+    """An environment with vector observations and actions in ``[-1, 1]``, without pictures.
+
+    Args:
+        environment: Gymnasium id or spec.
+        keys: Of observations that are dictionaries, which to put side by side; all by default.
+        arguments: Further arguments of the environment, such as ``render_mode``.
+    """
     spec = environment if isinstance(environment, str) else without_rendering(environment)
-    env = flattened(gym.make(spec, disable_env_checker=True), keys)
+    env = flattened(gym.make(spec, disable_env_checker=True, **arguments), keys)
     return RescaleAction(env, min_action=np.float32(-1), max_action=np.float32(1))
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import lightning.pytorch as pl
+import numpy as np
+import torch
 from lightning.pytorch.loggers import (
     CSVLogger,
     Logger,
@@ -110,6 +112,23 @@ def log_points(loggers: Sequence[Logger], metrics: Mapping[str, Any], updates: i
         for logger in loggers:
             logger.log_metrics(values, step=updates)
             logger.save()
+
+
+def log_video(loggers: Sequence[Logger], name: str, path: Path, updates: int) -> None:
+    """Give the video at ``path`` to the loggers that take videos, and finish them."""
+    for logger in loggers:
+        if isinstance(logger, TensorBoardLogger):
+            from moviepy import VideoFileClip
+
+            with VideoFileClip(str(path)) as clip:
+                frames = np.stack(list(clip.iter_frames(fps=10)))
+            video = torch.from_numpy(frames).permute(0, 3, 1, 2)[None]
+            logger.experiment.add_video(name, video, updates, fps=10)
+        elif isinstance(logger, WandbLogger):
+            logger.log_video(name, [str(path)], step=updates)
+        elif isinstance(logger, MLFlowLogger):
+            logger.experiment.log_artifact(logger.run_id, str(path), name)
+        logger.finalize("success")
 
 
 class ContinuedCurves(pl.Callback):

@@ -1,0 +1,199 @@
+"""``lit-offrl evaluate``: episodes of trained policies and priors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor
+
+from lit_offrl.cli.data import VerbParser
+from lit_offrl.datasets.references import references_of
+from lit_offrl.errors import UserError, check
+from lit_offrl.evaluation import Evaluator, MultitaskEvaluator, make_evaluator
+from lit_offrl.evaluation.episodes import EpisodeStats
+from lit_offrl.evaluation.statistics import interval_of_mean
+from lit_offrl.evaluation.tasks import MultitaskStats
+from lit_offrl.evaluation.video import record_episode
+from lit_offrl.pipeline.finished import FinishedRun, load_part, open_run
+from lit_offrl.training.block_module import BlockModule
+from lit_offrl.training.checkpoints import write_json
+from lit_offrl.training.loggers import log_video
+
+OUTPUT = "evaluation.json"
+
+
+def run_evaluate(args: list[str]) -> None:
+    """Do what ``args``, those after ``evaluate``, say.
+
+    Raises:
+        UserError: They cannot be understood, or what they ask for cannot be done.
+        SystemExit: Help was asked for.
+    """
+    parser = VerbParser(prog="lit-offrl evaluate")
+    parser.add_argument("paths", nargs="+", type=str, help="Run folders and checkpoints.")
+    parser.add_function_arguments(evaluate, skip={"paths"}, as_positional=False)
+    evaluate(**vars(parser.parse_args(args)))
+
+
+def evaluate(
+    paths: list[str],
+    part: Literal["policy", "prior", "all"] | None = None,
+    episodes: int = 50,
+    seed: int = 0,
+    environment: str | None = None,
+    output: str | None = None,
+    video: bool = False,
+) -> None:
+    """Run episodes of trained policies and priors, and print and save their returns.
+
+    Args:
+        paths: Run folders and checkpoints.
+        part: Which part of a run folder acts; by default the policy, or the prior where there is no policy.
+        episodes: Episodes of each, run side by side.
+        seed: Seeds the starts: the same for all paths.
+        environment: Gymnasium id; by default the run's.
+        output: JSON file of all results; by default evaluation.json in each run's folder.
+        video: Also film one episode of each (MP4), beside the results.
+
+    Raises:
+        UserError: A path is no run or checkpoint, or there is no environment.
+    """
+    check(episodes >= 1, f"--episodes: {episodes} is too small; give at least 1")
+    check(0 <= seed < 2**31, f"--seed: {seed} is not within 0 and 2^31; give another")
+    found = [one for path in paths for one in acting_parts(Path(path), part)]
+    results: dict[Path, dict[str, Any]] = {}
+    width = max(len(one.name) for one in found)
+    print(f"{'':<{width}}  episodes    return    95 % interval   length   score")
+    for one in found:
+        evaluator = one.evaluator(episodes, environment)
+        outcome = evaluator.run(one.module.act, seed)  # type: ignore[arg-type]
+        summary = one.summary(outcome, evaluator)
+        low, high = summary["return_interval"]
+        interval, score = f"{low:.5g} to {high:.5g}", summary["score"]
+        print(
+            f"{one.name:<{width}}{episodes:>10}{summary['return_mean']:>10.5g}{interval:>17}"
+            f"{summary['length_mean']:>9.0f}" + ("" if score is None else f"{score:>8.1f}"),
+            flush=True,
+        )
+        target = Path(output) if output else one.folder / OUTPUT
+        results.setdefault(target, {})[one.name] = {**summary, "seed": seed}
+        write_json(results[target], target)
+        if video:
+            film(one, evaluator, target.parent, seed)
+    for target in results:
+        print(target)
+
+
+@dataclass(frozen=True)
+class ActingPart:
+    """A trained part that acts.
+
+    Attributes:
+        name: Run or checkpoint, and which part of it.
+        module: The part.
+        run: The run that it is of, if that is known.
+        folder: Where its results go.
+    """
+
+    name: str
+    module: BlockModule
+    run: FinishedRun | None
+    folder: Path
+
+    def evaluator(self, episodes: int, environment: str | None) -> Evaluator | MultitaskEvaluator:
+        """Where it acts.
+
+        Raises:
+            UserError: No environment is known, or it is another robot's.
+        """
+        if self.run is not None:
+            data = self.run.data
+            data.environment = environment or data.environment
+            found = make_evaluator(data, episodes)
+            check(
+                found is not None,
+                f"{self.name}: dataset '{data.dataset.name}' names no environment; give one by --environment",
+            )
+            assert found is not None
+            return found
+        if environment is None:
+            raise UserError(
+                f"{self.name}: a checkpoint outside of its run's folder names no environment; give one by "
+                "--environment"
+            )
+        sizes = self.module.init_arguments()
+        return Evaluator(environment, episodes, sizes["obs_dim"], sizes["act_dim"])
+
+    def summary(
+        self, outcome: EpisodeStats, evaluator: Evaluator | MultitaskEvaluator
+    ) -> dict[str, Any]:
+        """Statistics of the episodes, and each one's return and length."""
+        scores = self.scores(outcome.returns, evaluator)
+        tasks = outcome.by_task if isinstance(outcome, MultitaskStats) else {}
+        return {
+            **outcome.summary(),
+            "return_interval": interval_of_mean(outcome.returns.tolist()),
+            "score": None if scores is None else float(scores.mean()),
+            "score_interval": None if scores is None else interval_of_mean(scores.tolist()),
+            "updates": self.module.updates,
+            "returns": outcome.returns.tolist(),
+            "lengths": outcome.lengths.tolist(),
+            **{f"returns_{name}": one.returns.tolist() for name, one in tasks.items()},
+        }
+
+    def scores(self, returns: Tensor, evaluator: Evaluator | MultitaskEvaluator) -> Tensor | None:
+        """Scores of these returns; ``None`` without references."""
+        if self.run is not None:
+            return self.run.data.dataset.score(returns)
+        if isinstance(evaluator, MultitaskEvaluator):
+            return None
+        references = references_of(evaluator.name)
+        if references is None:
+            return None
+        low, high = references
+        return 100 * (returns - low) / (high - low)
+
+
+def acting_parts(path: Path, part: str | None) -> Iterator[ActingPart]:
+    """The parts at ``path`` that act.
+
+    Raises:
+        UserError: There is none.
+    """
+    run = open_run(path)
+    if not path.is_dir():
+        module = load_part(path) if run is None else run.load_file(path)
+        check(
+            hasattr(module, "act"),
+            f"'{path}': holds a {type(module).__name__}, which takes no actions; give a policy's or a prior's",
+        )
+        yield ActingPart(str(path), module, run, path.parent if run is None else run.folder)
+        return
+    assert run is not None
+    loaded = {name: run.load(name) for name in ("policy", "prior")}
+    found = {name: one for name, one in loaded.items() if one is not None}
+    wanted = found if part in (None, "all") else {k: v for k, v in found.items() if k == part}
+    check(
+        bool(wanted),
+        f"'{path}': no finished {part or 'policy or prior'} in it; give the same fit command again to finish "
+        "the run, or name a checkpoint",
+    )
+    for name, module in list(wanted.items())[: None if part == "all" else 1]:
+        yield ActingPart(f"{path} ({name})", module, run, path)
+
+
+def film(
+    part: ActingPart, evaluator: Evaluator | MultitaskEvaluator, folder: Path, seed: int
+) -> None:
+    """Film an episode of each task, and give it to the run's loggers."""
+    one = {"": evaluator} if isinstance(evaluator, Evaluator) else evaluator.evaluators
+    for task, where in one.items():
+        name = "-".join(filter(None, [part.module.log_prefix, task]))
+        path = record_episode(part.module.act, where, folder / f"{name}.mp4", seed)  # type: ignore[arg-type]
+        print(path, flush=True)
+        if part.run is not None:
+            stage = part.module.log_prefix
+            log_video(part.run.loggers(stage), f"evaluation/{name}", path, part.module.updates)

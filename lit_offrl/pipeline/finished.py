@@ -1,0 +1,133 @@
+"""A run's folder, read back: its configuration, its data and its trained parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentParser, set_parsing_settings
+from lightning.pytorch.loggers import Logger
+
+from lit_offrl.datamodule import OfflineDataModule
+from lit_offrl.errors import UserError, check, first_line
+from lit_offrl.policy import PolicyLearner
+from lit_offrl.training.block_module import BlockModule
+from lit_offrl.training.checkpoints import check_run_dir, load_module
+from lit_offrl.training.loggers import LoggerFactory, make_loggers
+
+CONFIG = "config.yaml"
+# The file that holds a stage's result.
+RESULT = {"policy": "last.ckpt"}
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """The folder of a run of ``lit-offrl fit``.
+
+    Args:
+        folder: The folder, with ``config.yaml``.
+
+    Raises:
+        UserError: It is no run's folder.
+    """
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        check(
+            (self.folder / CONFIG).is_file(),
+            f"'{self.folder}': no run of lit-offrl fit (it holds no {CONFIG}); give a run's folder or a checkpoint",
+        )
+        check_run_dir(self.folder)
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """Every value of the run."""
+        found: dict[str, Any] = yaml.safe_load((self.folder / CONFIG).read_text())
+        return found
+
+    @cached_property
+    def data(self) -> OfflineDataModule:
+        """The run's data module.
+
+        Raises:
+            UserError: The data are not there any more.
+        """
+        set_parsing_settings(subclasses_disabled=[OfflineDataModule])
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_class_arguments(OfflineDataModule, "data", skip={"seed"}, sub_configs=True)
+        try:
+            parsed = parser.parse_object({"data": self.config["data"]})
+            module: OfflineDataModule = parser.instantiate(parsed).data
+        except Exception as error:
+            raise UserError(
+                f"'{self.folder / CONFIG}': its data cannot be opened, {first_line(error)}"
+            ) from error
+        return module
+
+    def loggers(self, stage: str) -> list[Logger]:
+        """Loggers that add to what a stage of the run has logged."""
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_argument("--logger", type=bool | list[LoggerFactory] | LoggerFactory | None)
+        parsed = parser.parse_object({"logger": self.config["trainer"].get("logger")})
+        return make_loggers(parser.instantiate(parsed).logger, self.folder, stage, "evaluation")
+
+    def checkpoint(self, stage: str) -> Path | None:
+        """The newest checkpoint that the stage ended with, or was given; ``None`` without any."""
+        taken = (self.config.get(stage) or {}).get("checkpoint")
+        if taken:
+            return Path(taken)
+        done = sorted(self.folder.glob(f"{stage}-*/done.json"), key=lambda p: p.stat().st_mtime)
+        return done[-1].parent / RESULT.get(stage, "best.ckpt") if done else None
+
+    def load(self, stage: str) -> BlockModule | None:
+        """The trained part of a stage, on the CPU; ``None`` if the run has none.
+
+        Raises:
+            UserError: Its checkpoint is broken.
+        """
+        path = self.checkpoint(stage)
+        if path is not None:
+            return self.load_file(path)
+        policy = self.load("policy") if stage == "prior" else None
+        if isinstance(policy, PolicyLearner) and "prior" in policy.along:
+            return policy.trained_parts["prior"]  # type: ignore[return-value]
+        return None
+
+    def load_file(self, path: Path) -> BlockModule:
+        """The part that a checkpoint holds; a policy that samples a prior with the run's.
+
+        Raises:
+            UserError: The file is broken, or the run has no such prior.
+        """
+        part = load_part(path)
+        if not isinstance(part, PolicyLearner) or not part.acting.needs_prior:
+            return part
+        prior = self.load("prior")
+        check(
+            prior is not None, f"'{path}': acts by samples of a prior, and '{self.folder}' has none"
+        )
+        return load_module(path, PolicyLearner, prior=prior)
+
+
+def load_part(path: Path) -> BlockModule:
+    """The part that a checkpoint holds, whichever it is.
+
+    Raises:
+        UserError: The file is missing or broken.
+    """
+    return load_module(path, BlockModule)  # type: ignore[type-abstract]
+
+
+def open_run(path: Path) -> FinishedRun | None:
+    """The run that a folder or a checkpoint belongs to; ``None`` for a checkpoint alone.
+
+    Raises:
+        UserError: There is no such file or folder, or it is no run's.
+    """
+    check(path.exists(), f"'{path}': no such file or folder; give a run's folder or a checkpoint")
+    folder = path if path.is_dir() else path.absolute().parent.parent
+    return FinishedRun(folder) if path.is_dir() or (folder / CONFIG).is_file() else None

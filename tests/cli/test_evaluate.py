@@ -1,0 +1,122 @@
+"""``lit-offrl evaluate``: what it plays, prints, writes and refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lit_offrl.cli import main
+from lit_offrl.evaluation.statistics import interval_of_mean
+from tests.runs import fit
+
+
+@pytest.fixture
+def run(tiny: Path, tmp_path: Path) -> Path:
+    """A finished run of all stages."""
+    fit(tiny, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def evaluate(*arguments: object) -> None:
+    main(["evaluate", *map(str, arguments)])
+
+
+def test_every_part_that_acts_is_evaluated(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    evaluate(run, "--part", "all", "--episodes", 5, "--seed", 3)
+    found = json.loads((run / "evaluation.json").read_text())
+    assert [name.split("(")[-1] for name in found] == ["policy)", "prior)"]
+    for result in found.values():
+        assert len(result["returns"]) == len(result["lengths"]) == 5
+        assert result["return_mean"] == pytest.approx(sum(result["returns"]) / 5)
+        low, high = result["return_interval"]
+        assert min(result["returns"]) <= low <= result["return_mean"] <= high
+    assert "95 % interval" in capsys.readouterr().out
+
+
+def test_the_same_seed_gives_the_same_episodes(run: Path, tmp_path: Path) -> None:
+    (policy,) = run.glob("policy-*/last.ckpt")
+    evaluate(run, "--episodes", 2, "--output", tmp_path / "a.json")
+    evaluate(policy, "--episodes", 2, "--output", tmp_path / "b.json")
+    evaluate(run, "--episodes", 2, "--seed", 1, "--output", tmp_path / "c.json")
+    a, b, c = (next(iter(json.loads((tmp_path / f"{n}.json").read_text()).values())) for n in "abc")
+    assert a["returns"] == b["returns"] != c["returns"]
+
+
+def test_a_checkpoint_outside_of_its_run_needs_an_environment(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (prior,) = run.glob("prior-*/best.ckpt")
+    alone = tmp_path / "elsewhere" / "prior.ckpt"
+    alone.parent.mkdir()
+    shutil.copy(prior, alone)
+    with pytest.raises(SystemExit, match="2"):
+        evaluate(alone)
+    assert "--environment" in capsys.readouterr().err
+    evaluate(alone, "--environment", "InvertedPendulum-v5", "--episodes", 2)
+    assert (alone.parent / "evaluation.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["nowhere"], "nowhere"),
+        (["."], "config.yaml"),
+        (["{run}", "--episodes", "0"], "--episodes"),
+        (["{run}", "--seed", "-1"], "--seed"),
+        (["{run}", "--part", "critic"], "part"),
+        (["{run}", "--environment", "HalfCheetah-v5"], "HalfCheetah-v5"),
+        (["{run}", "--environment", "Nowhere-v0"], "Nowhere-v0"),
+        (["{dynamics}"], "DynamicsEnsemble"),
+        (["{broken}"], "broken.ckpt"),
+        ([], "paths"),
+    ],
+)
+def test_what_cannot_be_evaluated_gets_one_line(
+    run: Path,
+    tmp_path: Path,
+    arguments: list[str],
+    named: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "broken.ckpt").write_bytes(b"no checkpoint")
+    (dynamics,) = run.glob("dynamics-*/best.ckpt")
+    places = {"run": run, "dynamics": dynamics, "broken": tmp_path / "broken.ckpt"}
+    with pytest.raises(SystemExit, match="2"):
+        evaluate(*[argument.format(**places) for argument in arguments])
+    error = capsys.readouterr().err
+    assert named in error
+    assert error.count("\n") == 1
+
+
+def test_a_run_that_is_not_finished_is_named(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit(tiny, tmp_path / "run", "--until", "dynamics")
+    with pytest.raises(SystemExit, match="2"):
+        evaluate(tmp_path / "run")
+    assert "no finished policy or prior" in capsys.readouterr().err
+
+
+def test_an_episode_is_filmed_or_one_line_says_why_not(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        evaluate(run, "--episodes", 1, "--video", "true")
+    except SystemExit:
+        error = capsys.readouterr().err
+        assert "--video" in error
+        assert error.count("\n") == 1
+        return
+    assert (run / "policy.mp4").stat().st_size > 1000
+
+
+def test_intervals_of_means() -> None:
+    assert interval_of_mean([3.0]) == (3.0, 3.0)
+    assert interval_of_mean([2.0, 2.0, 2.0]) == (2.0, 2.0)
+    low, high = interval_of_mean([float(n % 10) for n in range(100)])
+    # The normal approximation: 4.5 +- 1.96 * 2.872 / 10.
+    assert low == pytest.approx(4.5 - 0.563, abs=0.05)
+    assert high == pytest.approx(4.5 + 0.563, abs=0.05)
