@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol
 from lit_offrl.dynamics import Dynamics
 from lit_offrl.errors import attempt, check_at_least
 from lit_offrl.evaluation.model_error import draw_segments, imagine_segments, step_errors
+from lit_offrl.evaluation.one_step import describe_fit, one_step_fit
 from lit_offrl.pipeline.settings import StageSettings
 from lit_offrl.pipeline.stage import Stage
 from lit_offrl.policy import TrainedAlong
@@ -51,11 +52,16 @@ class DynamicsSettings(StageSettings):
 
 
 class DynamicsStage(Stage[Dynamics]):
-    """Fits the dynamics, then measures and draws their error on withheld segments."""
+    """Fits the dynamics, then measures and draws their error on withheld segments.
+
+    Attributes:
+        one_step: R² and coverage by column, once measured.
+    """
 
     name: ClassVar[str] = "dynamics"
     kind = Dynamics
     shown = ("dynamics/loss/nll", "dynamics/holdout_mse")
+    one_step: dict[str, Any] | None = None
 
     def make(self) -> Dynamics:
         data = self.data
@@ -81,7 +87,9 @@ class DynamicsStage(Stage[Dynamics]):
         return module
 
     def _measure(self) -> None:
-        _, _, segments = self.data.holdout(self.data.seed_of(self.name))
+        _, holdout, segments = self.data.holdout(self.data.seed_of(self.name))
+        self.one_step = one_step_fit(self.module, self.data.dataset.transitions[holdout])
+        print(describe_fit(self.one_step), flush=True)
         held_out = self.data.dataset.transitions[segments]
         imagined = imagine_segments(self.module, held_out)
         if imagined is None:
