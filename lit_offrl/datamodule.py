@@ -50,12 +50,13 @@ class OfflineDataModule(pl.LightningDataModule):
             lit_offrl.datasets.rewards.HalfCheetahBackward or a Reward of your own.
         tasks: Rewards of several tasks that share the networks; null among them is the logged one.
             Each row is served once for each, and observations end with the task as a one-hot vector.
-        environment: Gymnasium id to evaluate in; by default the reward's, or the one that made the
-            data.
-        references: Returns of the scores 0 and 100; by default those the log names, or D4RL's of its
-            task.
+        environment: Gymnasium id to evaluate in; by default the reward's, or that of the data.
+        references: Returns of the scores 0 and 100; by default the log's, or D4RL's of its task.
         robot: The robot that the configuration is for, such as Hopper, as the names of its environments
             begin; data that are known to be another's are refused.
+        standardize: What is standardised by its statistics in the data, in every part: ``all`` is
+            observations, the dynamics' targets, and rewards (by their root mean square, for values);
+            ``observations`` is all but rewards; ``none`` is what most papers do.
         holdout_rows: Rows withheld from dynamics training, at most a fifth of all.
         holdout_segment: Withhold rows in runs of this many consecutive ones, so that the error of
             several steps can be measured on them; 1 is the papers' independent rows.
@@ -81,6 +82,7 @@ class OfflineDataModule(pl.LightningDataModule):
         environment: str | None = None,
         references: References | None = None,
         robot: str | None = None,
+        standardize: Literal["all", "observations", "none"] = "all",
         holdout_rows: int = 1000,
         holdout_segment: int = 10,
         storage: Literal["auto", "memory", "mapped"] = "auto",
@@ -90,11 +92,8 @@ class OfflineDataModule(pl.LightningDataModule):
         self.first = ExtraDataset(dataset, layout, observation_keys)
         self.subset, self.more = subset, more or []
         self.observation_keys = observation_keys
-        check(holdout_rows >= 1, f"data.holdout_rows: {holdout_rows} is too small; give at least 1")
-        check(
-            holdout_segment >= 1,
-            f"data.holdout_segment: {holdout_segment} is too small; give at least 1",
-        )
+        for key, value in {"rows": holdout_rows, "segment": holdout_segment}.items():
+            check(value >= 1, f"data.holdout_{key}: {value} is too small; give at least 1")
         check(
             not tasks or (reward is None and environment is None and references is None),
             "data.tasks: each task has a reward, an environment and returns of its own; leave data.reward, "
@@ -116,7 +115,7 @@ class OfflineDataModule(pl.LightningDataModule):
         self.references, self.robot = references, robot
         self.holdout_rows = holdout_rows
         self.holdout_segment = holdout_segment
-        self.storage, self.seed = storage, seed
+        self.storage, self.seed, self.standardize = storage, seed, standardize
         # Shared by this module's copies, one for each seed.
         self.on_device: dict[torch.device, Transitions] = {}
         self.imagined: TransitionStore | None = None

@@ -110,8 +110,10 @@ class OfflineDataset:
         keep[last] = self.transitions.terminations[last]
         return keep.nonzero().squeeze(1)
 
-    def chunks(self, index: Tensor) -> Iterator[Transitions]:
-        """The rows at ``index [n]``, some at a time so that memory stays bounded."""
+    def chunks(self, index: Tensor | None = None) -> Iterator[Transitions]:
+        """The rows at ``index [n]``, or all, some at a time so that memory stays bounded."""
+        if index is None:
+            return (self.transitions[at : at + CHUNK] for at in range(0, len(self), CHUNK))
         return (self.transitions[part] for part in index.split(CHUNK))
 
     def score(self, returns: Tensor) -> Tensor | None:

@@ -34,6 +34,8 @@ class ModelStep(NamedTuple):
         mean_rewards: Likewise, ``[batch]``.
         prediction: What all members predict; a single model is an ensemble of one.
         elites: Indices of the members that imagine, ``[elites]``.
+        reward_units: What one unit of each of reward and change counts in that of the reward,
+            ``[1 + obs]``, for penalties; ``None`` for 1.
     """
 
     next_observations: Tensor
@@ -42,6 +44,11 @@ class ModelStep(NamedTuple):
     mean_rewards: Tensor
     prediction: Prediction
     elites: Tensor
+    reward_units: Tensor | None = None
+
+    def in_reward_units(self, values: Tensor) -> Tensor:
+        """``values [..., 1 + obs]`` of reward and change, each in the reward's units."""
+        return values if self.reward_units is None else values * self.reward_units
 
 
 class Dynamics(BlockModule):
@@ -92,6 +99,11 @@ def prediction_targets(rows: Transitions) -> Tensor:
     """``[reward, next_observations - observations]``, ``[..., 1 + obs]``."""
     change = rows.next_observations - rows.observations
     return torch.cat([rows.rewards.unsqueeze(-1), change], dim=-1)
+
+
+def inputs_of(rows: Transitions) -> Tensor:
+    """``[observations, actions]``, ``[..., obs + act]``."""
+    return torch.cat([rows.observations, rows.actions], dim=-1)
 
 
 def gaussian_nll(mean: Tensor, logvar: Tensor, targets: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from lit_offrl.dynamics.base import (
     ModelStep,
     Prediction,
     gaussian_nll,
+    inputs_of,
     prediction_targets,
 )
 from lit_offrl.errors import check
@@ -85,7 +86,8 @@ class DynamicsEnsemble(Dynamics):
         self.patience = patience
         self.min_improvement = min_improvement
         out_dim = 1 + obs_dim
-        self.normalizer = Normalizer(obs_dim + act_dim)
+        self.normalizer = Normalizer(obs_dim + act_dim, columns=inputs_of, always=True)
+        self.targets = Normalizer(out_dim, columns=prediction_targets)
         self.net = ensemble_mlp(
             members, obs_dim + act_dim, hidden, 2 * out_dim, activation=nn.SiLU, truncated=True
         )
@@ -96,12 +98,8 @@ class DynamicsEnsemble(Dynamics):
         self.snapshot: dict[str, Tensor] = {}
         self.epochs_without_snapshot = 0
 
-    def fit_normalizer(self, chunks: Iterable[Transitions]) -> None:
-        """Standardise inputs by the statistics of the training rows, which come as ``[n, ...]`` each."""
-        self.normalizer.fit(torch.cat([rows.observations, rows.actions], dim=-1) for rows in chunks)
-
     def outputs(self, observations: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and softly bounded log-variance of each member, ``[members, batch, 1 + obs]``.
+        """Mean and softly bounded log-variance of standardised targets, ``[members, batch, 1 + obs]``.
 
         Args:
             observations: ``[batch, obs]``, or ``[members, batch, obs]`` for a batch per member.
@@ -117,9 +115,10 @@ class DynamicsEnsemble(Dynamics):
         return mean, self.min_logvar + functional.softplus(logvar - self.min_logvar)
 
     def forward(self, observations: Tensor, actions: Tensor) -> Prediction:
-        """Predict ``[batch, ...]`` rows with every member."""
+        """Predict ``[batch, ...]`` rows with every member, in raw units."""
         mean, logvar = self.outputs(observations, actions)
-        return Prediction(mean, (0.5 * logvar).exp())
+        mean = torch.addcmul(self.targets.mean, mean, self.targets.std)
+        return Prediction(mean, (0.5 * logvar).exp() * self.targets.std)
 
     def sample(
         self, observations: Tensor, actions: Tensor, generator: torch.Generator
@@ -147,6 +146,7 @@ class DynamicsEnsemble(Dynamics):
             mean_rewards=mean[:, 0],
             prediction=prediction,
             elites=self.elites,
+            reward_units=self.targets.sizes()[0] / self.targets.std,
         )
 
     def sampler(self, data: OfflineDataModule, seed: int) -> BootstrapSampler:
@@ -155,17 +155,15 @@ class DynamicsEnsemble(Dynamics):
         sizes = self.members, self.batch_size, self.updates_per_block
         return BootstrapSampler(data.rows_on(data.device), train, holdout, *sizes, seed)
 
-    def setup(self, stage: str) -> None:
-        """Take the inputs' statistics of the training rows, the first time it is trained."""
-        data = getattr(self.trainer, "datamodule", None)
-        if stage == "fit" and self.updates == 0 and data is not None:
-            train, _, _ = data.holdout(data.seed_of(self.log_prefix))
-            self.fit_normalizer(data.dataset.chunks(train))
+    def statistics_rows(self, data: OfflineDataModule) -> Iterable[Transitions]:
+        """The rows that are not withheld."""
+        train, _, _ = data.holdout(data.seed_of(self.log_prefix))
+        return data.dataset.chunks(train)
 
     def losses(self, batch: Transitions, noise: Tensor, shared: Shared) -> tuple[Losses, Metrics]:
         """Each member's negative log-likelihood of its ``[members, batch, ...]`` rows."""
         mean, logvar = self.outputs(batch.observations, batch.actions)
-        nll = gaussian_nll(mean, logvar, prediction_targets(batch)).mean(dim=-1)
+        nll = gaussian_nll(mean, logvar, self.targets(prediction_targets(batch))).mean(dim=-1)
         bounds = 0.01 * (self.max_logvar.sum() - self.min_logvar.sum())
         return {"nll": nll, "logvar_bounds": bounds}, {}
 
@@ -183,7 +181,7 @@ class DynamicsEnsemble(Dynamics):
     def validation_step(self, batch: Transitions, batch_idx: int) -> None:
         """Measure each member's holdout error and snapshot those that improved."""
         mean, _ = self.outputs(batch.observations, batch.actions)
-        mse = (mean - prediction_targets(batch)).square().mean(dim=(1, 2))
+        mse = (mean - self.targets(prediction_targets(batch))).square().mean(dim=(1, 2))
         if self.validates_training:
             self.remember(mse)
         elites = mse.sort().values[: len(self.elites)].mean()

@@ -11,6 +11,7 @@ from torch import Tensor
 from lit_offrl.batches import TransitionStore
 from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.dynamics.base import Dynamics
+from lit_offrl.dynamics.data_range import DataRange
 from lit_offrl.dynamics.rollouts import Rollouts
 from lit_offrl.dynamics.terminations import Termination, termination_for
 from lit_offrl.errors import check
@@ -62,6 +63,7 @@ class Imagination(PerEpoch):
         sizes = self.rollouts.capacity, data.obs_dim, data.act_dim
         data.imagined = TransitionStore(*sizes, device, self.rollouts.half)
         self.dynamics.to(device)
+        self.bounds = DataRange(data.dataset.chunks(), self.rollouts.margin, device)
 
     def before(self, module: BlockModule, epoch: int) -> dict[str, Any]:
         data = self.data
@@ -77,6 +79,7 @@ class Imagination(PerEpoch):
         # Mapped rows are on no device.
         starts = real.observations[index.to(real.rewards.device)].to(device)
         learner: Imagining = module  # type: ignore[assignment]
+        self.bounds.reset()
         rows, metrics = self.rollouts.imagine(
             self.dynamics,
             learner.sample,
@@ -84,7 +87,10 @@ class Imagination(PerEpoch):
             generator,
             self.termination,
             learner.target_values,
+            self.bounds,
         )
+        self.bounds.judge(self.rollouts.guard)
+        metrics["out_of_range"] = self.bounds.share
         data.imagined.extend(rows)
         if not self.is_begun:
             self._say_if_constant(metrics)

@@ -16,7 +16,10 @@ Values = Callable[[Tensor], Tensor]
 
 
 class Penalty(ABC):
-    """How far each imagined row is not to be trusted, in the units of what is predicted.
+    """How far each imagined row is not to be trusted, in the units of rewards.
+
+    The penalties below count a standard deviation of any predicted number as the root mean square of
+    rewards (``ModelStep.in_reward_units``), or, of models whose targets are raw, add up raw units.
 
     Rows come on the device that imagines, and once on the CPU: in the trial before training.
 
@@ -72,7 +75,7 @@ class MaxStd(Penalty):
         step: ModelStep,
         values: Values | None = None,
     ) -> Tensor:
-        std = step.prediction.std
+        std = step.in_reward_units(step.prediction.std)
         if self.members == "elites":
             std = std[step.elites]
         return std.square().sum(dim=-1).amax(dim=0).sqrt()
@@ -89,7 +92,8 @@ class MeanStd(Penalty):
         step: ModelStep,
         values: Values | None = None,
     ) -> Tensor:
-        return step.prediction.std.square().sum(dim=-1).sqrt().mean(dim=0)
+        std = step.in_reward_units(step.prediction.std)
+        return std.square().sum(dim=-1).sqrt().mean(dim=0)
 
 
 @dataclass(frozen=True)
@@ -103,5 +107,5 @@ class Disagreement(Penalty):
         step: ModelStep,
         values: Values | None = None,
     ) -> Tensor:
-        mean = step.prediction.mean[..., 1:]
+        mean = step.in_reward_units(step.prediction.mean)[..., 1:]
         return (mean - mean.mean(dim=0)).square().sum(dim=-1).amax(dim=0).sqrt()

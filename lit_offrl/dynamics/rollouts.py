@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lit_offrl.dynamics.base import Dynamics
+from lit_offrl.dynamics.data_range import DataRange
 from lit_offrl.dynamics.penalties import Penalty, Values
 from lit_offrl.dynamics.terminations import Termination
 from lit_offrl.errors import check, check_at_least
@@ -35,6 +36,9 @@ class Rollouts:
             rather than 166 with 17 observations and 6 actions.
         penalty: What the reward is lowered by, in reward units; null for nothing.
         penalty_coefficient: Factor of the penalty (MOPO's lambda, MABE's xi).
+        guard: Drop rows that leave the data's range and step no further from them; false counts and
+            warns. A dropped row is no truncation: its value would be that of where it went.
+        margin: Widths of that range by which they may leave it, in each number and the reward.
         reward: Imagine the elite's sampled reward, or its mean (D-4).
         actions: The policy's, or uniform on ``[-1, 1]``, as for MOPO's out-of-distribution tasks
             (ALGORITHMS 3.2).
@@ -48,6 +52,8 @@ class Rollouts:
     after: int = 0
     penalty: Penalty | None = None
     penalty_coefficient: float = 1.0
+    guard: bool = True
+    margin: float = 10.0
     reward: Literal["sample", "mean"] = "sample"
     actions: Literal["policy", "uniform"] = "policy"
     # A Termination; spelled so that a user's function needs no annotations.
@@ -55,7 +61,7 @@ class Rollouts:
 
     def __post_init__(self) -> None:
         check_at_least(1, self, "horizon", "starts", "retain")
-        check_at_least(0, self, "after")
+        check_at_least(0, self, "after", "margin")
         check(
             self.penalty is not None or self.penalty_coefficient == 1,
             f"penalty_coefficient: {self.penalty_coefficient} of no penalty; name a penalty, such as "
@@ -76,6 +82,7 @@ class Rollouts:
         generator: torch.Generator,
         termination: Termination,
         values: Values | None = None,
+        bounds: DataRange | None = None,
     ) -> tuple[Transitions, dict[str, Tensor]]:
         """Roll ``act`` out from ``starts [n, obs]``; rows that terminate are kept and step no further.
 
@@ -86,54 +93,73 @@ class Rollouts:
             generator: Source of all random numbers, on their device.
             termination: Next observations ``[batch, obs]`` to ``[batch]`` bool.
             values: The learner's target values of observations, for penalties that need them.
+            bounds: What counts the rows that leave the data's range.
 
         Returns:
             Rows ``[m, ...]`` with ``m <= n * horizon``, penalised rewards, and averages to log.
         """
         masked = is_masked(starts)
-        parts, penalties, steppings = [], [], []
+        parts, penalties, keeping = [], [], []
         for observations in starts.split(len(starts) if masked else CPU_CHUNK):
             going = torch.ones(len(observations), dtype=torch.bool, device=starts.device)
             for _ in range(self.horizon):
-                if self.actions == "policy":
-                    actions = act(observations, generator)
-                else:
-                    actions = uniform_actions(len(observations), dynamics.act_dim, generator)
-                step = dynamics.sample(observations, actions, generator)
-                following = step.next_observations
-                rewards = step.rewards if self.reward == "sample" else step.mean_rewards
-                penalty = torch.zeros_like(rewards)
-                if self.penalty is not None and self.penalty_coefficient != 0:
-                    given = (values,) if self.penalty.needs_values else ()
-                    penalty = self.penalty(observations, actions, step, *given)
-                ended = termination(following)
-                parts.append(
-                    Transitions(
-                        observations=observations,
-                        actions=actions,
-                        rewards=rewards - self.penalty_coefficient * penalty,
-                        next_observations=following,
-                        terminations=ended,
-                        truncations=torch.zeros_like(ended),
-                    )
+                rows, penalty = self._step(
+                    dynamics, act, observations, generator, termination, values
                 )
+                if bounds is not None:
+                    rewards = rows.rewards + self.penalty_coefficient * penalty
+                    out = bounds.count(rewards, rows.next_observations, going)
+                    going = going & ~out if self.guard else going
+                parts.append(rows)
                 penalties.append(penalty)
-                steppings.append(going)
-                going = going & ~ended
-                observations = following
+                keeping.append(going)
+                going = going & ~rows.terminations
+                observations = rows.next_observations
                 if not masked and not going.all():
-                    observations, going = following[going], going[going]
+                    observations, going = observations[going], going[going]
                     if len(observations) == 0:
                         break
-        rows, penalty, stepped = Transitions.cat(parts), torch.cat(penalties), torch.cat(steppings)
-        if masked:
-            rows, penalty = rows[stepped], penalty[stepped]
+        rows, penalty, kept = Transitions.cat(parts), torch.cat(penalties), torch.cat(keeping)
+        if masked or not kept.all():
+            rows, penalty = rows[kept], penalty[kept]
         return rows, {
             "reward_mean": (rows.rewards + self.penalty_coefficient * penalty).mean(),
-            **{"penalty_mean": penalty.mean(), "penalty_max": penalty.max()},
-            "penalty_std": penalty.std(correction=0),
+            "penalty_mean": penalty.mean(),
+            "penalty_max": penalty.amax() if len(penalty) else penalty.sum(),
+            "penalty_std": penalty.std(correction=0) if len(penalty) else penalty.sum(),
             "terminated_fraction": rows.terminations.float().mean(),
         }
+
+    def _step(
+        self,
+        dynamics: Dynamics,
+        act: Act,
+        observations: Tensor,
+        generator: torch.Generator,
+        termination: Termination,
+        values: Values | None,
+    ) -> tuple[Transitions, Tensor]:
+        """One row from each of ``observations [batch, obs]``, and its penalty ``[batch]``."""
+        if self.actions == "policy":
+            actions = act(observations, generator)
+        else:
+            actions = uniform_actions(len(observations), dynamics.act_dim, generator)
+        step = dynamics.sample(observations, actions, generator)
+        rewards = step.rewards if self.reward == "sample" else step.mean_rewards
+        penalty = torch.zeros_like(rewards)
+        if self.penalty is not None and self.penalty_coefficient != 0:
+            given = (values,) if self.penalty.needs_values else ()
+            penalty = self.penalty(observations, actions, step, *given)
+        ended = termination(step.next_observations)
+        rows = Transitions(
+            observations=observations,
+            actions=actions,
+            rewards=rewards - self.penalty_coefficient * penalty,
+            next_observations=step.next_observations,
+            terminations=ended,
+            truncations=torch.zeros_like(ended),
+        )
+        return rows, penalty
 
 
 def uniform_actions(count: int, act_dim: int, generator: torch.Generator) -> Tensor:

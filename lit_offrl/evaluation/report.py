@@ -31,6 +31,7 @@ class Report:
         dataset: What was learned from.
         tasks: Their names, if there are several.
         seconds: Training time by stage.
+        dynamics: R² and coverage of one step by column, where they were measured.
         prior: The prior, if there is one.
         learner: The policy's learner, if there is one.
         evaluator: Where to play, if anywhere.
@@ -43,6 +44,7 @@ class Report:
     dataset: OfflineDataset
     tasks: list[str]
     seconds: dict[str, float]
+    dynamics: dict[str, Any] | None
     prior: BehaviorPrior | None
     learner: PolicyLearner | None
     evaluator: Evaluator | MultitaskEvaluator | None
@@ -62,6 +64,7 @@ class Report:
             "dataset": {"name": self.dataset.name},
             "prior": self._play(self.prior),
             "policy": self._play(self.learner),
+            "dynamics": self.dynamics,
             "estimate": self._estimate(),
             "actions": self._actions(),
             "updates": 0 if self.learner is None else self.learner.updates,
@@ -114,8 +117,7 @@ class Report:
             return None
         data, learner = self.dataset, self.learner
         starts = data.transitions.observations[data.episode_starts].clone()
-        with torch.no_grad():
-            values = learner.target_critics(starts, learner.act(starts)).amin(dim=0)
+        values = learner.target_values(starts)
         earned = data.returns_to_go(learner.discount)[data.episode_starts]
         return {"policy": float(values.mean()), "data": float(earned.mean())}
 

@@ -14,7 +14,7 @@ from lit_offrl.nets.ensemble import EnsembleLinear, ensemble_mlp, one_by_one
 from lit_offrl.nets.heads import build_trunk
 from lit_offrl.nets.mixture import sample_mixture
 from lit_offrl.nets.mlp import mlp
-from lit_offrl.nets.normalizer import Normalizer
+from lit_offrl.nets.normalizer import Moments, Normalizer, RewardScale
 from lit_offrl.nets.points import normal_points
 from lit_offrl.nets.quantiles import QuantileCritics
 from lit_offrl.nets.target import copy_when, polyak_update, target_of
@@ -25,8 +25,10 @@ __all__ = [
     "EnsembleLinear",
     "Gaussian",
     "GaussianNet",
+    "Moments",
     "Normalizer",
     "QuantileCritics",
+    "RewardScale",
     "TanhGaussian",
     "TanhGaussianMixture",
     "TanhGaussianMixtureNet",

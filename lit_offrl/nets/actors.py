@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from lit_offrl.nets.distributions import Gaussian, TanhGaussian, TanhGaussianMixture
 from lit_offrl.nets.heads import build_trunk
+from lit_offrl.nets.normalizer import Normalizer
 
 # Between these a policy is neither deterministic nor uniform.
 LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0
@@ -37,12 +38,13 @@ class TanhGaussianNet(nn.Module):
     ) -> None:
         super().__init__()
         self.noise_dim = act_dim
+        self.normalizer = Normalizer(obs_dim, heads)
         self.body = build_trunk(obs_dim, hidden, 2 * act_dim, heads)
         self.log_std_min = log_std_min
         self.log_std_max = log_std_max
 
     def forward(self, observations: Tensor) -> TanhGaussian:
-        mean, log_std = self.body(observations).chunk(2, dim=-1)
+        mean, log_std = self.body(self.normalizer(observations)).chunk(2, dim=-1)
         return TanhGaussian(mean, log_std.clamp(self.log_std_min, self.log_std_max).exp())
 
 
@@ -68,11 +70,12 @@ class GaussianNet(nn.Module):
     ) -> None:
         super().__init__()
         self.noise_dim = act_dim
+        self.normalizer = Normalizer(obs_dim, heads)
         self.body = build_trunk(obs_dim, hidden, 2 * act_dim, heads, normalized=True)
         self.min_std = min_std
 
     def forward(self, observations: Tensor) -> Gaussian:
-        mean, raw = self.body(observations).chunk(2, dim=-1)
+        mean, raw = self.body(self.normalizer(observations)).chunk(2, dim=-1)
         return Gaussian(mean, self.min_std + functional.softplus(raw))
 
 
@@ -98,10 +101,11 @@ class TanhGaussianMixtureNet(nn.Module):
         super().__init__()
         self.components = components
         self.noise_dim = act_dim + 1
+        self.normalizer = Normalizer(obs_dim, heads)
         self.body = build_trunk(obs_dim, hidden, components * (2 * act_dim + 1), heads)
 
     def forward(self, observations: Tensor) -> TanhGaussianMixture:
-        output = self.body(observations)
+        output = self.body(self.normalizer(observations))
         logits, rest = output[..., : self.components], output[..., self.components :]
         mean, log_std = rest.unflatten(-1, (self.components, -1)).chunk(2, dim=-1)
         return TanhGaussianMixture(logits, mean, log_std.clamp(LOG_STD_MIN, LOG_STD_MAX).exp())

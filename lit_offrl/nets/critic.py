@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lit_offrl.nets.ensemble import ensemble_mlp
 from lit_offrl.nets.heads import pick_head, split_task
+from lit_offrl.nets.normalizer import Normalizer
 
 
 class Critics(nn.Module):
@@ -36,15 +37,16 @@ class Critics(nn.Module):
     ) -> None:
         super().__init__()
         self.critics, self.heads = critics, heads
+        self.normalizer = Normalizer(obs_dim, heads)
         inputs = obs_dim + act_dim - (heads if heads > 1 else 0)
         outputs = heads * outputs
         self.body = ensemble_mlp(critics, inputs, hidden, outputs, normalized=normalized)
 
     def predict(self, observations: Tensor, actions: Tensor) -> Tensor:
         """What :meth:`loss` and :meth:`values` take, ``[critics, ..., outputs]``."""
-        features, task = observations, None
+        features, task = self.normalizer(observations), None
         if self.heads > 1:
-            features, task = split_task(observations, self.heads)
+            features, task = split_task(features, self.heads)
         inputs = torch.cat([features, actions], dim=-1)
         flat = inputs.flatten(0, -2).expand(self.critics, -1, -1)
         predicted: Tensor = self.body(flat).unflatten(1, inputs.shape[:-1])

@@ -20,8 +20,8 @@ def target_of(net: Net) -> Net:
 def polyak_update(target: nn.Module, source: nn.Module, rate: float) -> None:
     """``target <- target + rate * (source - target)``, all parameters in one call; buffers follow at once."""
     torch._foreach_lerp_(list(target.parameters()), list(source.parameters()), rate)
-    for old, new in zip(target.buffers(), source.buffers(), strict=True):
-        old.copy_(new)
+    if buffers := list(target.buffers()):
+        torch._foreach_copy_(buffers, list(source.buffers()))
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol
 from lit_offrl.dynamics import Dynamics
 from lit_offrl.errors import attempt, check_at_least
 from lit_offrl.evaluation.model_error import draw_segments, imagine_segments, step_errors
+from lit_offrl.evaluation.one_step import describe_fit, one_step_fit
 from lit_offrl.pipeline.settings import StageSettings
 from lit_offrl.pipeline.stage import Stage
 from lit_offrl.policy import TrainedAlong
@@ -52,11 +53,16 @@ class DynamicsSettings(StageSettings):
 
 
 class DynamicsStage(Stage[Dynamics]):
-    """Fits the dynamics, then measures and draws their error on withheld segments."""
+    """Fits the dynamics, then measures and draws their error on withheld segments.
+
+    Attributes:
+        one_step: R² and coverage by column, once measured.
+    """
 
     name: ClassVar[str] = "dynamics"
     kind = Dynamics
     shown = ("dynamics/loss/nll", "dynamics/holdout_mse")
+    one_step: dict[str, Any] | None = None
 
     def make(self) -> Dynamics:
         data = self.data
@@ -79,8 +85,12 @@ class DynamicsStage(Stage[Dynamics]):
         measured = self.is_done and figure.is_file()
         module = super().fit()
         # Dynamics given may have been trained on this run's withheld rows.
-        if not (self.is_taken or measured) and is_first():
-            self._measure(figure)
+        if not self.is_taken and is_first():
+            _, holdout, _ = self.data.holdout(self.data.seed_of(self.name))
+            self.one_step = one_step_fit(module, self.data.dataset.transitions[holdout])
+            if not measured:
+                print(describe_fit(self.one_step), flush=True)
+                self._measure(figure)
         return module
 
     def _measure(self, path: Path) -> None:

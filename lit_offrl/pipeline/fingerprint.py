@@ -14,7 +14,7 @@ from lit_offrl.errors import UserError
 from lit_offrl.pipeline.trainers import PLACEMENT
 
 # Part of every hash: raise it when a stage's result changes for the same configuration.
-FORMAT = 4
+FORMAT = 5
 
 # What a stage's result does not depend on: how its part is trained further is the policy's.
 NOT_HASHED = ("checkpoint", "data", "jointly")

@@ -120,6 +120,7 @@ class EachSeed(pl.Callback):
             elif isinstance(callback, Evaluation):
                 callback.attach(stage.data)
         learner = stage.module.to(device)
+        learner.settle_statistics(stage.data)
         learner.on_fit_start()
         if learner.prior is not None:
             learner.prior.eval()

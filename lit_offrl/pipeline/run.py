@@ -170,6 +170,7 @@ class Run:
             seed=self.settings.seed,
             dataset=self.data.dataset,
             tasks=self.data.task_names,
+            dynamics=None if self.dynamics is None else self.dynamics.one_step,
             seconds={n: 0.0 if s is None else s.seconds for n, s in stages.items()},
             prior=prior,
             learner=learner,

@@ -112,7 +112,8 @@ class Stage(ABC, Generic[Module]):
         if self.is_taken:
             return hash_file(f"{self.name}.checkpoint", self.settings.checkpoint)
         rows = self.data.dataset.fingerprint
-        return hash_stage(self.name, self.run.config, rows, self.run.seed, self.upstream())
+        upstream = [self.data.standardize, *self.upstream()]
+        return hash_stage(self.name, self.run.config, rows, self.run.seed, upstream)
 
     @property
     def folder(self) -> Path:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lit_offrl.errors import check_at_least
-from lit_offrl.nets import build_trunk, target_of
+from lit_offrl.nets import Normalizer, RewardScale, build_trunk, target_of
 from lit_offrl.policy.acting import Acting, ActorAction
 from lit_offrl.policy.families import ActorKind, CriticKind, ScalarCritics, TanhGaussianActor
 from lit_offrl.policy.networks import Networks
@@ -85,6 +85,7 @@ class ActorCritic(BlockModule):
         self.actor = actor.build(obs_dim, act_dim, actor_hidden, heads)
         self.critics = critics.build(obs_dim, act_dim, critic_hidden, heads)
         self.target_critics = target_of(self.critics)
+        self.reward_scale = RewardScale()
         self.log_coefficient = nn.Parameter(torch.tensor(log_coefficient))
         self.target_actor = target_of(self.actor) if needs_target_actor else None
         starts = {name: torch.tensor(float(value)) for name, value in duals.items()}
@@ -93,7 +94,8 @@ class ActorCritic(BlockModule):
             self.register_buffer("age", torch.zeros((), dtype=torch.int64))
         self.state_critic = None
         if needs_state_values:
-            self.state_critic = build_trunk(obs_dim, critic_hidden, 1, heads)
+            trunk = build_trunk(obs_dim, critic_hidden, 1, heads)
+            self.state_critic = nn.Sequential(Normalizer(obs_dim, heads), trunk)
 
     @property
     def noise_dim(self) -> int:
@@ -121,8 +123,12 @@ class ActorCritic(BlockModule):
 
     @torch.no_grad()
     def target_values(self, observations: Tensor) -> Tensor:
-        """``min_j Qbar_j`` at the deterministic action, ``[...]`` of ``observations [..., obs]``."""
-        return self.target_critics(observations, self.act(observations)).amin(dim=0)
+        """``min_j Qbar_j`` at the deterministic action, ``[...]`` of ``observations [..., obs]``.
+
+        In the rewards' own units.
+        """
+        values: Tensor = self.target_critics(observations, self.act(observations)).amin(dim=0)
+        return self.networks.unscaled(values)
 
     def network_optimizers(self, learns_coefficient: bool) -> dict[str, Adam]:
         """Adam of the critics, of the actor with the dual variables, and of the state value."""

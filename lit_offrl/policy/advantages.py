@@ -151,7 +151,8 @@ class SegmentAdvantage(Advantage):
         else:
             first = values_of_draws(networks, runs.observations[:, :1], drawn[:, :1])
             value = torch.cat([first.mean(dim=-1), following.reshape(-1, steps)], dim=1)
-        earned = n_step_returns(runs.rewards, runs.terminations, value[:, -1], networks.discount)
+        rewards, ends = networks.scaled(runs.rewards), runs.terminations
+        earned = n_step_returns(rewards, ends, value[:, -1], networks.discount)
         return (earned - value[:, :-1]).reshape(batch.rewards.shape)
 
 

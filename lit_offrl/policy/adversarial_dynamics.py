@@ -32,8 +32,8 @@ class GaussianDynamics(Protocol):
     def losses(self, batch: Transitions, noise: Tensor, shared: Shared) -> tuple[Losses, Metrics]:
         """Losses ``[members, batch]``, ``[batch]`` or scalar of rows ``[batch, ...]``."""
 
-    def outputs(self, observations: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of reward and change, each ``[members, batch, 1 + obs]``."""
+    def __call__(self, observations: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of reward and change, each ``[members, batch, 1 + obs]``."""
 
     def ended(self, next_observations: Tensor) -> Tensor:
         """Learned terminations ``[batch]``."""
@@ -128,11 +128,12 @@ class AdversarialDynamics(TrainedAlong):
         with torch.no_grad():
             policy = networks.actor(observations)
             actions = policy.rsample_from(noise[..., :size]).clamp(-1, 1)
-        mean, logvar = part.outputs(observations, actions)
-        elites, std = mean[part.elites], (0.5 * logvar[part.elites]).exp()
+        mean, std = part(observations, actions)
+        elites, std = mean[part.elites], std[part.elites]
         drawn, log_density = sample_mixture(elites, std, noise[..., size:])
         with torch.no_grad():
-            rewards, following = drawn[:, 0], observations + drawn[:, 1:]
+            following = observations + drawn[:, 1:]
+            rewards = networks.scaled(drawn[:, 0])
             best = networks.actor(following).mode
             value = networks.critics(following, best).amin(dim=0)
             rule = self.termination or (part.ended if part.learns_terminations else None)

@@ -136,7 +136,8 @@ class PolicyLearner(ActorCritic):
         nets = self.actor, self.critics, self.target_critics, self.target_actor, self.state_critic
         coefficient = self.log_coefficient.detach().exp()
         tied = self.prior, self.constraint, coefficient
-        return Networks(*nets, *tied, dict(self.duals.items()), self.discount)
+        duals, scale = dict(self.duals.items()), self.reward_scale.std
+        return Networks(*nets, *tied, duals, self.discount, scale)
 
     def sampler(self, data: OfflineDataModule, seed: int) -> Sampler:
         make = self.make_sampler or MixedOrSegments(self.real_fraction, self.segment_length)

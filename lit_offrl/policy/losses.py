@@ -29,14 +29,15 @@ def critic_losses(
         following = shared.get("next_values")
         if following is None:
             following = parts.backup(networks, batch, layout.share(noise, "backup"))
-        target = td_target(batch.rewards, batch.terminations, following, networks.discount)
+        rewards = networks.scaled(batch.rewards)
+        target = td_target(rewards, batch.terminations, following, networks.discount)
     predicted = networks.critics.predict(batch.observations, batch.actions)
     values = networks.critics.values(predicted)
     losses = {"critic": networks.critics.loss(predicted, target)}
     if parts.conservatism is not None:
         drawn = layout.share(noise, "conservatism")
         losses["conservatism"] = parts.conservatism.loss(networks, batch, values, drawn)
-    seen = values.detach()
+    seen = networks.unscaled(values.detach())
     return losses, {"q_mean": seen.mean(), "q_max": seen.max()}
 
 

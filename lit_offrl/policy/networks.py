@@ -30,6 +30,7 @@ class Networks(NamedTuple):
         coefficient: The constraint's coefficient, a scalar without gradient.
         duals: Other dual variables by name, positive scalars.
         discount: Weight of the next step's value.
+        reward_scale: What rewards are divided by, ``[1]``; all values are on that scale.
     """
 
     actor: Any
@@ -42,6 +43,15 @@ class Networks(NamedTuple):
     coefficient: Tensor | None = None
     duals: Mapping[str, Tensor] = {}
     discount: float = 0.99
+    reward_scale: Tensor | None = None
+
+    def scaled(self, rewards: Tensor) -> Tensor:
+        """Rewards ``[...]`` on the scale of the values."""
+        return rewards if self.reward_scale is None else rewards / self.reward_scale
+
+    def unscaled(self, values: Tensor) -> Tensor:
+        """Values ``[...]`` in the rewards' own units."""
+        return values if self.reward_scale is None else values * self.reward_scale
 
     def state_values(self, observations: Tensor) -> Tensor:
         """``V(s)`` ``[...]`` of observations ``[..., obs]``."""

@@ -8,13 +8,22 @@ from typing import Any, ClassVar
 
 import lightning.pytorch as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lit_offrl.batches import UniformSampler
 from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.datasets import OfflineDataset
 from lit_offrl.errors import check
-from lit_offrl.nets import Critics, mlp, polyak_update, squared_td, target_of, td_target
+from lit_offrl.nets import (
+    Critics,
+    Normalizer,
+    RewardScale,
+    mlp,
+    polyak_update,
+    squared_td,
+    target_of,
+    td_target,
+)
 from lit_offrl.training.adam import Adam
 from lit_offrl.training.block_module import BlockModule
 from lit_offrl.training.blocks import Metrics
@@ -52,12 +61,13 @@ class ValueEstimator(BlockModule):
         min_improvement: float = 0.01,
     ) -> None:
         super().__init__(batch_size, updates_per_block)
+        self.reward_scale = RewardScale()
         self.window, self.patience = window, patience
         self.min_improvement = min_improvement
 
     @abstractmethod
     def values(self, rows: Transitions) -> Tensor:
-        """One number for each logged action, ``[n]``."""
+        """One number for each logged action, ``[n]``, in the rewards' own units."""
 
     def select_rows(self, dataset: OfflineDataset, rows: Transitions) -> tuple[Transitions, Tensor]:
         """Rows as this estimator takes them, and the indices of those it can be trained on.
@@ -127,16 +137,19 @@ class BehaviorValue(ValueEstimator):
     def values(self, rows: Transitions) -> Tensor:
         """The smaller of the two values of each logged action, ``[n]``."""
         chunks = zip(rows.observations.split(10_000), rows.actions.split(10_000), strict=True)
-        return torch.cat([self.critics(obs, act).amin(dim=0) for obs, act in chunks])
+        found = torch.cat([self.critics(obs, act).amin(dim=0) for obs, act in chunks])
+        return found * self.reward_scale.std
 
     def losses(self, batch: Transitions, noise: Tensor, shared: Shared) -> tuple[Losses, Metrics]:
         """Squared temporal differences of ``[batch, ...]`` rows that hold ``next_actions``."""
         assert batch.next_actions is not None
         with torch.no_grad():
             following = self.target_critics(batch.next_observations, batch.next_actions).amin(dim=0)
-            target = td_target(batch.rewards, batch.terminations, following, self.discount)
+            rewards = batch.rewards / self.reward_scale.std
+            target = td_target(rewards, batch.terminations, following, self.discount)
         values = self.critics(batch.observations, batch.actions)
-        return {"td": squared_td(values, target)}, {"q_mean": values.detach().mean()}
+        mean = values.detach().mean() * self.reward_scale.std[0]
+        return {"td": squared_td(values, target)}, {"q_mean": mean}
 
     @torch.no_grad()
     def after_update(self) -> None:
@@ -175,13 +188,13 @@ class ReturnRegression(ValueEstimator):
     ) -> None:
         super().__init__(**kwargs)
         self.discount, self.learning_rate = discount, learning_rate
-        self.value = mlp(obs_dim, hidden, 1)
+        self.value = nn.Sequential(Normalizer(obs_dim), mlp(obs_dim, hidden, 1))
 
     @torch.no_grad()
     def values(self, rows: Transitions) -> Tensor:
         """The advantage of each logged action, ``[n]``."""
         usual = [self.value(part).squeeze(-1) for part in rows.observations.split(10_000)]
-        return rows.rewards - torch.cat(usual)
+        return rows.rewards - torch.cat(usual) * self.reward_scale.std
 
     def select_rows(self, dataset: OfflineDataset, rows: Transitions) -> tuple[Transitions, Tensor]:
         returns = dataset.returns_to_go(self.discount).to(rows.rewards.device)
@@ -201,8 +214,9 @@ class ReturnRegression(ValueEstimator):
     def losses(self, batch: Transitions, noise: Tensor, shared: Shared) -> tuple[Losses, Metrics]:
         """Half the squared distances of values from returns."""
         values = self.value(batch.observations).squeeze(-1)
-        loss = 0.5 * (values - batch.rewards).square()
-        return {"regression": loss}, {"v_mean": values.detach().mean()}
+        scale = self.reward_scale.std
+        loss = 0.5 * (values - batch.rewards / scale).square()
+        return {"regression": loss}, {"v_mean": values.detach().mean() * scale[0]}
 
     def configure_optimizers(self) -> Any:
         return Adam(self.value.parameters(), self.learning_rate)

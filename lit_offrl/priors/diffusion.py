@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lit_offrl.errors import check, check_at_least
+from lit_offrl.nets import Normalizer
 from lit_offrl.nets.mlp import ExactHead
 from lit_offrl.priors.base import BehaviorPrior
 from lit_offrl.transitions import Transitions
@@ -69,6 +70,7 @@ class DiffusionPrior(BehaviorPrior):
         self.time_net = nn.Sequential(
             nn.Linear(time_dim, 2 * time_dim), nn.Mish(), nn.Linear(2 * time_dim, time_dim)
         )
+        self.normalizer = Normalizer(obs_dim)
         layers: list[nn.Module] = []
         for size_in, size_out in pairwise([act_dim + time_dim + obs_dim, *hidden]):
             layers += [nn.Linear(size_in, size_out), nn.Mish()]
@@ -77,7 +79,8 @@ class DiffusionPrior(BehaviorPrior):
     def predict_noise(self, observations: Tensor, noisy: Tensor, step: Tensor | int) -> Tensor:
         """The noise ``[..., act]`` in ``noisy [..., act]``, at indices ``t - 1`` ``[...]``, or at one."""
         embedded = self.time_net(self.frequencies[step]).expand(*noisy.shape[:-1], -1)
-        return self.net(torch.cat([noisy, embedded, observations], dim=-1))
+        inputs = [noisy, embedded, self.normalizer(observations)]
+        return self.net(torch.cat(inputs, dim=-1))
 
     def add_noise(self, actions: Tensor, step: Tensor, noise: Tensor) -> Tensor:
         """``x_t`` of actions ``[..., act]`` at step indices ``[...]`` (DDPM eq. 4)."""

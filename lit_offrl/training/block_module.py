@@ -25,11 +25,11 @@ from lit_offrl.training.optimizers import (
     parse_optimizers,
     step_schedulers,
 )
-from lit_offrl.training.saved_module import SavedModule
+from lit_offrl.training.standardized import StandardizedModule
 from lit_offrl.transitions import Transitions
 
 
-class BlockModule(SavedModule):
+class BlockModule(StandardizedModule):
     """A learned part. A subclass writes :meth:`sampler` and :meth:`losses`; plain Lightning trains it.
 
     ``Trainer(max_steps=...)``, ``global_step`` and every logger count updates. Whatever optimizers and

@@ -57,6 +57,9 @@ class SeedStack(BlockModule):
             else:
                 self.register_buffer(self.names[name], stacked)
 
+    def settle_statistics(self, data: Any) -> None:
+        """Nothing: the seeds' own are settled before they are stacked."""
+
     def tensors(self) -> Stacked:
         """Each tensor ``[S, ...]`` by its name in a module."""
         return {name: getattr(self, registered) for name, registered in self.names.items()}

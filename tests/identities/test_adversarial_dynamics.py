@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +12,7 @@ from lit_offrl.errors import UserError
 from lit_offrl.nets import Critics, Gaussian, TanhGaussianNet
 from lit_offrl.policy import AdversarialDynamics
 from lit_offrl.policy.adversarial_dynamics import share_of_rows
+from lit_offrl.policy.networks import Networks
 from lit_offrl.transitions import Transitions
 
 DISCOUNT = 0.9
@@ -35,7 +35,7 @@ def networks(value):
     def actor(o):
         return Gaussian(o[..., :1].tanh(), torch.full_like(o[..., :1], 0.3))
 
-    return SimpleNamespace(actor=actor, critics=critics, discount=DISCOUNT)
+    return Networks(actor, critics, critics, discount=DISCOUNT)
 
 
 def rows(count, obs=1, imagined=None, same=False, seed=1):
@@ -299,7 +299,7 @@ def test_compiles_as_one_graph() -> None:
         AdversarialDynamics(),
     )
     actor, critics = TanhGaussianNet(3, 2, (8,)), Critics(3, 2, (8,))
-    net = SimpleNamespace(actor=actor, critics=critics, discount=DISCOUNT)
+    net = Networks(actor, critics, critics, discount=DISCOUNT)
     flags, observations = torch.zeros(6, dtype=torch.bool), torch.randn(6, 3)
     noise = torch.randn(6, *settings.noise_shape(3, 2))
     assert noise.shape == (6, 1, 7)

@@ -48,7 +48,7 @@ assert data.fingerprint and len(data.returns) == len(starts)
 order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
 train, holdout = order[1000:], order[:1000]
 dynamics, critic, prior = DynamicsEnsemble(17, 6), BehaviorValue(17, 6), TanhGaussianPrior(17, 6)
-dynamics.fit_normalizer(data.chunks(train))
+dynamics.fit_statistics(data.chunks(train))
 assert len(data.segments(10)) == len(rows) - 9 * len(starts)
 store = TransitionStore(10_000, 17, 6, "cpu")
 store.extend(rows[:10_000])

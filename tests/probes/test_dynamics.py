@@ -15,7 +15,7 @@ def test_learning_recovers_a_linear_world() -> None:
     following = observations + 0.5 * actions
     flags = torch.zeros(2000, dtype=torch.bool)
     data = Transitions(observations, actions, observations.sum(1), following, flags, flags)
-    net.fit_normalizer([data])
+    net.fit_statistics([data])
     net.prepare_updates()
     for _ in range(500):
         net.update(data[torch.randint(2000, (3, 128))], torch.empty(3, 128, 0))

@@ -30,7 +30,7 @@ def test_it_learns_the_rule_of_the_log() -> None:
     sizes = {"members": 2, "elites": 1, "hidden": (8,), "weight_decay": (0.0, 0.0)}
     ensemble = TerminatingEnsemble(2, 1, termination_hidden=(32,), **sizes)
     rows = falling(4000)
-    ensemble.fit_normalizer([rows[0]])
+    ensemble.fit_statistics([rows[0]])
     ensemble.prepare_updates()
     for _ in range(600):
         index = torch.randint(4000, (128,))
