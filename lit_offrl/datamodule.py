@@ -26,7 +26,7 @@ from lit_offrl.datasets.rewards import Reward
 from lit_offrl.datasets.robot import check_robot
 from lit_offrl.datasets.subset import ExtraDataset, Subset, concat, select_episodes
 from lit_offrl.datasets.tasks import add_task_column, name_tasks
-from lit_offrl.errors import check
+from lit_offrl.errors import check, check_at_least
 from lit_offrl.training.block_module import BlockModule
 from lit_offrl.training.blocks import mix_seed
 from lit_offrl.transitions import Transitions
@@ -51,6 +51,8 @@ class OfflineDataModule(pl.LightningDataModule):
         tasks: Rewards of several tasks that share the networks; null among them is the logged one.
             Each row is served once for each, and observations end with the task as a one-hot vector.
         environment: Gymnasium id to evaluate in; by default the reward's, or that of the data.
+        trust_environment: Whether to run the code that a dataset names for its environment, where the environment's
+            id is not registered: whoever made the dataset then runs code here.
         references: Returns of the scores 0 and 100; by default the log's, or D4RL's of its task.
         robot: The robot that the configuration is for, such as Hopper, as the names of its environments
             begin; data that are known to be another's are refused.
@@ -80,6 +82,7 @@ class OfflineDataModule(pl.LightningDataModule):
         reward: Reward | None = None,
         tasks: list[Reward | None] | None = None,
         environment: str | None = None,
+        trust_environment: bool = False,
         references: References | None = None,
         robot: str | None = None,
         standardize: Literal["all", "observations", "none"] = "all",
@@ -92,8 +95,6 @@ class OfflineDataModule(pl.LightningDataModule):
         self.first = ExtraDataset(dataset, layout, observation_keys)
         self.subset, self.more = subset, more or []
         self.observation_keys = observation_keys
-        for key, value in {"rows": holdout_rows, "segment": holdout_segment}.items():
-            check(value >= 1, f"data.holdout_{key}: {value} is too small; give at least 1")
         check(
             not tasks or (reward is None and environment is None and references is None),
             "data.tasks: each task has a reward, an environment and returns of its own; leave data.reward, "
@@ -108,13 +109,14 @@ class OfflineDataModule(pl.LightningDataModule):
             "it to memory, or write the dataset they make",
         )
         self.environment = environment or (None if reward is None else reward.environment)
+        self.trust_environment = trust_environment
         check(
             references is None or references[0] < references[1],
             f"data.references: {references} are not in order; give the random policy's return first",
         )
         self.references, self.robot = references, robot
-        self.holdout_rows = holdout_rows
-        self.holdout_segment = holdout_segment
+        self.holdout_rows, self.holdout_segment = holdout_rows, holdout_segment
+        check_at_least(1, self, "holdout_rows", "holdout_segment")
         self.storage, self.seed, self.standardize = storage, seed, standardize
         # Shared by this module's copies, one for each seed.
         self.on_device: dict[torch.device, Transitions] = {}

@@ -12,10 +12,11 @@ from minari.data_collector.episode_buffer import EpisodeBuffer
 from lit_offrl.collect.environment import make_learnable_env
 from lit_offrl.collect.write import check_free, write
 from lit_offrl.datasets import open_dataset
-from lit_offrl.datasets.columns import Layout
+from lit_offrl.datasets.columns import Layout, check_same_box
 from lit_offrl.datasets.episode import LoggedEpisode
 from lit_offrl.datasets.reader import DatasetReader
-from lit_offrl.errors import check
+from lit_offrl.environments.recorded import check_registered
+from lit_offrl.errors import attempt, check
 from lit_offrl.transitions import Transitions
 
 
@@ -39,9 +40,10 @@ def import_dataset(
     """
     check_free(to)
     log = open_dataset(file, None, layout)
-    spec = log.env_spec.id if environment is None and log.env_spec else environment
-    if spec is not None:
-        _check_environment(spec, log)
+    if environment is None and log.env_spec is not None:
+        environment = attempt("environment", check_registered, log.env_spec).id
+    if environment is not None:
+        _check_environment(environment, log)
     episodes: list[EpisodeBuffer] = []
     for logged in log.open_episodes():
         rows = log.rows_of(logged)
@@ -52,7 +54,7 @@ def import_dataset(
         "action_space": Box(log.low, log.high, dtype=np.float32),
     }
     how = f"Imported from {file}."
-    write(to, spec, episodes, "unknown", how, log.known_references(), **spaces)
+    write(to, environment, episodes, "unknown", how, log.known_references(), **spaces)
 
 
 def unbroken(rows: Transitions) -> list[slice]:
@@ -104,10 +106,6 @@ def _check_environment(name: str, log: DatasetReader) -> None:
             f"environment '{name}' has {what} of shape {shape}, the log of {dim} numbers; give the one "
             "that made it",
         )
-    low, high = space.low - 1e-6, space.high + 1e-6
-    check(
-        bool((log.low >= low).all() and (log.high <= high).all()),
-        f"environment '{name}' takes actions within {space}, the log says {log.low.tolist()} to "
-        f"{log.high.tolist()}; give layout.action_low and action_high in its units",
-    )
+    box = space.low.ravel(), space.high.ravel()
+    check_same_box((log.low, log.high), f"'{log.name}'", box, f"environment '{name}'")
     env.close()

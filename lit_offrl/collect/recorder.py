@@ -75,7 +75,8 @@ class Recorder(gym.Wrapper[Any, Any, Any, Any]):
                 actions=np.stack(actions),
                 rewards=np.asarray(rewards, np.float64),
                 terminations=np.asarray(terminations, bool),
-                truncations=np.asarray([*truncations[:-1], truncations[-1] or not ended], bool),
+                # A fall at the limit is a fall.
+                truncations=np.asarray([*truncations[:-1], not terminations[-1]], bool),
                 # Minari counts the reset as a row of infos; there is no velocity before a step.
                 infos={
                     name: np.asarray([np.nan, *(info[name] for info in infos)]) for name in infos[0]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import minari
@@ -65,19 +69,43 @@ def write(
         # Of an author, his address and his code, which a dataset of one's own can do without.
         warnings.filterwarnings("ignore", message="`(author|author_email|code_permalink|eval_env)`")
         try:
-            dataset = minari.create_dataset_from_buffers(
-                id,
-                episodes,
-                env=environment,
-                algorithm_name=algorithm,
-                description=description,
-                **more,
-            )
+            with _renamed_when_whole(id) as path:
+                minari.create_dataset_from_buffers(
+                    id,
+                    episodes,
+                    env=environment,
+                    algorithm_name=algorithm,
+                    description=description,
+                    **more,
+                )
         except OSError as error:
-            shutil.rmtree(get_dataset_path(id), ignore_errors=True)
             raise UserError(f"dataset '{id}': cannot be written, {error}") from error
     returns = [float(np.sum(episode.rewards)) for episode in episodes]
     print(
         f"{id}: {sum(map(len, episodes))} steps in {len(episodes)} episodes, mean return "
-        f"{np.mean(returns):.1f}, best {max(returns):.1f}; in {dataset.storage.data_path}"
+        f"{np.mean(returns):.1f}, best {max(returns):.1f}; in {path / 'data'}"
     )
+
+
+@contextmanager
+def _renamed_when_whole(id: str) -> Iterator[Path]:
+    """Minari's root is a hidden folder within; what is written there is renamed to where it belongs."""
+    path, given = get_dataset_path(id), os.environ.get("MINARI_DATASETS_PATH")
+    root = get_dataset_path()
+    part = root / f".part-{id.replace('/', '-')}"
+    shutil.rmtree(part, ignore_errors=True)
+    os.environ["MINARI_DATASETS_PATH"] = str(part)
+    try:
+        yield path
+        for metadata in part.rglob("namespace_metadata.json"):
+            there = root / metadata.relative_to(part)
+            there.parent.mkdir(parents=True, exist_ok=True)
+            if not there.exists():
+                os.replace(metadata, there)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.rename(part / id, path)
+    finally:
+        os.environ.pop("MINARI_DATASETS_PATH")
+        if given is not None:
+            os.environ["MINARI_DATASETS_PATH"] = given
+        shutil.rmtree(part, ignore_errors=True)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
-from lit_offrl.datasets.columns import Layout
+from lit_offrl.datasets.columns import ACTION_KEYS, DONES, Layout
 from lit_offrl.datasets.episode import LoggedEpisode
 from lit_offrl.datasets.files import Columns, LazyColumns
 from lit_offrl.datasets.reader import DatasetReader
@@ -64,16 +64,16 @@ class ArrayReader(DatasetReader):
             )
         for kind in {"terminations", "truncations"} & self.found.keys():
             self._check_flags(kind)
+        if set(self.found.get("terminations", ())) & set(DONES):
+            # They count time-outs as ends.
+            cut = self.arrays.get("truncations", np.zeros(self.steps)).astype(bool)
+            self.arrays["terminations"] = self.arrays["terminations"].astype(bool) & ~cut
         self.obs_dim, self.act_dim = (
             math.prod(self.arrays[kind].shape[1:]) for kind in ("observations", "actions")
         )
         self._check_continuous()
-        self.low = self._bound("action_low", layout.action_low)
-        self.high = self._bound("action_high", layout.action_high)
-        check(
-            bool((self.low < self.high).all()),
-            f"data.layout.action_low: {layout.action_low} is not below action_high {layout.action_high}",
-        )
+        ones = np.ones(self.act_dim, np.float32)
+        self.low, self.high = layout.bounds(-ones, ones, name)
 
     def read_episodes(self) -> Iterator[LoggedEpisode]:
         rows, none = self.arrays, np.zeros(self.steps, bool)
@@ -194,23 +194,12 @@ class ArrayReader(DatasetReader):
             )
 
     def _check_continuous(self) -> None:
-        kind, given = self.arrays["actions"].dtype, Layout()
-        bounded = self.layout.action_low, self.layout.action_high
+        kind = self.arrays["actions"].dtype
         check(
-            np.issubdtype(kind, np.floating) or bounded != (given.action_low, given.action_high),
+            np.issubdtype(kind, np.floating) or self.layout != self.layout.without_bounds,
             f"dataset '{self.name}': {self._shown('actions')} holds {kind}, as discrete actions are, and only "
-            "continuous ones can be learned; if they are on a scale, say data.layout.action_low and "
-            "action_high",
+            f"continuous ones can be learned; if they are on a scale, say {ACTION_KEYS}",
         )
-
-    def _bound(self, key: str, given: float | list[float]) -> np.ndarray:
-        bound = np.asarray(given, np.float32)
-        check(
-            bound.shape in ((), (self.act_dim,)),
-            f"data.layout.{key}: {given} has {bound.size} numbers, actions have {self.act_dim}; give one, "
-            "or one for each",
-        )
-        return np.broadcast_to(bound, (self.act_dim,)).copy()
 
     def _shown(self, kind: str) -> str:
         return f"{kind} ({', '.join(self.found[kind])})"

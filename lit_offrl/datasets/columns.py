@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from lit_offrl.errors import UserError, check, check_at_least
 
 Name = str | list[str]
+ACTION_KEYS = "data.layout.action_low and action_high"
+# Smallest and largest action, each [act].
+ActionBox = tuple[np.ndarray, np.ndarray]
 
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "observations": ("observations", "observation", "obs", "states"),
@@ -16,10 +21,21 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "rewards": ("rewards", "reward"),
     "next_observations": ("next_observations", "next_observation", "next_obs", "next_states"),
     "terminations": ("terminations", "terminated", "terminals", "terminal"),
-    "truncations": ("truncations", "truncated", "timeouts", "timeout"),
+    "truncations": (
+        "truncations",
+        "truncated",
+        "timeouts",
+        "timeout",
+        "infos/TimeLimit.truncated",
+        "TimeLimit.truncated",
+    ),
     "episodes": ("episodes", "episode", "episode_id", "episode_index"),
 }
 NEEDED = ("observations", "actions", "rewards")
+# Set where an episode ended or was cut, as in Gym 0.21 and stable-baselines3.
+DONES = ("dones", "done")
+# RLDS's, whose last step of an episode has an observation alone.
+RLDS = ("is_first", "is_last", "is_terminal")
 
 
 @dataclass(frozen=True)
@@ -34,11 +50,13 @@ class Layout:
         rewards: By default rewards or reward.
         next_observations: Without them an observation's follower is that of the next row, and the
             last row of an episode is left out unless it terminated.
-        terminations: The task ended there.
+        terminations: The task ended there. In a column called dones or done, which is also set where an episode was
+            cut, rows with a truncation did not end the task.
         truncations: The episode was cut there.
         episodes: Numbers or names, another for each episode.
         episode_steps: Cut episodes here, where nothing else says where they end.
-        action_low: Smallest action, one number or one for each; -1 by default.
+        action_low: Smallest action in the units of the log, one number or one for each; by default what
+            a Minari dataset says, -1 for files. It has to be the environment's.
         action_high: Largest action; 1 by default.
 
     Raises:
@@ -53,12 +71,46 @@ class Layout:
     truncations: Name | None = None
     episodes: Name | None = None
     episode_steps: int | None = None
-    action_low: float | list[float] = -1.0
-    action_high: float | list[float] = 1.0
+    action_low: float | list[float] | None = None
+    action_high: float | list[float] | None = None
 
     def __post_init__(self) -> None:
         if self.episode_steps is not None:
             check_at_least(1, self, "episode_steps")
+
+    @property
+    def without_bounds(self) -> Layout:
+        """The same columns, nothing said of actions."""
+        return replace(self, action_low=None, action_high=None)
+
+    def bounds(self, low: np.ndarray, high: np.ndarray, name: str) -> ActionBox:
+        """The bounds of actions, those of ``low [act]`` and ``high [act]`` that are not given.
+
+        Raises:
+            UserError: They are too many or too few, infinite, or not in order.
+        """
+        for given in (self.action_low, self.action_high):
+            check(
+                np.shape(0 if given is None else given) in ((), low.shape),
+                f"{ACTION_KEYS}: {given} has {np.size(np.asarray(given))} numbers, actions have {len(low)}; give one, "
+                "or one for each",
+            )
+        found = [
+            np.broadcast_to(
+                np.asarray(default if given is None else given, np.float32), low.shape
+            ).copy()
+            for given, default in ((self.action_low, low), (self.action_high, high))
+        ]
+        check(
+            bool(np.isfinite(found).all()),
+            f"dataset '{name}': the action space {found[0].tolist()} to {found[1].tolist()} has no bounds; "
+            f"actions need finite ones, say {ACTION_KEYS}",
+        )
+        check(
+            bool((found[0] <= found[1]).all() and (found[0] < found[1]).any()),
+            f"{ACTION_KEYS}: {found[0].tolist()} is not below {found[1].tolist()} for any action of '{name}'",
+        )
+        return found[0], found[1]
 
     def find(self, columns: Collection[str], file: str) -> dict[str, list[str]]:
         """The columns of each kind that the file has.
@@ -81,6 +133,10 @@ class Layout:
             for name in found[kind]:
                 if name not in columns:
                     raise UserError(f"data.layout.{kind}: {missing(name, columns, file)}")
+        done = [name for name in DONES if name in columns]
+        if done and "truncations" in found and "terminations" not in found:
+            found["terminations"] = done[:1]
+        flags = {*found.get("terminations", ()), *found.get("truncations", ())}
         for kind in NEEDED:
             if kind not in found:
                 raise UserError(
@@ -89,11 +145,16 @@ class Layout:
                     "all its rows by a class of your own, an ArrayReader"
                 )
         if not self.episode_steps and not {"truncations", "episodes"} & found.keys():
-            done = [name for name in ("dones", "done") if name in columns]
             ends = f"'{done[0]}' does not say whether the task ended or was cut; " if done else ""
             raise UserError(
                 f"data.layout: nothing says where the episodes of '{file}' end; {ends}name a column as "
-                "data.layout.truncations or data.layout.episodes, or give data.layout.episode_steps"
+                "data.layout.truncations or episodes, or give episode_steps"
+            )
+        if flags & set(RLDS):
+            raise UserError(
+                f"data.layout: {', '.join(sorted(flags & set(RLDS)))} of '{file}' are RLDS's flags, whose last step has "
+                "no action and no reward; give that step's observation as next_observations of the one before, move "
+                "is_terminal there too, and leave the step out"
             )
         return found
 
@@ -109,3 +170,32 @@ def shown(columns: Collection[str]) -> str:
     """Some of the columns, for a message of one line."""
     names = sorted(columns)
     return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+
+
+def check_same_box(first: ActionBox, name: str, other: ActionBox, other_name: str) -> None:
+    """Check that actions of two logs, or of a log and an environment, are in the same units.
+
+    Args:
+        first: Bounds of the log's actions.
+        name: What it is called, such as ``dataset 'a'``.
+        other: Other bounds.
+        other_name: What has them.
+
+    Raises:
+        UserError: The bounds differ by more than rounding.
+    """
+    slack = 1e-3 * (first[1] - first[0]) + 1e-6
+    same = all((abs(a - b) <= slack).all() for a, b in zip(first, other, strict=True))
+    check(
+        same,
+        f"{ACTION_KEYS}: {name} has actions within {shown_box(first)}, {other_name} within {shown_box(other)}; give each "
+        "log the bounds of its units, or rescale it",
+    )
+
+
+def shown_box(box: ActionBox) -> str:
+    """Bounds in words: one pair if all are the same."""
+    low, high = (np.unique(bound) for bound in box)
+    if len(low) == len(high) == 1:
+        return f"{low[0]:g} to {high[0]:g}"
+    return f"{np.round(box[0], 4).tolist()} to {np.round(box[1], 4).tolist()}"

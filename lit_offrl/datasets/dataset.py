@@ -11,6 +11,7 @@ import torch
 from gymnasium.envs.registration import EnvSpec
 from torch import Tensor
 
+from lit_offrl.datasets.columns import ActionBox
 from lit_offrl.errors import UserError
 from lit_offrl.transitions import Transitions
 
@@ -32,6 +33,8 @@ class OfflineDataset:
         env_spec: The environment that made the data, or ``None`` if unknown.
         score_min: Return of score 0, in environment units (ALGORITHMS 0.5), or ``None``.
         score_max: Return of score 100, or ``None``.
+        action_box: Smallest and largest action in the log's units, ``[act]`` each, scaled to -1 and 1;
+            ``None`` if unknown.
     """
 
     name: str
@@ -40,6 +43,7 @@ class OfflineDataset:
     env_spec: EnvSpec | None
     score_min: float | None
     score_max: float | None
+    action_box: ActionBox | None = None
 
     def __len__(self) -> int:
         return len(self.transitions)

@@ -83,16 +83,22 @@ def fetched(name: str, url: str, path: Path) -> Path:
                 "network?); fetch the file by hand, and give its path"
             )
     os.replace(part, path)
+    part.with_suffix(".version").unlink(missing_ok=True)
     note.write_text(" ".join([hashed(path), *stamp(path)]))
     return path
 
 
 def _continue(name: str, url: str, part: Path) -> bool:
     """Append the missing bytes to ``part``; returns whether it is complete."""
+    version = part.with_suffix(".version")
+    known = version.read_text() if version.is_file() else ""
     have = part.stat().st_size if part.is_file() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    headers = {"Range": f"bytes={have}-"} if have else {}
+    headers |= {"If-Range": known} if have and known else {}
+    request = urllib.request.Request(url, headers=headers)
     with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
-        # A server without range requests starts over.
+        version.write_text(answer.headers.get("ETag") or answer.headers.get("Last-Modified") or "")
+        # A server without range requests starts over, and so does one whose file has changed meanwhile.
         resumed = answer.status == http.client.PARTIAL_CONTENT
         have = have if resumed else 0
         length = answer.headers.get("Content-Length")
@@ -135,6 +141,6 @@ def hashed(path: Path) -> str:
 
 
 def stamp(path: Path) -> list[str]:
-    """Size and modification time of a file, to detect changes."""
+    """Size and times of a file, to detect changes; the last one cannot be set back by a program."""
     about = path.stat()
-    return [str(about.st_size), str(about.st_mtime_ns)]
+    return [str(about.st_size), str(about.st_mtime_ns), str(about.st_ctime_ns)]

@@ -87,6 +87,7 @@ def _hdf5(path: Path) -> Columns:
         if isinstance(item, h5py.Dataset) and item.ndim > 0:
             names.append(name)
 
+    check_self_contained(path)
     with h5py.File(path) as file:
         file.visititems(visit)
 
@@ -95,6 +96,38 @@ def _hdf5(path: Path) -> Columns:
             return np.asarray(file[name][()])
 
     return LazyColumns(names, read, path)
+
+
+def check_self_contained(path: Path) -> None:
+    """Check that an HDF5 file holds all of its data itself, so that no other file is read through it.
+
+    Raises:
+        UserError: It has external links, external storage or virtual datasets.
+    """
+    import h5py
+
+    outside: list[str] = []
+
+    def linked(name: bytes, info: Any) -> None:
+        if info.type not in (h5py.h5l.TYPE_HARD, h5py.h5l.TYPE_SOFT):
+            outside.append(name.decode(errors="replace"))
+
+    with h5py.File(path) as file:
+
+        def stored(name: bytes) -> None:
+            item = h5py.h5o.open(file.id, name)
+            if isinstance(item, h5py.h5d.DatasetID):
+                made = item.get_create_plist()
+                if made.get_external_count() or made.get_layout() == h5py.h5d.VIRTUAL:
+                    outside.append(name.decode(errors="replace"))
+
+        file.id.links.visit(linked, info=True)
+        h5py.h5o.visit(file.id, stored)
+    if outside:
+        raise UserError(
+            f"'{path}': '{outside[0]}' lies in another file, by an external link or storage, which is not "
+            "followed; copy it into this one"
+        )
 
 
 def _npz(path: Path) -> Columns:

@@ -14,7 +14,7 @@ import mmap
 import os
 import shutil
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import fields
 from hashlib import blake2b
@@ -27,13 +27,14 @@ from torch import Tensor
 
 from lit_offrl.datasets import rewards
 from lit_offrl.datasets.dataset import OfflineDataset
-from lit_offrl.datasets.download import cache_folder
+from lit_offrl.datasets.download import cache_folder, hashed
+from lit_offrl.datasets.download import stamp as seen
 from lit_offrl.datasets.reader import DatasetReader
 from lit_offrl.errors import UserError, check
 from lit_offrl.transitions import Transitions
 
 # Part of every stamp: raise it when the same dataset gives other files.
-FORMAT = 1
+FORMAT = 2
 ABOUT = "about.json"
 
 
@@ -51,20 +52,25 @@ def read_mapped(log: DatasetReader) -> OfflineDataset:
         f"data.storage: '{log.name}' is no file that could be seen to change; set it to memory",
     )
     named = [*(str(path.resolve()) for path in log.files), log.settings]
-    source, stamp = " ".join(named).strip(), _stamp(log)
+    source = " ".join(named).strip()
     if log.reward is not None:
         source += f" {rewards.identity(log.reward)}"
     root = cache_folder()
     folder = root / blake2b(source.encode(), digest_size=8).hexdigest()
+    # Another user's, or on a mount that cannot be written.
+    if _holds(folder, log):
+        with suppress(FileNotFoundError):
+            return log.dataset(*map_rows(folder))
     try:
         root.mkdir(parents=True, exist_ok=True)
         # Of several runs that start together one writes and the others wait.
         with folder.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not _holds(folder, stamp):
+            if not _holds(folder, log):
                 shutil.rmtree(folder, ignore_errors=True)
                 print(f"data: '{log.name}' is copied to {folder}, to be mapped", flush=True)
-                write_rows(log.episodes(), folder, {"source": source, "stamp": stamp})
+                about = {"source": source, "seen": _stamp(log, seen), "stamp": _stamp(log, hashed)}
+                write_rows(log.episodes(), folder, about)
             rows, starts = map_rows(folder)
     except OSError as error:
         raise UserError(
@@ -144,8 +150,8 @@ def _map(path: Path, dtype: torch.dtype, fits: bool) -> Tensor:
         return torch.frombuffer(mapping, dtype=dtype)
 
 
-def _holds(folder: Path, stamp: str) -> bool:
-    """Whether ``folder`` is complete and matches ``stamp``."""
+def _holds(folder: Path, log: DatasetReader) -> bool:
+    """Whether ``folder`` is complete, and made from what the dataset's files hold now."""
     try:
         about = json.loads((folder / ABOUT).read_text())
         sizes = {name: (folder / name).stat().st_size for name in about["columns"]}
@@ -153,15 +159,17 @@ def _holds(folder: Path, stamp: str) -> bool:
         return False
     columns = about["columns"].items()
     whole = all(sizes[n] == np.dtype(d).itemsize * math.prod(s) for n, (d, s) in columns)
-    return whole and about["stamp"] == stamp
+    # Files that were copied or touched may hold the same.
+    return whole and (
+        about.get("seen") == _stamp(log, seen) or about.get("stamp") == _stamp(log, hashed)
+    )
 
 
-def _stamp(log: DatasetReader) -> str:
-    """Hash of what the rows are made from: names, sizes and times of all files, the reward's source."""
+def _stamp(log: DatasetReader, about: Callable[[Path], object]) -> str:
+    """Hash of what the rows are made from: names of all files, what is said ``about`` each, the reward's source."""
     inside = [sorted(path.rglob("*")) if path.is_dir() else [path] for path in log.files]
-    found = [(path, path.stat()) for paths in inside for path in paths if path.is_file()]
-    files = [(path.name, s.st_size, s.st_mtime_ns) for path, s in found]
-    made_from: list[object] = [FORMAT, files]
+    found = [path for paths in inside for path in paths if path.is_file()]
+    made_from: list[object] = [FORMAT, [(path.name, about(path)) for path in found]]
     if log.reward is not None:
         made_from.append(rewards.source(log.reward))
     return blake2b(json.dumps(made_from).encode(), digest_size=16).hexdigest()

@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from gymnasium.spaces import Box, Dict, Space
 
+from lit_offrl.datasets.columns import Layout
 from lit_offrl.datasets.episode import LoggedEpisode
-from lit_offrl.datasets.files import FORMATS
+from lit_offrl.datasets.files import FORMATS, check_self_contained
 from lit_offrl.datasets.minari_remote import PREFIX
 from lit_offrl.datasets.reader import DatasetReader
+from lit_offrl.environments.recorded import read_spec
+from lit_offrl.environments.spaces import in_order, stack
 from lit_offrl.errors import UserError, check, first_line
 
 if TYPE_CHECKING:
-    from minari import MinariDataset
+    from minari.dataset.minari_storage import MinariStorage
 
 BUNDLED = Path(__file__).parent / "bundled"
 
@@ -30,43 +33,43 @@ class MinariReader(DatasetReader):
     Args:
         name: ``bundled/NAME``, a folder in Minari's layout, or the id of a local Minari dataset
             (looked up under ``MINARI_DATASETS_PATH``, by default ``~/.minari/datasets``).
-        keys: Of dictionaries of observations, which to put side by side; all by default.
+        keys: Of dictionaries of observations, which to put side by side, in alphabetical order; all by default.
+        layout: Bounds of the actions in place of those that the dataset names.
 
     Raises:
         UserError: The dataset is missing or holds what cannot be trained on.
     """
 
-    def __init__(self, name: str, keys: Collection[str] | None = None) -> None:
+    def __init__(
+        self, name: str, keys: Collection[str] | None = None, layout: Layout = Layout()
+    ) -> None:
         super().__init__(name)
-        self.source = _open(name)
-        self.files = [Path(self.source.storage.data_path)]
-        spec, metadata = self.source.spec, self.source.storage.metadata
-        self.env_spec = spec.env_spec
+        self.storage = _open(name)
+        self.files = [Path(self.storage.data_path)]
+        metadata = self.storage.metadata
+        recorded = metadata.get("env_spec")
+        self.env_spec = None if recorded is None else read_spec(str(recorded), name)
         named = metadata.get("ref_min_score"), metadata.get("ref_max_score")
         self.references = None if None in named else named
-        self.steps = int(self.source.total_steps)
-        self.keys = _chosen(name, spec.observation_space, keys)
-        self.settings = " ".join(self.keys)
-        self.obs_dim = sum(
-            _flat_dim(name, "observation", space)
-            for space in _parts(spec.observation_space, self.keys)
-        )
-        self.act_dim = _flat_dim(name, "action", spec.action_space)
-        assert isinstance(spec.action_space, Box)
-        box = spec.action_space
-        self.low, self.high = box.low.ravel(), box.high.ravel()
-        check(
-            bool(np.isfinite(box.low).all() and np.isfinite(box.high).all()),
-            f"dataset '{name}': the action space {box} has no bounds; actions need finite ones",
-        )
+        self.steps = int(self.storage.total_steps)
+        space, box = self.storage.observation_space, self.storage.action_space
+        _check_keys(name, space, keys)
+        self.space = in_order(space, keys)
+        self.settings = f"{sorted(keys or ())} {layout}"
+        self.obs_dim = _flat_dim(name, "observation", self.space)
+        self.act_dim = _flat_dim(name, "action", box)
+        assert isinstance(box, Box)
+        self.low, self.high = layout.bounds(box.low.ravel(), box.high.ravel(), name)
 
     def read_episodes(self) -> Iterator[LoggedEpisode]:
-        for episode in self.source.iterate_episodes():
-            steps = len(episode.rewards)
+        for path in self.files[0].glob("*.hdf5"):
+            check_self_contained(path)
+        for episode in self.storage.get_episodes(range(self.storage.total_episodes)):
+            steps = len(episode["rewards"])
             if steps == 0:
                 continue
-            observations = self._observations(episode.observations)
-            where = f"dataset '{self.name}', episode {int(episode.id)}"
+            observations = stack(self.space, episode["observations"])
+            where = f"dataset '{self.name}', episode {int(episode['id'])}"
             expected = (steps + 1, *observations.shape[1:])
             check(
                 observations.shape == expected,
@@ -74,32 +77,24 @@ class MinariReader(DatasetReader):
                 "every episode needs one more observation than rewards, of the declared size",
             )
             yield LoggedEpisode(
-                number=int(episode.id),
+                number=int(episode["id"]),
                 observations=observations[:-1],
-                actions=np.asarray(episode.actions),
-                rewards=np.asarray(episode.rewards),
+                actions=np.asarray(episode["actions"]),
+                rewards=np.asarray(episode["rewards"]),
                 next_observations=observations[1:],
-                terminations=np.asarray(episode.terminations),
-                truncations=np.asarray(episode.truncations),
-                infos=episode.infos or {},
+                terminations=np.asarray(episode["terminations"]),
+                truncations=np.asarray(episode["truncations"]),
+                infos=episode["infos"] or {},
             )
 
-    def _observations(self, logged: Any) -> np.ndarray:
-        """Observations ``[steps + 1, ...]``; the chosen parts of a dictionary are concatenated."""
-        if not self.keys:
-            return np.asarray(logged)
-        parts = [np.asarray(logged[key]) for key in self.keys]
-        return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
 
-
-def _chosen(name: str, space: Space[Any], keys: Collection[str] | None) -> list[str]:
-    """The chosen keys of a dictionary space, in its order; empty for other spaces."""
+def _check_keys(name: str, space: Space[Any], keys: Collection[str] | None) -> None:
     if not isinstance(space, Dict):
         check(
             keys is None,
             f"data.observation_keys: observations of '{name}' are no dictionary; leave it out",
         )
-        return []
+        return
     for key in keys or ():
         near = difflib.get_close_matches(key, space.spaces, n=1)
         check(
@@ -107,17 +102,12 @@ def _chosen(name: str, space: Space[Any], keys: Collection[str] | None) -> list[
             f"data.observation_keys: '{name}' has no '{key}' among {', '.join(space.spaces)}"
             + (f"; did you mean '{near[0]}'?" if near else "; take some of these"),
         )
-    return [key for key in space.spaces if keys is None or key in keys]
 
 
-def _parts(space: Space[Any], keys: list[str]) -> list[Space[Any]]:
-    if not isinstance(space, Dict):
-        return [space]
-    return [space.spaces[key] for key in keys]
-
-
-def _open(name: str) -> MinariDataset:
+def _open(name: str) -> MinariStorage:
     import minari
+    from minari.dataset.minari_storage import MinariStorage
+    from minari.storage import get_dataset_path
 
     if name.startswith("bundled/"):
         folder = BUNDLED / name.removeprefix("bundled/")
@@ -128,8 +118,19 @@ def _open(name: str) -> MinariDataset:
     try:
         if (folder / "data" / "metadata.json").is_file():
             folder = folder / "data"
+        if not (folder / "metadata.json").is_file() and not name.startswith("bundled/"):
+            local = get_dataset_path(name) / "data"
+            folder = local if (local / "metadata.json").is_file() else folder
         if (folder / "metadata.json").is_file():
-            return minari.MinariDataset(folder)
+            spaces = {"observation_space", "action_space"}
+            lacks = spaces - MinariStorage.read_raw_metadata(folder).keys()
+            # Minari would make the environment to ask for them.
+            check(
+                not lacks,
+                f"dataset '{name}': its metadata.json names no {' and no '.join(sorted(lacks))}; write it "
+                "again with minari's create_dataset_from_buffers, with both",
+            )
+            return MinariStorage.read(folder)
         if folder.is_file():
             raise UserError(
                 f"data.dataset: '{name}' is no {', '.join(FORMATS)}; write it as one of these, or read it "
@@ -141,13 +142,11 @@ def _open(name: str) -> MinariDataset:
                 "give the folder that holds data/"
             )
         if not name.startswith("bundled/"):
-            return minari.load_dataset(name)
+            # Some other folder there that is no dataset must not hide the names of those that are.
+            with contextlib.suppress(Exception):
+                known = sorted(minari.list_local_datasets())
     except UserError:
         raise
-    except FileNotFoundError:
-        # Some other folder there that is no dataset must not hide the names of those that are.
-        with contextlib.suppress(Exception):
-            known = sorted(minari.list_local_datasets())
     except Exception as error:
         raise UserError(
             f"dataset '{name}': cannot be opened, {first_line(error)}; re-download it"
@@ -164,6 +163,8 @@ def _open(name: str) -> MinariDataset:
 
 
 def _flat_dim(name: str, what: str, space: Space[Any]) -> int:
+    if isinstance(space, Dict) and what == "observation":
+        return sum(_flat_dim(name, what, part) for part in space.spaces.values())
     if not isinstance(space, Box) or space.shape is None:
         raise UserError(
             f"dataset '{name}': the {what} space is {space}; only Box spaces, or dictionaries of them, can be trained on"

@@ -65,13 +65,13 @@ def open_source(source: Source, layout: Layout, keys: Collection[str] | None) ->
     if is_class(name) and not os.path.exists(path):
         return adopt_reader(load_class(name), layout, keys)
     check(
-        layout == Layout(),
-        f"data.layout: '{name}' is in Minari's layout, and knows its columns; leave it out",
+        layout.without_bounds == Layout(),
+        f"data.layout: '{name}' is in Minari's layout, and knows its columns; leave them out",
     )
     if name.startswith(minari_remote.PREFIX):
         name = name.removeprefix(minari_remote.PREFIX)
         minari_remote.fetch_minari(name)
-    return MinariReader(name, keys)
+    return MinariReader(name, keys, layout)
 
 
 def adopt_reader(log: DatasetReader, layout: Layout, keys: Collection[str] | None) -> DatasetReader:

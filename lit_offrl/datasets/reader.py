@@ -14,6 +14,7 @@ import torch
 from gymnasium.envs.registration import EnvSpec
 from torch import Tensor
 
+from lit_offrl.datasets.columns import ACTION_KEYS, shown_box
 from lit_offrl.datasets.dataset import OfflineDataset
 from lit_offrl.datasets.episode import LoggedEpisode
 from lit_offrl.datasets.references import References, references_of
@@ -131,6 +132,7 @@ class DatasetReader(ABC):
             env_spec=self.env_spec,
             score_min=low,
             score_max=high,
+            action_box=(self.low, self.high),
         )
 
     def known_references(self) -> References | None:
@@ -200,16 +202,15 @@ class DatasetReader(ABC):
                 f"{where}, row {episode.first_row + row}: {name} reach {large[row]:.0e}, whose square no "
                 "float32 can hold; rescale them, or drop the episode",
             )
-        both = columns["terminations"] & columns["truncations"]
-        check(
-            not both.any(),
-            f"{where}, row {episode.first_row + int(np.argmax(both))}: terminations and truncations are "
-            "both set; a step that ended the task was not cut, so clear its truncation",
-        )
+        # What ended the task at the limit was not cut: nothing of its return is missing.
+        columns["truncations"] = columns["truncations"] & ~columns["terminations"]
         self._check_inside(columns["actions"], where, episode.first_row)
         tensors = {name: torch.from_numpy(values) for name, values in columns.items()}
         low, high = torch.from_numpy(self.low), torch.from_numpy(self.high)
-        actions = (2 * (tensors["actions"] - low) / (high - low) - 1).clamp(-1, 1)
+        width = high - low
+        actions = (2 * (tensors["actions"] - low) / width - 1).clamp(-1, 1)
+        # An action without a choice is always in the middle.
+        actions[:, width == 0] = 0
         rows = Transitions(**{**tensors, "actions": actions.float()})
         if self.reward is None:
             return rows
@@ -217,14 +218,14 @@ class DatasetReader(ABC):
 
     def _check_inside(self, actions: np.ndarray, where: str, first_row: int) -> None:
         # Actions that were clipped after they were logged differ from the box by rounding alone.
-        slack = 1e-3 * (self.high - self.low)
+        slack = 1e-3 * (self.high - self.low) + 1e-6
         inside = ((actions >= self.low - slack) & (actions <= self.high + slack)).all(axis=1)
         if not inside.all():
             row = int(np.argmin(inside))
-            box = f"[{self.low.tolist()}, {self.high.tolist()}]"
             raise UserError(
                 f"{where}, row {first_row + row}: actions {actions[row].tolist()} lie outside the "
-                f"action space {box}; log the actions that the robot was sent, or correct the space"
+                f"action space, {shown_box((self.low, self.high))}; give the bounds in the units of the log as "
+                f"{ACTION_KEYS}, or log the actions that the robot was sent"
             )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lit_offrl.datasets.columns import Layout
+from lit_offrl.datasets.columns import Layout, check_same_box
 from lit_offrl.datasets.dataset import OfflineDataset
 from lit_offrl.datasets.open_dataset import Source, open_dataset
 from lit_offrl.datasets.reader import DatasetReader
@@ -109,6 +109,17 @@ class ExtraDataset:
         return select_episodes(data, numbers)
 
 
+def check_same_units(data: OfflineDataset, other: OfflineDataset) -> None:
+    """Check that actions of two datasets have the same bounds, where both are known.
+
+    Raises:
+        UserError: They have others.
+    """
+    if data.action_box is not None and other.action_box is not None:
+        names = f"dataset '{data.name}'", f"'{other.name}'"
+        check_same_box(data.action_box, names[0], other.action_box, names[1])
+
+
 def select_episodes(data: OfflineDataset, numbers: Tensor) -> OfflineDataset:
     """The episodes with these ``numbers [n]``, in this order."""
     lengths = data.lengths[numbers]
@@ -122,7 +133,7 @@ def concat(datasets: Sequence[OfflineDataset]) -> OfflineDataset:
     """Several datasets of one robot as one; name and environment are those of the first.
 
     Raises:
-        UserError: One has observations or actions of another size.
+        UserError: One has observations or actions of another size, or actions in other units.
     """
     first = datasets[0]
     for other in datasets[1:]:
@@ -133,6 +144,7 @@ def concat(datasets: Sequence[OfflineDataset]) -> OfflineDataset:
                 f"data.more: '{other.name}' has {what} {there}, data.dataset '{first.name}' {here}; give "
                 "data of the same robot",
             )
+        check_same_units(first, other)
     offsets = torch.tensor([0, *[len(data) for data in datasets[:-1]]]).cumsum(0)
     pairs = zip(datasets, offsets, strict=True)
     return replace(

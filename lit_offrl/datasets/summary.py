@@ -10,7 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
+from lit_offrl.datasets.columns import ACTION_KEYS, shown_box
 from lit_offrl.datasets.dataset import OfflineDataset
+from lit_offrl.datasets.jumps import describe_jumps
 from lit_offrl.errors import UserError
 from lit_offrl.transitions import Transitions
 
@@ -43,6 +45,23 @@ def described(data: OfflineDataset) -> Iterator[str]:
     if still:
         yield f"constant observations: numbers {still}; they carry no information"
     yield f"spread of observations: {numbers(std)}"
+    yield from cautions(data)
+
+
+def cautions(data: OfflineDataset) -> Iterator[str]:
+    """Lines on what may be wrong with a dataset: units of actions, fixed actions, jumps."""
+    largest = sample(data).actions.abs().amax(dim=0)
+    fixed = largest == 0
+    if data.action_box is not None:
+        fixed = torch.from_numpy(data.action_box[0] == data.action_box[1])
+        if float(largest.max()) < 0.5:
+            yield (
+                f"actions reach {float(largest.max()):.0%} of their bounds, {shown_box(data.action_box)}; in other "
+                f"units? Say {ACTION_KEYS}"
+            )
+    if fixed.any():
+        yield f"fixed actions: numbers {fixed.nonzero().flatten().tolist()}; nothing is learned of them"
+    yield from describe_jumps(data)
 
 
 def draw(data: OfflineDataset, path: Path) -> None:

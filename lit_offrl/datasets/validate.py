@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from hashlib import blake2b
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lit_offrl.datasets.episode import LoggedEpisode
+from lit_offrl.datasets.jumps import find_jumps
 from lit_offrl.datasets.reader import DatasetReader
 from lit_offrl.environments import robot_of
 from lit_offrl.errors import UserError
@@ -22,7 +24,7 @@ TOLERANCE = 1e-4
 def find_problems(log: DatasetReader) -> Iterator[str]:
     """Rules that an episode breaks, each with its first row.
 
-    What cannot be trained on at all; next observations that are not the following row's; flags before
+    What cannot be trained on at all; next observations that are not the following row's, or another episode's; flags before
     an episode's end, or none at it; episodes that are there twice; rewards that are not those of the
     robot's task, where the log has its velocities.
 
@@ -30,6 +32,7 @@ def find_problems(log: DatasetReader) -> Iterator[str]:
         UserError: The files themselves cannot be read.
     """
     known: dict[bytes, int] = {}
+    sound: list[tuple[LoggedEpisode, Transitions]] = []
     formula = REWARDS.get(robot_of(None if log.env_spec is None else log.env_spec.id) or "")
     for episode in log.open_episodes():
         where = f"episode {episode.number}"
@@ -38,6 +41,7 @@ def find_problems(log: DatasetReader) -> Iterator[str]:
         except UserError as error:
             yield str(error)
             continue
+        sound.append((replace(episode, infos={}), rows))
         for rule in (check_next_observations, check_flags):
             said = rule(rows, episode)
             if said:
@@ -50,6 +54,20 @@ def find_problems(log: DatasetReader) -> Iterator[str]:
         first = known.setdefault(digest.digest(), episode.number)
         if first != episode.number:
             yield f"{where}: is episode {first} again; one of the two should go"
+    if sound:
+        yield from _jumps(log, sound)
+
+
+def _jumps(log: DatasetReader, sound: list[tuple[LoggedEpisode, Transitions]]) -> Iterator[str]:
+    lengths = torch.tensor([len(rows) for _, rows in sound])
+    data = log.dataset(Transitions.cat([rows for _, rows in sound]), lengths.cumsum(0) - lengths)
+    for row in find_jumps(data).tolist():
+        number = int(data.episode_of(torch.tensor(row)))
+        at = sound[number][0].first_row + row - int(data.episode_starts[number])
+        yield (
+            f"episode {sound[number][0].number}, row {at}: its next observation seems to be another "
+            "episode's; flag the ends where they are, or drop the row"
+        )
 
 
 def check_next_observations(rows: Transitions, episode: LoggedEpisode) -> str | None:

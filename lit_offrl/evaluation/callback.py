@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+from gymnasium.envs.registration import EnvSpec
 from tqdm.auto import tqdm
 
 from lit_offrl.datamodule import OfflineDataModule
+from lit_offrl.datasets.columns import check_same_box
 from lit_offrl.datasets.dataset import OfflineDataset
 from lit_offrl.datasets.tasks import one_hot
+from lit_offrl.environments.recorded import check_registered
+from lit_offrl.environments.spaces import action_box_of
 from lit_offrl.errors import UserError, check
 from lit_offrl.evaluation.episodes import Evaluator
 from lit_offrl.evaluation.tasks import MultitaskEvaluator, MultitaskStats
@@ -22,6 +26,7 @@ from lit_offrl.training.checkpoints import write_json
 from lit_offrl.training.per_epoch import PerEpoch
 
 AnyEvaluator = Evaluator | MultitaskEvaluator
+NO_EVALUATION = "or set policy.evaluate_every 0"
 
 
 class Evaluation(PerEpoch):
@@ -131,12 +136,35 @@ def make_evaluator(data: OfflineDataModule, episodes: int) -> AnyEvaluator | Non
         return None
     check(
         data.reward is None or data.environment is not None,
-        "data.environment: the rewards are data.reward's, and the environment of the data gives others; "
-        "name one that gives these, or set policy.evaluate_every 0",
+        "data.environment: the rewards are recomputed, and the environment of the data gives others; "
+        f"name one that gives these, {NO_EVALUATION}",
     )
     sizes = episodes, dataset.obs_dim, dataset.act_dim
-    keys, max_steps = data.observation_keys, longest_episode(dataset)
-    return Evaluator(environment, *sizes, keys=keys, max_steps=max_steps)
+    return make_one(data, environment, sizes, keys=data.observation_keys)
+
+
+def make_one(
+    data: OfflineDataModule, environment: str | EnvSpec, sizes: tuple[int, int, int], **more: Any
+) -> Evaluator:
+    """An evaluator in one environment, which runs no code that a dataset names and takes the data's actions.
+
+    Raises:
+        UserError: There is no such environment, it is not registered, or its actions are in other units.
+    """
+    if isinstance(environment, EnvSpec) and not data.trust_environment:
+        try:
+            environment = check_registered(environment)
+        except UserError as error:
+            raise UserError(
+                f"data.environment: the dataset's environment {error}, run this code by "
+                f"data.trust_environment true, {NO_EVALUATION}"
+            ) from error
+    max_steps = longest_episode(data.dataset)
+    evaluator = Evaluator(environment, *sizes, max_steps=max_steps, **more)
+    box, name = data.dataset.action_box, getattr(environment, "id", environment)
+    if box is not None:
+        check_same_box(box, "the dataset", action_box_of(environment), f"environment '{name}'")
+    return evaluator
 
 
 def make_multitask_evaluator(data: OfflineDataModule, episodes: int) -> MultitaskEvaluator:
@@ -151,13 +179,11 @@ def make_multitask_evaluator(data: OfflineDataModule, episodes: int) -> Multitas
         environment = dataset.env_spec if reward is None else reward.environment
         if environment is None:
             raise UserError(
-                f"data.tasks: {name} names no environment; give its class one, or set "
-                "policy.evaluate_every 0"
+                f"data.tasks: {name} names no environment; give its class one, {NO_EVALUATION}"
             )
-        sizes = dataset.obs_dim - count, dataset.act_dim
+        sizes = episodes, dataset.obs_dim - count, dataset.act_dim
         task, keys = one_hot(number, count), data.observation_keys
-        limit = longest_episode(dataset)
-        found[name] = Evaluator(environment, episodes, *sizes, task, keys, limit)
+        found[name] = make_one(data, environment, sizes, task=task, keys=keys)
     return MultitaskEvaluator(found)
 
 

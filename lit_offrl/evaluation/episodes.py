@@ -10,14 +10,14 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.spaces import Box, Dict
-from gymnasium.wrappers import FilterObservation, FlattenObservation, RescaleAction
+from gymnasium.spaces import Box
 from torch import Tensor
 from torchmetrics import MaxMetric, MeanMetric, MetricCollection, MinMetric
 
 from lit_offrl.datasets.tasks import with_task
 from lit_offrl.environments import quiet_mujoco
 from lit_offrl.environments.checked import CheckedEnv, without_rendering
+from lit_offrl.environments.spaces import flatten_observations, scale_actions
 from lit_offrl.errors import UserError, first_line
 
 
@@ -171,14 +171,6 @@ def make_env(
         arguments: Further arguments of the environment, such as ``render_mode``.
     """
     spec = environment if isinstance(environment, str) else without_rendering(environment)
-    env = flattened(gym.make(spec, disable_env_checker=True, **arguments), keys)
-    return RescaleAction(env, min_action=np.float32(-1), max_action=np.float32(1))
-
-
-def flattened(
-    env: gym.Env[Any, Any], keys: Sequence[str] | None
-) -> gym.Wrapper[Any, Any, Any, Any]:
-    """``env`` with vector observations; of a dictionary the parts ``keys``, concatenated."""
-    if keys is not None and isinstance(env.observation_space, Dict):
-        env = FilterObservation(env, list(keys))
-    return FlattenObservation(env)
+    return scale_actions(
+        flatten_observations(gym.make(spec, disable_env_checker=True, **arguments), keys)
+    )

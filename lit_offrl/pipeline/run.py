@@ -6,6 +6,7 @@ from typing import Any
 
 from lit_offrl import __version__
 from lit_offrl.datamodule import OfflineDataModule
+from lit_offrl.datasets.summary import cautions
 from lit_offrl.errors import UserError
 from lit_offrl.evaluation import AnyEvaluator, make_evaluator, read_evaluations
 from lit_offrl.evaluation.report import Report
@@ -98,6 +99,8 @@ class Run:
         print(f"data: {data.summary()}", flush=True)
         if other:
             print(f"prior data: {self.prior_data.summary()}", flush=True)
+        for line in cautions(data.dataset):
+            print(f"data: {line}", flush=True)
 
     def _make_stages(self, wanted: set[str]) -> None:
         run, data, of = self.settings, self.data, self.of

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lit_offrl.datasets import OfflineDataset
+from lit_offrl.datasets.subset import check_same_units
 from lit_offrl.environments import robot_of
 from lit_offrl.errors import check
 from lit_offrl.policy import PolicyLearner
@@ -16,7 +17,8 @@ def check_same_robot(data: OfflineDataset, other: OfflineDataset) -> None:
     """Check that a prior of ``other`` understands the robot of ``data``.
 
     Raises:
-        UserError: Observations or actions have another size, or are known to be another robot's.
+        UserError: Observations or actions have another size, are known to be another robot's, or
+            actions are in other units.
     """
     for what, here, there in (
         ("observations", data.obs_dim, other.obs_dim),
@@ -33,6 +35,7 @@ def check_same_robot(data: OfflineDataset, other: OfflineDataset) -> None:
         f"prior.data.dataset: '{other.name}' is of {robots[1]}, data.dataset '{data.name}' of "
         f"{robots[0]}; give data of the same robot",
     )
+    check_same_units(data, other)
 
 
 def check_conservatism(learner: PolicyLearner, settings: Any) -> None:

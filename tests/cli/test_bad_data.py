@@ -155,6 +155,15 @@ def played_in(environment: str) -> Case:
     return case
 
 
+def linked(folder: Path, make: MakeDataset) -> list[str]:
+    columns = made(30)
+    write({"actions": columns.pop("actions")}, folder / "secret.h5")
+    path = write(columns, folder / "log.h5")
+    with h5py.File(path, "r+") as opened:
+        opened["actions"] = h5py.ExternalLink("secret.h5", "actions")
+    return [path]
+
+
 def folder_of_nothing(folder: Path, make: MakeDataset) -> list[str]:
     (folder / "empty").mkdir()
     return [str(folder / "empty")]
@@ -164,11 +173,6 @@ def changed(name: str, row: int, value: float, steps: int = 5) -> Any:
     whole = np.array(getattr(episode(1, steps), name))
     whole[row] = value
     return episode(1, steps, **{name: whole})
-
-
-def flags(row: int) -> Any:
-    ends = np.arange(5) == row
-    return episode(0, 5, terminations=ends, truncations=ends)
 
 
 FLOATS = Box(-np.inf, np.inf, (1,), np.float32)
@@ -272,11 +276,6 @@ BAD: dict[str, tuple[Case, str]] = {
         arrays(lambda c: c.update(episode=np.where(np.arange(30) == 7, np.nan, 1.0))),
         "row 7: episodes (episode) is nan; name the episode",
     ),
-    "both flags": (
-        arrays(lambda c: c.update(terminals=c["timeouts"])),
-        "row 29: terminations and truncations are both set; a step",
-    ),
-    "Minari, both flags": (minari(flags(4)), "row 4: terminations and truncations are both set"),
     "episodes of one step": (
         minari(*[episode(number, 1) for number in range(20)]),
         "data.holdout_rows: 4 of 20 rows cannot hold a segment of 10; lower data.holdout_segment",
@@ -351,6 +350,44 @@ BAD: dict[str, tuple[Case, str]] = {
     ),
     "misspelt class": (own("pass", name="my_log.Mien"), "did you mean 'my_log.Mine'?"),
     "no DatasetReader": (own("pass", name="my_log.np"), "is no DatasetReader; did you mean"),
+    # Units of actions.
+    "another box": (
+        lambda folder, make: [
+            make([episode(0, 30)], "robot/small-v0"),
+            "--data.more",
+            f"[{{dataset: {make([episode(0, 30)], 'robot/large-v0', action_space=Box(-3, 3, (1,)))}}}]",
+        ],
+        "data.layout.action_low and action_high: dataset 'robot/small-v0' has actions within -1 to 1",
+    ),
+    "another box, prior": (
+        lambda folder, make: [
+            make([episode(0, 30)], "robot/small-v0"),
+            "--prior.data.dataset",
+            make([episode(0, 30)], "robot/large-v0", action_space=Box(-3, 3, (1,))),
+        ],
+        "'robot/large-v0' within -3 to 3; give each log the bounds",
+    ),
+    "units of the environment": (
+        lambda folder, make: [
+            make([episode(0, 30, obs_dim=4)], obs_dim=4),
+            "--data.environment",
+            "InvertedPendulum-v5",
+        ],
+        "the dataset has actions within -1 to 1, environment 'InvertedPendulum-v5' within -3 to 3",
+    ),
+    "bounds for more": (
+        beside("robot/walk-v0", "--data.layout.action_low", "[-1, -1]"),
+        "has 2 numbers, actions have 1",
+    ),
+    "RLDS": (
+        lambda folder, make: [
+            write({**made(30), "is_last": np.arange(30) == 29}, folder / "log.npz"),
+            "--data.layout.truncations",
+            "is_last",
+        ],
+        "are RLDS's flags, whose last step has no action and no reward; give",
+    ),
+    "another file": (linked, "lies in another file, by an external link or storage"),
     # Environments.
     "another robot": (played_in("Hopper-v5"), "environment 'Hopper-v5' has"),
     "no environment": (played_in("Hoper-v5"), "Did you mean: `Hopper`"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import minari
@@ -9,6 +10,7 @@ import numpy as np
 import pyarrow
 import pytest
 import torch
+from minari.dataset._storages.hdf5_storage import HDF5Storage
 from pyarrow import parquet
 
 from lit_offrl.cli import main
@@ -61,6 +63,33 @@ def test_what_follows_a_gap_is_an_episode_of_its_own(
     data = open_dataset("mine/gap-v0").read()
     assert data.lengths.tolist() == [5, 5]
     np.testing.assert_array_equal(data.transitions.next_observations, following)
+
+
+@pytest.mark.parametrize("stopped", [OSError(28, "No space left"), KeyboardInterrupt()])
+def test_what_was_interrupted_starts_anew(
+    stopped: BaseException,
+    say: Say,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    make_dataset: MakeDataset,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path, to = write(made(30), tmp_path / "log.npz"), ["--to", "mine/robot-v0"]
+
+    def stop(self: object, episodes: object) -> None:
+        raise stopped
+
+    with monkeypatch.context() as patch:
+        patch.setattr(HDF5Storage, "update_episodes", stop)
+        with suppress(SystemExit):
+            main(["data", "import", path, *to])
+    capsys.readouterr()
+    assert not list((tmp_path / "minari").glob("**/robot-v0"))
+    # What was killed in earnest leaves its part.
+    (tmp_path / "minari" / ".part-mine-robot-v0" / "mine" / "robot-v0").mkdir(parents=True)
+    assert "29 steps" in say("import", path, *to)
+    assert "robot-v0: 29 transitions" in say("list")
+    assert len(minari.load_dataset("mine/robot-v0")) == 1
 
 
 def test_infos_are_imported_too(say: Say, tmp_path: Path, make_dataset: MakeDataset) -> None:

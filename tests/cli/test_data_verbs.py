@@ -70,10 +70,6 @@ def outside(columns: dict[str, Any]) -> None:
     columns["actions"][3] = 2.0
 
 
-def both(columns: dict[str, Any]) -> None:
-    columns["terminals"][9] = True
-
-
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -81,7 +77,6 @@ def both(columns: dict[str, Any]) -> None:
         (nan, "row 12: observations hold NaN or Inf"),
         (again, "episode 1: is episode 0 again"),
         (outside, "row 3: actions [2.0, 2.0] lie outside"),
-        (both, "row 9: terminations and truncations are both set"),
     ],
 )
 def test_each_broken_rule_names_its_row(

@@ -6,9 +6,11 @@ import json
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from gymnasium.spaces import Box
 
 from lit_offrl.cli import main
 from tests.factories import MakeDataset, episode
@@ -19,7 +21,8 @@ from tests.runs import STAGES, fit, fit_and_signal, fit_elsewhere, weights
 def other(make_dataset: MakeDataset) -> str:
     """Another log of a robot with the pendulum's sizes, without an environment."""
     episodes = [episode(number, 25, obs_dim=4) for number in range(20)]
-    return make_dataset(episodes, "pendulum/other-v0", obs_dim=4)
+    space = Box(-3, 3, (1,), np.float32)
+    return make_dataset(episodes, "pendulum/other-v0", obs_dim=4, action_space=space)
 
 
 @pytest.fixture

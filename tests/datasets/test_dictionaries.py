@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,26 @@ from lit_offrl.errors import UserError
 from lit_offrl.evaluation import Evaluator
 from tests.runs import NEVER
 
+# In no alphabetical order, which an ordered dictionary keeps and Minari's metadata do not.
 SPACE = Dict(
-    {
-        "goal": Box(-1, 1, (2,), np.float32),
-        "camera": Box(0, 1, (2, 3), np.float32),
-        "joint": Box(-1, 1, (1,), np.float32),
-    }
+    OrderedDict(
+        [
+            ("joint", Box(-1, 1, (1,), np.float32)),
+            ("goal", Box(-1, 1, (2,), np.float32)),
+            (
+                "arms",
+                Dict(
+                    OrderedDict(
+                        [
+                            ("right", Box(-1, 1, (2,), np.float32)),
+                            ("left", Box(-1, 1, (1,), np.float32)),
+                        ]
+                    )
+                ),
+            ),
+            ("camera", Box(0, 1, (2, 3), np.float32)),
+        ]
+    )
 )
 
 
@@ -42,7 +57,8 @@ class Reacher(gym.Env[Any, Any]):
 
     def seen(self) -> dict[str, Any]:
         camera = np.full((2, 3), 0.5, np.float32)
-        return {"goal": self.goal, "camera": camera, "joint": self.joint.copy()}
+        arms = {"right": -self.goal, "left": self.goal[:1] / 2}
+        return {"goal": self.goal, "camera": camera, "arms": arms, "joint": self.joint.copy()}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         self.joint = np.clip(self.joint + 0.2 * action, -1, 1).astype(np.float32)
@@ -52,6 +68,13 @@ class Reacher(gym.Env[Any, Any]):
 
 
 gym.register("tests/Reacher-v0", entry_point="tests.datasets.test_dictionaries:Reacher")
+
+
+def stacked(seen: list[Any]) -> Any:
+    """Observations of each step as arrays of all steps."""
+    if isinstance(seen[0], dict):
+        return {key: stacked([one[key] for one in seen]) for key in seen[0]}
+    return np.stack(seen)
 
 
 @pytest.fixture
@@ -70,7 +93,7 @@ def reacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         episodes.append(
             EpisodeBuffer(
                 id=number,
-                observations={k: np.stack([o[k] for o in observations]) for k in SPACE.spaces},
+                observations=stacked(observations),
                 actions=np.stack(actions),
                 rewards=np.array(rewards),
                 terminations=np.zeros(len(rows), bool),
@@ -82,7 +105,9 @@ def reacher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "tests/reacher-v0"
 
 
-@pytest.mark.parametrize(("keys", "dim"), [(None, 9), (["joint", "goal"], 3), (["camera"], 6)])
+@pytest.mark.parametrize(
+    ("keys", "dim"), [(None, 12), (["joint", "goal"], 3), (["camera"], 6), (["arms", "joint"], 4)]
+)
 def test_parts_stand_side_by_side_as_in_the_environment(
     keys: list[str] | None, dim: int, reacher: str
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -27,6 +28,7 @@ class Server:
         self.content = content
         self.behaviour = ["whole"]
         self.asked: list[str | None] = []
+        self.tag = ""
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -42,6 +44,8 @@ class Server:
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         behaviour = self.behaviour.pop(0) if len(self.behaviour) > 1 else self.behaviour[0]
         asked = handler.headers.get("Range")
+        if handler.headers.get("If-Range", self.tag) != self.tag:
+            asked = None
         self.asked.append(asked)
         if behaviour.isdigit():
             handler.send_error(int(behaviour))
@@ -52,6 +56,8 @@ class Server:
         content = b"<html>log in</html>" if behaviour == "page" else self.content[first:]
         handler.send_response(206 if asked else 200)
         handler.send_header("Content-Length", str(len(content)))
+        if self.tag:
+            handler.send_header("ETag", self.tag)
         handler.end_headers()
         handler.wfile.write(content[: len(content) // 2] if behaviour == "breaks off" else content)
 
@@ -90,6 +96,24 @@ def test_what_breaks_off_again_and_again_is_gone_on_with_next_time(
     server.behaviour = ["whole"]
     assert fetched("a", server.address, tmp_path / "a.hdf5").read_bytes() == server.content
     assert server.asked[-1] == f"bytes={len(server.content) - len(server.content) // 8}-"
+
+
+def test_two_halves_are_of_one_version(server: Server, tmp_path: Path) -> None:
+    server.behaviour, server.tag = ["breaks off", "503"], '"first"'
+    with pytest.raises(UserError):
+        fetched("a", server.address, tmp_path / "a.hdf5")
+    server.behaviour, server.tag = ["whole"], '"second"'
+    server.content = server.content[:-8] + b"newer..."
+    assert fetched("a", server.address, tmp_path / "a.hdf5").read_bytes() == server.content
+
+
+def test_content_changed_with_its_time_kept_is_noticed(server: Server, tmp_path: Path) -> None:
+    path = fetched("a", server.address, tmp_path / "a.hdf5")
+    before = path.stat()
+    path.write_bytes(server.content[:-8] + b"another.")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(UserError, match="delete it to fetch it again"):
+        fetched("a", server.address, path)
 
 
 def test_a_server_without_ranges_begins_anew(server: Server, tmp_path: Path) -> None:

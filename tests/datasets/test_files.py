@@ -156,7 +156,7 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         ),
         (["--data.layout.episode_steps", "0"], "episode_steps: 0 is too small"),
         (["--data.layout.action_low", "[0, 0, 0]"], "has 3 numbers, actions have 2"),
-        (["--data.layout.action_low", "1"], "is not below action_high"),
+        (["--data.layout.action_low", "1"], "is not below"),
     ],
 )
 def test_layouts_that_do_not_fit_are_refused(

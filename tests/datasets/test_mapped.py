@@ -133,6 +133,37 @@ def test_changed_files_are_noticed(make_dataset: MakeDataset, tmp_path: Path, ca
     assert len(written(cache)) == 1
 
 
+def test_content_changed_with_size_and_time_kept_is_noticed(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    path, actions = tmp_path / "log.npz", rng.uniform(-1, 1, 30)
+    columns = {"observations": rng.normal(size=30), "actions": actions, "episodes": np.zeros(30)}
+    np.savez(path, rewards=np.zeros(30), **columns)
+    before = path.stat()
+    assert read_mapped(open_dataset(str(path))).transitions.rewards.sum() == 0
+    np.savez(path, rewards=np.ones(30), **columns)
+    assert path.stat().st_size == before.st_size
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert read_mapped(open_dataset(str(path))).transitions.rewards.sum() == 29
+
+
+def test_a_cache_is_read_without_writing(
+    log: str, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = read_mapped(MinariReader(log)).transitions
+    capsys.readouterr()
+
+    def read_only(self: Path, *given: object, **more: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    # Permissions do not bind root, as whom tests may run.
+    monkeypatch.setattr(Path, "mkdir", read_only)
+    (lock,) = cache.glob("*.lock")
+    lock.unlink()
+    assert_same(read_mapped(MinariReader(log)).transitions, rows)
+    assert capsys.readouterr().out == ""
+    assert not list(cache.glob("*.lock"))
+
+
 def test_a_cache_that_cannot_be_written_gets_one_line(
     log: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

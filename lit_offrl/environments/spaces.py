@@ -1,0 +1,74 @@
+"""Observations as vectors and actions in ``[-1, 1]``: one order of numbers for logs and environments."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.spaces import Box, Dict, Space, flatten, flatten_space
+from gymnasium.wrappers import (
+    FlattenObservation,
+    RescaleAction,
+    TransformAction,
+    TransformObservation,
+)
+
+from lit_offrl.environments.checked import without_rendering
+
+
+def in_order(space: Space[Any], keys: Collection[str] | None = None) -> Space[Any]:
+    """A dictionary's parts in alphabetical order, at every level; other spaces as they are.
+
+    Args:
+        space: Of observations.
+        keys: Which parts of the outermost dictionary; all by default.
+    """
+    if not isinstance(space, Dict):
+        return space
+    chosen = sorted(key for key in space.spaces if keys is None or key in keys)
+    return Dict(OrderedDict((key, in_order(space.spaces[key])) for key in chosen))
+
+
+def stack(space: Space[Any], logged: Any) -> np.ndarray:
+    """Observations of many steps, ``[steps, ...]``; of a dictionary its parts side by side, as in ``space``."""
+    if not isinstance(space, Dict):
+        return np.asarray(logged)
+    parts = [stack(part, logged[key]) for key, part in space.spaces.items()]
+    return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
+
+
+def flatten_observations(
+    env: gym.Env[Any, Any], keys: Collection[str] | None = None
+) -> gym.Wrapper[Any, Any, Any, Any]:
+    """``env`` with observations that are vectors, in the order of :func:`stack`."""
+    if not isinstance(env.observation_space, Dict):
+        return FlattenObservation(env)
+    space = in_order(env.observation_space, keys)
+    return TransformObservation(env, lambda seen: flatten(space, seen), flatten_space(space))
+
+
+def action_box_of(environment: str | EnvSpec) -> tuple[np.ndarray, np.ndarray]:
+    """Smallest and largest action of an environment that can be made, ``[act]`` each."""
+    spec = environment if isinstance(environment, str) else without_rendering(environment)
+    env = gym.make(spec, disable_env_checker=True)
+    space = env.action_space
+    env.close()
+    assert isinstance(space, Box)
+    return space.low.ravel(), space.high.ravel()
+
+
+def scale_actions(env: gym.Env[Any, Any]) -> gym.Wrapper[Any, Any, Any, Any]:
+    """``env`` with actions in ``[-1, 1]``; a number whose bounds are equal keeps its one value."""
+    space, one = env.action_space, np.float32(1)
+    if not isinstance(space, Box) or (space.low < space.high).all():
+        return RescaleAction(env, min_action=-one, max_action=one)
+
+    def scale(action: np.ndarray) -> np.ndarray:
+        scaled: np.ndarray = space.low + (action + 1) / 2 * (space.high - space.low)
+        return scaled.astype(space.dtype)
+
+    return TransformAction(env, scale, Box(-one, one, space.shape, np.float32))
