@@ -16,8 +16,9 @@ from lit_offrl.pipeline.settings import RunSettings
 from lit_offrl.pipeline.trainers import make_trainer
 from lit_offrl.pipeline.validation import check_same_robot
 from lit_offrl.pipeline.value import ValueSettings, ValueStage
-from lit_offrl.training.checkpoints import check_run_dir, write_whole
+from lit_offrl.training.checkpoints import check_run_dir
 from lit_offrl.training.distributed import is_first
+from lit_offrl.training.files import write_whole
 
 STAGES = ("dynamics", "value", "prior", "policy")
 
