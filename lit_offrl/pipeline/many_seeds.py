@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from hashlib import blake2b
 from pathlib import Path
 from statistics import median
@@ -36,8 +37,14 @@ def fit_together(runs: Sequence[Run], until: str | None) -> None:
     Raises:
         UserError: Something the user gave cannot be used.
     """
-    for run in runs:
-        run.prepare(until)
+    with ExitStack() as locks:
+        for run in runs:
+            locks.enter_context(run.lock)
+            run.prepare(until)
+        _fit_all(runs, until)
+
+
+def _fit_all(runs: Sequence[Run], until: str | None) -> None:
     for run in runs:
         run.fit_before_policy()
     stages = [run.policy for run in runs if run.policy is not None and not run.policy.is_taken]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 
 from lit_offrl import __version__
@@ -9,6 +10,7 @@ from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.evaluation import AnyEvaluator, make_evaluator, read_evaluations
 from lit_offrl.evaluation.report import Report
 from lit_offrl.pipeline.dynamics import DynamicsSettings, DynamicsStage
+from lit_offrl.pipeline.lock import check_places, lock_folder
 from lit_offrl.pipeline.needs import needed_stages
 from lit_offrl.pipeline.policy import EVALUATIONS, PolicySettings, PolicyStage
 from lit_offrl.pipeline.prior import PriorSettings, PriorStage
@@ -55,6 +57,7 @@ class Run:
         self.policy: PolicyStage | None = None
         self.evaluator: AnyEvaluator | None = None
         self.wanted: set[str] = set()
+        self.lock = ExitStack()
 
     def fit(self, until: str | None = None) -> dict[str, Any] | None:
         """Run every stage that is switched on and needed, up to ``until``.
@@ -66,14 +69,17 @@ class Run:
             UserError: Something the user gave cannot be used. What can be known beforehand is
                 checked before anything is trained or written.
         """
-        self.prepare(until)
-        self.fit_before_policy()
-        if self.policy is not None:
-            self.policy.fit()
-        return self.finish(until)
+        with self.lock:
+            self.prepare(until)
+            self.fit_before_policy()
+            if self.policy is not None:
+                self.policy.fit()
+            return self.finish(until)
 
     def prepare(self, until: str | None) -> None:
         """Build the parts, check all that can be checked, and write down what is about to be run.
+
+        The run's folder is locked until ``lock`` is closed.
 
         Raises:
             UserError: Something the user gave cannot be used.
@@ -92,6 +98,10 @@ class Run:
         for stage in (self.dynamics, self.value, *last):
             if stage is not None:
                 stage.prepare()
+        places = [run.run_dir / name for name in ("figures", "tensorboard")]
+        stages = (self.dynamics, self.value, self.prior, self.policy)
+        check_places([*places, *(s.folder for s in stages if s is not None and not s.is_taken)])
+        self.lock.enter_context(lock_folder(run.run_dir))
         header = f"# lit-offrl {__version__}\n"
         write_whole((header + self.config_text).encode(), run.run_dir / "config.yaml")
         print(f"data: {data.summary()}", flush=True)
