@@ -34,20 +34,23 @@ def fit_elsewhere(config: Path, run_dir: Path, *more: str) -> str:
     return ran.stdout
 
 
-def fit_and_signal(config: Path, run_dir: Path, stage: str, sent: signal.Signals) -> Any:
-    """Run ``fit`` in a process that gets ``sent`` as soon as the stage's first state is on disk."""
+def fit_and_signal(config: Path, run_dir: Path, stage: str, *sent: signal.Signals) -> Any:
+    """Run ``fit`` in a process that gets all of ``sent`` as soon as the stage's first state is on disk.
+
+    The thread that trains gets it, and has handled it before it goes on.
+    """
     code = (
-        "import os, sys; from lit_offrl.training.state import ResumeState\n"
+        "import signal, sys; from lit_offrl.training.state import ResumeState\n"
         "old = ResumeState.on_train_epoch_end\n"
         "def die(self, *a):\n"
         "    old(self, *a)\n"
-        f"    if self.folder.name.startswith('{stage}-'): os.kill(os.getpid(), {int(sent)})\n"
+        f"    if self.folder.name.startswith('{stage}-'): [signal.raise_signal(n) for n in {[int(n) for n in sent]}]\n"
         "ResumeState.on_train_epoch_end = die\n"
         "from lit_offrl.cli import main; main(sys.argv[1:])\n"
     )
     arguments = ["fit", "--config", str(config), "--run_dir", str(run_dir)]
     command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, capture_output=True, text=True, timeout=3600)
 
 
 def kept(folder: Path) -> Path:

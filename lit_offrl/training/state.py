@@ -12,10 +12,11 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from lit_offrl.errors import Stopped, UserError, check, first_line, with_key
+from lit_offrl.errors import UserError, check, first_line, with_key
 from lit_offrl.training.block_module import BlockModule
 from lit_offrl.training.checkpoints import save_module
 from lit_offrl.training.files import find_damage, whole
+from lit_offrl.training.processes import FAMILY
 
 
 class ResumeState(pl.callbacks.Checkpoint):
@@ -141,10 +142,12 @@ def fit_or_resume(
         trainer.fit(module, datamodule=data, ckpt_path=state, weights_only=True)
     except UserError as error:
         raise UserError(with_key(name, str(error))) from error
+    except Exception:
+        # Such as of the connection to a process that has ended.
+        FAMILY.wait_for_verdict()
+        raise
     except SystemExit:
         # Lightning leaves the process by itself when it is interrupted.
-        if trainer.received_sigterm:
-            raise Stopped(143) from None
         if trainer.interrupted:
             raise KeyboardInterrupt from None
         raise
