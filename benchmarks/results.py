@@ -32,7 +32,8 @@ from lit_offrl.datasets import OfflineDataset, open_dataset
 from lit_offrl.evaluation import Evaluator
 from lit_offrl.policy import PolicyLearner
 from lit_offrl.priors import BehaviorPrior
-from lit_offrl.training.checkpoints import load_module, write_json
+from lit_offrl.training.checkpoints import load_module
+from lit_offrl.training.files import write_json
 
 EPISODES = 50
 PLAYED = "played.json"

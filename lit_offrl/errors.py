@@ -30,8 +30,8 @@ class UserError(ValueError):
     """
 
 
-class Stopped(Exception):
-    """Somebody stopped the run, which can be continued.
+class Stopped(BaseException):
+    """Somebody stopped the run, which can be continued; nothing that handles errors handles it.
 
     Args:
         code: The exit code: 128 plus the signal's number.

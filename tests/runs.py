@@ -36,16 +36,19 @@ def fit_elsewhere(config: Path, run_dir: Path, *more: str) -> str:
 
 
 def fit_and_signal(
-    config: Path, run_dir: Path, stage: str, sent: signal.Signals, blocks: int = 0
+    config: Path, run_dir: Path, stage: str, *sent: signal.Signals, blocks: int = 0
 ) -> Any:
-    """Run ``fit`` in a process that gets ``sent`` so many blocks after the stage's first state is on disk."""
+    """Run ``fit`` in a process that gets all of ``sent`` so many blocks after the stage's first state is on disk.
+
+    The thread that trains gets it, and has handled it before it goes on.
+    """
     code = (
-        "import os, sys; from lit_offrl.training.state import ResumeState\n"
+        "import signal, sys; from lit_offrl.training.state import ResumeState\n"
         "old = ResumeState.on_train_epoch_end\n"
         "seen = []\n"
         "def count(self):\n"
         "    seen.append(self)\n"
-        f"    if len(seen) > {blocks}: os.kill(os.getpid(), {int(sent)})\n"
+        f"    if len(seen) > {blocks}: [signal.raise_signal(n) for n in {[int(n) for n in sent]}]\n"
         "def save(self, *a):\n"
         "    old(self, *a)\n"
         f"    if self.folder.name.startswith('{stage}-'): count(self)\n"
@@ -55,7 +58,7 @@ def fit_and_signal(
     )
     arguments = ["fit", "--config", str(config), "--run_dir", str(run_dir)]
     command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, capture_output=True, text=True, timeout=3600)
 
 
 def curves(run_dir: Path) -> dict[str, list[tuple[int, float]]]:

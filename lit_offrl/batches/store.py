@@ -53,6 +53,12 @@ class TransitionStore:
         self.position = 0
         self.size = 0
 
+    @staticmethod
+    def size_of(capacity: int, obs_dim: int, act_dim: int, half: bool) -> int:
+        """Bytes that ``capacity`` rows take."""
+        width = 2 * obs_dim + act_dim
+        return capacity * (2 * width + 6 if half else 4 * width + 6)
+
     def __len__(self) -> int:
         return self.size
 

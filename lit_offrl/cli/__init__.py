@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
 from lit_offrl import __version__
 from lit_offrl.cli.messages import fail
-from lit_offrl.errors import Stopped, UserError
+from lit_offrl.errors import Stopped, UserError, first_line
+from lit_offrl.training.processes import FAMILY, stopping_once
 
 HELP = f"""\
 lit-offrl {__version__}: model-based offline reinforcement learning with behaviour priors
@@ -23,6 +25,24 @@ lit-offrl {__version__}: model-based offline reinforcement learning with behavio
   lit-offrl data make --help                      options of make; so for the others
   lit-offrl --version
 """
+
+# What a disk or its owner refuses; other errors of the system are somebody's fault.
+REFUSED = {
+    getattr(errno, name)
+    for name in [
+        "EACCES",
+        "EDQUOT",
+        "EEXIST",
+        "EFBIG",
+        "EIO",
+        "EISDIR",
+        "ENAMETOOLONG",
+        "ENOSPC",
+        "ENOTDIR",
+        "EPERM",
+        "EROFS",
+    ]
+}
 
 
 def main(args: list[str] | None = None) -> None:
@@ -44,22 +64,40 @@ def main(args: list[str] | None = None) -> None:
     # A console script does not see the working folder, where users keep their own priors.
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
-    try:
-        if args[0] == "data":
-            from lit_offrl.cli.data import run_data_verb
+    FAMILY.join()
+    again = "starts over" if args[0] == "data" else "continues"
+    with stopping_once():
+        try:
+            run_verb(args)
+        except UserError as error:
+            if FAMILY.is_rank:
+                # The first process says the same, and then both end.
+                FAMILY.wait_for_verdict()
+            fail(str(error))
+        except OSError as error:
+            if error.errno not in REFUSED:
+                raise
+            where = error.filename or "a file"
+            said = error.strerror or first_line(error)
+            fail(f"{where}: {said}; once that is put right, the same command {again}")
+        except (KeyboardInterrupt, Stopped) as error:
+            FAMILY.wait_for_verdict()
+            if not FAMILY.parent:
+                print(f"\nlit-offrl: stopped; the same command {again}", file=sys.stderr)
+            raise SystemExit(error.code if isinstance(error, Stopped) else 130) from None
 
-            run_data_verb(args[1:])
-        elif args[0] == "evaluate":
-            from lit_offrl.cli.evaluate import run_evaluate
 
-            run_evaluate(args[1:])
-        else:
-            from lit_offrl.cli.fit import run_fit
+def run_verb(args: list[str]) -> None:
+    """Run what the first of ``args`` names; imports are slow, and each verb has its own."""
+    if args[0] == "data":
+        from lit_offrl.cli.data import run_data_verb
 
-            run_fit(args)
-    except UserError as error:
-        fail(str(error))
-    except (KeyboardInterrupt, Stopped) as error:
-        again = "starts over" if args[0] == "data" else "continues"
-        print(f"\nlit-offrl: stopped; the same command {again}", file=sys.stderr)
-        raise SystemExit(error.code if isinstance(error, Stopped) else 130) from None
+        run_data_verb(args[1:])
+    elif args[0] == "evaluate":
+        from lit_offrl.cli.evaluate import run_evaluate
+
+        run_evaluate(args[1:])
+    else:
+        from lit_offrl.cli.fit import run_fit
+
+        run_fit(args)

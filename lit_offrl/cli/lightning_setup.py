@@ -25,6 +25,11 @@ def quiet_lightning() -> None:
     """Silence what Lightning says once per Trainer; there are four in a run."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    for said in ("isinstance.treespec, LeafSpec", "`val_dataloader`", "validation_step"):
+    for said in (
+        "isinstance.treespec, LeafSpec",
+        "`val_dataloader`",
+        "validation_step",
+        "sync_dist=True",
+    ):
         warnings.filterwarnings("ignore", message=f".*{said}.*")
     warnings.filterwarnings("ignore", message=".*num_workers.*")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from collections.abc import Sequence
 import torch
 
 from lit_offrl.errors import Stopped
+from lit_offrl.training.processes import PARENT
 
 
 def spread(
@@ -30,10 +30,10 @@ def spread(
         devices: Where to train.
 
     Raises:
-        Stopped: A process was ended by a signal, or this one was asked to end.
+        Stopped: A process was ended by a signal.
         SystemExit: A process failed; it has said why.
     """
-    environment = dict(os.environ)
+    environment = {**os.environ, PARENT: str(os.getpid())}
     if devices[0].type == "cpu":
         threads = max(1, (os.cpu_count() or 1) // len(devices))
         environment.setdefault("OMP_NUM_THREADS", str(threads))
@@ -55,18 +55,16 @@ def spread(
         command = [sys.executable, "-m", "lit_offrl", *args, *options]
         processes.append(subprocess.Popen(command, env=environment))
 
-    def end(*_: object) -> None:
-        raise Stopped(143)
-
-    before = signal.signal(signal.SIGTERM, end)
     try:
         codes = [process.wait() for process in processes]
     finally:
-        signal.signal(signal.SIGTERM, before)
         for process in processes:
-            if process.poll() is None:
-                process.terminate()
-                process.wait()
+            process.terminate()
+        for process in processes:
+            try:
+                process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
     failed = [code if code > 0 else 128 - code for code in codes if code]
     if not failed:
         return

@@ -24,7 +24,7 @@ from lit_offrl.collect.stable_baselines import new_sac, policy_of, sac, train
 from lit_offrl.datasets.download import cache_folder
 from lit_offrl.errors import check
 from lit_offrl.training.blocks import mix_seed
-from lit_offrl.training.checkpoints import write_json
+from lit_offrl.training.files import write_json
 
 if TYPE_CHECKING:
     from stable_baselines3 import SAC

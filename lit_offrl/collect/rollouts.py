@@ -128,6 +128,7 @@ def _ours(module: Any, space: Any, deterministic: bool, seed: int) -> Policy:
 
 def _stable_baselines(path: str, deterministic: bool, seed: int) -> Policy:
     kind = sac()
+    print(f"policy: '{path}' holds pickles, and loading them may run any code", flush=True)
     try:
         model = kind.load(path, device="cpu")
     except Exception as error:

@@ -22,7 +22,7 @@ from lit_offrl.evaluation.episodes import Evaluator
 from lit_offrl.evaluation.tasks import MultitaskEvaluator, MultitaskStats
 from lit_offrl.training.block_module import BlockModule
 from lit_offrl.training.blocks import mix_seed
-from lit_offrl.training.checkpoints import write_json
+from lit_offrl.training.files import write_json
 from lit_offrl.training.per_epoch import PerEpoch
 
 AnyEvaluator = Evaluator | MultitaskEvaluator
@@ -51,6 +51,19 @@ class Evaluation(PerEpoch):
         self.every, self.episodes, self.path = every, episodes, path
         self.evaluator = evaluator
         self.data: OfflineDataModule | None = None
+        self.entries: list[dict[str, float]] = []
+
+    @property
+    def state_key(self) -> str:
+        # Several may act in one training.
+        return self._generate_state_key(every=self.every, episodes=self.episodes)
+
+    def state_dict(self) -> dict[str, Any]:
+        # What a resumed run goes on from, whatever has become of the file.
+        return {"entries": self.entries}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.entries = state_dict["entries"]
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         data = trainer.datamodule  # type: ignore[attr-defined]
@@ -105,10 +118,11 @@ class Evaluation(PerEpoch):
         return {f"evaluation/{key}": value for key, value in values.items()}
 
     def _append(self, entry: dict[str, float]) -> None:
+        # A second training may begin again at no updates.
+        earlier = [e for e in self.entries if e["updates"] < entry["updates"]]
+        self.entries = [*earlier, entry]
         if self.path is not None:
-            # A resumed run repeats what it had done since its last state was saved.
-            earlier = [e for e in read_evaluations(self.path) if e["updates"] < entry["updates"]]
-            write_json([*earlier, entry], self.path)
+            write_json(self.entries, self.path)
 
 
 def read_evaluations(path: Path) -> list[dict[str, float]]:

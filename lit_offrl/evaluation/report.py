@@ -15,7 +15,7 @@ from lit_offrl.evaluation import EpisodeStats, Evaluator, MultitaskEvaluator, Pa
 from lit_offrl.policy import PolicyLearner
 from lit_offrl.priors import BehaviorPrior
 from lit_offrl.training.blocks import mix_seed
-from lit_offrl.training.checkpoints import write_json
+from lit_offrl.training.files import write_json
 
 # Rows of the data at which actions are compared.
 ACTION_ROWS = 2000

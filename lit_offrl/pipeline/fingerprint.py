@@ -62,6 +62,18 @@ def hash_file(key: str, path: str) -> str:
         raise UserError(f"{key}: no file '{path}'; give a stage's best.ckpt") from None
 
 
+def named_modules(block: Any) -> set[str]:
+    """The modules of every class and function that a configuration names: as named, and as defined."""
+    if isinstance(block, list):
+        return set().union(*map(named_modules, block))
+    if not isinstance(block, dict):
+        return set()
+    known = block if "class_path" not in block else canonical({**block, "init_args": None})
+    paths = [one.get(key) for one in (block, known) for key in ("class_path", "termination")]
+    own = {path.rpartition(".")[0] for path in paths if isinstance(path, str)}
+    return own.union(*map(named_modules, block.values()))
+
+
 def sources(block: Any) -> Iterator[str]:
     """The source of every class and function of the user's own that a configuration names."""
     if isinstance(block, dict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from hashlib import blake2b
 from pathlib import Path
 from statistics import median
@@ -22,7 +23,13 @@ from lit_offrl.training.optimizers import parse_optimizers
 from lit_offrl.training.per_epoch import PerEpoch, is_last_epoch
 from lit_offrl.training.progress import StageBar
 from lit_offrl.training.seed_stack import SeedStack
-from lit_offrl.training.state import ResumeState, check_finite, fit_or_resume, save_state
+from lit_offrl.training.state import (
+    ResumeState,
+    check_finite,
+    fit_or_resume,
+    generations,
+    save_state,
+)
 
 
 def fit_together(runs: Sequence[Run], until: str | None) -> None:
@@ -31,8 +38,14 @@ def fit_together(runs: Sequence[Run], until: str | None) -> None:
     Raises:
         UserError: Something the user gave cannot be used.
     """
-    for run in runs:
-        run.prepare(until)
+    with ExitStack() as locks:
+        for run in runs:
+            locks.enter_context(run.lock)
+            run.prepare(until)
+        _fit_all(runs, until)
+
+
+def _fit_all(runs: Sequence[Run], until: str | None) -> None:
     for run in runs:
         run.fit_before_policy()
     stages = [run.policy for run in runs if run.policy is not None and not run.policy.is_taken]
@@ -90,7 +103,8 @@ def fit_stacked(stages: Sequence[PolicyStage]) -> None:
         stage.save()
     for stage in stages:
         stage.mark_done(seconds / len(stages))
-    resume.unlink(missing_ok=True)
+    for path in generations(resume):
+        path.unlink(missing_ok=True)
     updates = first.module.updates
     print(f"policy: {updates} updates of each seed in {seconds:.0f} s", flush=True)
 
@@ -127,9 +141,13 @@ class EachSeed(pl.Callback):
         stage.data.serve(learner, device)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"checkpoints": [state.state_dict() for state in self.states]}
+        own = [[callback.state_dict() for callback in each] for each in self.own]
+        return {"checkpoints": [state.state_dict() for state in self.states], "own": own}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        for each, states in zip(self.own, state_dict["own"], strict=True):
+            for callback, found in zip(each, states, strict=True):
+                callback.load_state_dict(found)
         for state, found in zip(self.states, state_dict["checkpoints"], strict=True):
             state.load_state_dict(found)
 

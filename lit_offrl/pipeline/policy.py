@@ -18,10 +18,7 @@ from lit_offrl.pipeline.fingerprint import sources
 from lit_offrl.pipeline.prior import PriorStage
 from lit_offrl.pipeline.settings import RunSettings, StageSettings
 from lit_offrl.pipeline.stage import Stage
-from lit_offrl.pipeline.validation import (
-    check_conservatism,
-    check_heads,
-)
+from lit_offrl.pipeline.validation import check_conservatism, check_heads, check_memory
 from lit_offrl.policy import PolicyLearner, TrainedAlong
 from lit_offrl.policy.sampling import SamplerFactory
 from lit_offrl.priors import BehaviorPrior
@@ -220,6 +217,7 @@ class PolicyStage(Stage[PolicyLearner]):
         check_conservatism(module, settings)
         report_short_episodes(self.data.dataset, settings.segment_length)
         if settings.imagination is not None and self.dynamics is not None:
+            check_memory(settings.imagination, self.data.obs_dim, self.data.act_dim)
             self._try_imagination(settings.imagination, self.dynamics.module)
 
     def _try_imagination(self, rollouts: Rollouts, dynamics: Dynamics) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 
 from lit_offrl import __version__
@@ -11,6 +12,7 @@ from lit_offrl.errors import UserError
 from lit_offrl.evaluation import AnyEvaluator, make_evaluator, read_evaluations
 from lit_offrl.evaluation.report import Report
 from lit_offrl.pipeline.dynamics import DynamicsSettings, DynamicsStage
+from lit_offrl.pipeline.lock import check_places, lock_folder
 from lit_offrl.pipeline.needs import check_unused, needed_stages
 from lit_offrl.pipeline.policy import EVALUATIONS, PolicySettings, PolicyStage
 from lit_offrl.pipeline.prior import PriorSettings, PriorStage
@@ -18,8 +20,9 @@ from lit_offrl.pipeline.settings import RunSettings
 from lit_offrl.pipeline.trainers import make_trainer
 from lit_offrl.pipeline.validation import check_same_robot
 from lit_offrl.pipeline.value import ValueSettings, ValueStage
-from lit_offrl.training.checkpoints import check_run_dir, write_whole
+from lit_offrl.training.checkpoints import check_run_dir
 from lit_offrl.training.distributed import is_first
+from lit_offrl.training.files import write_whole
 
 STAGES = ("dynamics", "value", "prior", "policy")
 
@@ -56,6 +59,7 @@ class Run:
         self.policy: PolicyStage | None = None
         self.evaluator: AnyEvaluator | None = None
         self.wanted: set[str] = set()
+        self.lock = ExitStack()
 
     def fit(self, until: str | None = None) -> dict[str, Any] | None:
         """Run every stage that is switched on and needed, up to ``until``.
@@ -67,14 +71,17 @@ class Run:
             UserError: Something the user gave cannot be used. What can be known beforehand is
                 checked before anything is trained or written.
         """
-        self.prepare(until)
-        self.fit_before_policy()
-        if self.policy is not None:
-            self.policy.fit()
-        return self.finish(until)
+        with self.lock:
+            self.prepare(until)
+            self.fit_before_policy()
+            if self.policy is not None:
+                self.policy.fit()
+            return self.finish(until)
 
     def prepare(self, until: str | None) -> None:
         """Build the parts, check all that can be checked, and write down what is about to be run.
+
+        The run's folder is locked until ``lock`` is closed.
 
         Raises:
             UserError: Something the user gave cannot be used.
@@ -94,6 +101,10 @@ class Run:
             if stage is not None:
                 stage.prepare()
         check_unused(self.of)
+        places = [run.run_dir / name for name in ("figures", "tensorboard")]
+        stages = (self.dynamics, self.value, self.prior, self.policy)
+        check_places([*places, *(s.folder for s in stages if s is not None and not s.is_taken)])
+        self.lock.enter_context(lock_folder(run.run_dir))
         header = f"# lit-offrl {__version__}\n"
         write_whole((header + self.config_text).encode(), run.run_dir / "config.yaml")
         print(f"data: {data.summary()}", flush=True)

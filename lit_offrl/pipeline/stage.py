@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
@@ -16,19 +15,25 @@ from lightning.pytorch.loggers import Logger
 
 from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.errors import attempt, check
-from lit_offrl.pipeline.fingerprint import hash_file, hash_stage
+from lit_offrl.pipeline.fingerprint import hash_file, hash_stage, named_modules
 from lit_offrl.pipeline.settings import RunSettings
+from lit_offrl.pipeline.stage_files import read_done, write_done
 from lit_offrl.pipeline.trainers import (
     make_trainer,
     own_callbacks,
 )
 from lit_offrl.training.block_module import BlockModule
 from lit_offrl.training.blocks import seed_part
-from lit_offrl.training.checkpoints import load_module, save_module, write_json
+from lit_offrl.training.checkpoints import (
+    class_modules,
+    describe_module,
+    load_module,
+    save_module,
+)
 from lit_offrl.training.distributed import is_first
 from lit_offrl.training.loggers import ContinuedCurves, make_loggers
 from lit_offrl.training.progress import StageBar
-from lit_offrl.training.state import ResumeState, fit_or_resume
+from lit_offrl.training.state import ResumeState, fit_or_resume, generations
 
 Module = TypeVar("Module", bound=BlockModule)
 
@@ -134,7 +139,7 @@ class Stage(ABC, Generic[Module]):
             attempt(owner, save_module, module, buffer)
             buffer.seek(0)
             with torch.random.fork_rng():
-                attempt(owner, load_module, buffer, type(module), **self.not_saved())
+                attempt(owner, load_module, buffer, type(module), True, **self.not_saved())
         attempt(self.name, self.validate)
 
     def not_saved(self) -> dict[str, Any]:
@@ -160,17 +165,20 @@ class Stage(ABC, Generic[Module]):
     @property
     def is_begun(self) -> bool:
         """Whether there is a state to continue from."""
-        return (self.folder / "resume.ckpt").is_file()
+        return any(path.is_file() for path in generations(self.folder / "resume.ckpt"))
 
     def take(self) -> Module:
         """The trained part, its weights as they were saved."""
-        # Left there if the run was killed between the two.
-        if is_first():
-            (self.folder / "resume.ckpt").unlink(missing_ok=True)
-        self.seconds = json.loads((self.folder / "done.json").read_text())["seconds"]
-        saved = load_module(self.folder / self.keeps, self.kind, **self.not_saved())
+        self.seconds = read_done(self.folder, self.keeps)
+        # What the part of today's configuration is made of.
+        trust = set(class_modules(describe_module(self.module)))
+        saved = load_module(self.folder / self.keeps, self.kind, trust, **self.not_saved())
         self.module.load_state_dict(saved.state_dict())
         self.module.updates = saved.updates
+        # Nobody needs it any more.
+        if is_first():
+            for path in generations(self.folder / "resume.ckpt"):
+                path.unlink(missing_ok=True)
         return self.module.eval()
 
     def save(self) -> None:
@@ -180,8 +188,7 @@ class Stage(ABC, Generic[Module]):
 
     def mark_done(self, seconds: float) -> None:
         """Write down that the part was trained to its end."""
-        content = {"seconds": seconds, "updates": self.module.updates}
-        write_json(content, self.folder / "done.json")
+        write_done(self.folder, seconds, self.module.updates)
 
     def trainer(self, callbacks: Sequence[pl.Callback], **arguments: Any) -> pl.Trainer:
         """This stage's Trainer.
@@ -190,7 +197,7 @@ class Stage(ABC, Generic[Module]):
             UserError: There is none for these settings.
         """
         given = {**self.run.trainer_options, **self.limits(), **self.settings.trainer}
-        return make_trainer(given, self.run.run_dir, list(callbacks), **arguments)
+        return make_trainer(given, self.folder, list(callbacks), **arguments)
 
     @cached_property
     def loggers(self) -> list[Logger]:
@@ -216,7 +223,8 @@ class Stage(ABC, Generic[Module]):
         print(f"{self.name}: {self.module.updates} updates in {seconds:.0f} s", flush=True)
 
     def _load_given(self, checkpoint: str) -> Module:
-        module = load_module(checkpoint, self.kind, **self.not_saved())
+        trust = named_modules(self.run.config)
+        module = load_module(checkpoint, self.kind, trust, **self.not_saved())
         for argument in ("obs_dim", "act_dim"):
             made, needed = module.init_arguments().get(argument), getattr(self.data, argument)
             check(

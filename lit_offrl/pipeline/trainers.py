@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, Protocol
 
 import lightning.pytorch as pl
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
 from lit_offrl.errors import attempt, check
 from lit_offrl.training.distributed import SharedBatches
+from lit_offrl.training.processes import requeue
 
 # Options that place a run on devices: the same for all stages.
 PLACEMENT = {
@@ -55,7 +58,7 @@ def own_callbacks(stage: str, shared: Any, own: Sequence[CallbackFactory]) -> li
 
 
 def make_trainer(
-    placement: dict[str, Any], run_dir: Path, callbacks: list[pl.Callback], **arguments: Any
+    placement: dict[str, Any], folder: Path, callbacks: list[pl.Callback], **arguments: Any
 ) -> pl.Trainer:
     """A Trainer on the devices the user chose.
 
@@ -68,7 +71,7 @@ def make_trainer(
         "enable_checkpointing": any(isinstance(c, pl.callbacks.Checkpoint) for c in callbacks),
         "enable_model_summary": False,
         "use_distributed_sampler": False,
-        "default_root_dir": str(run_dir),
+        "default_root_dir": str(folder),
     }
     chosen = {name: value for name, value in placement.items() if value is not None}
     given = {"log_every_n_steps": 1, **chosen, **owned, **arguments}
@@ -78,10 +81,24 @@ def make_trainer(
     )
     made = attempt("trainer", lambda: pl.Trainer(**given))
     if made.world_size == 1:
-        return made
+        return _with_own_requeue(made)
     check(
         given.get("strategy", "auto") in ("auto", "ddp"),
         f"trainer.strategy: {given.get('strategy')} cannot train in blocks on several devices; "
         "leave it at auto",
     )
-    return pl.Trainer(**{**given, "strategy": SharedBatches()})
+    return _with_own_requeue(pl.Trainer(**{**given, "strategy": SharedBatches()}))
+
+
+def _with_own_requeue(trainer: pl.Trainer) -> pl.Trainer:
+    """``trainer`` without Lightning's way of requeueing a job of SLURM.
+
+    It saves an ``hpc_ckpt`` within an epoch, from which any later fit of the same folder would begin.
+    """
+    environment = trainer._accelerator_connector.cluster_environment
+    if isinstance(environment, SLURMEnvironment) and environment.auto_requeue:
+        environment.auto_requeue = False
+        warned_by = environment.requeue_signal or signal.SIGUSR1
+        if signal.getsignal(warned_by) == signal.SIG_DFL:
+            signal.signal(warned_by, requeue)
+    return trainer

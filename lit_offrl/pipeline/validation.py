@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
+from lit_offrl.batches import TransitionStore
 from lit_offrl.datasets import OfflineDataset
 from lit_offrl.datasets.subset import check_same_units
+from lit_offrl.dynamics import Rollouts
 from lit_offrl.environments import robot_of
 from lit_offrl.errors import check
 from lit_offrl.policy import PolicyLearner
 from lit_offrl.priors import GaussianPrior, TanhGaussianPrior
 from lit_offrl.training.block_module import BlockModule
+
+
+def check_memory(rollouts: Rollouts, obs_dim: int, act_dim: int) -> None:
+    """Check that the imagined rows fit into this machine's memory, through which their states are saved.
+
+    Raises:
+        UserError: They do not.
+    """
+    needed = TransitionStore.size_of(rollouts.capacity, obs_dim, act_dim, rollouts.half)
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    # Of a container, where there is a limit.
+    limit = Path("/sys/fs/cgroup/memory.max")
+    allowed = limit.read_text().strip() if limit.is_file() else "max"
+    there = there if allowed == "max" else min(there, int(allowed))
+    check(
+        needed < there,
+        f"policy.imagination: its {rollouts.capacity} rows take {needed / 1e9:.1f} GB, this machine has "
+        f"{there / 1e9:.1f} GB; lower starts, horizon or retain, or set half true",
+    )
 
 
 def check_same_robot(data: OfflineDataset, other: OfflineDataset) -> None:

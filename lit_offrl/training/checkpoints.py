@@ -1,11 +1,10 @@
-"""Checkpoints that load with ``weights_only=True`` and know what they hold; files written whole."""
+"""Checkpoints that load with ``weights_only=True`` and know what they hold."""
 
 from __future__ import annotations
 
 import importlib
 import io
-import json
-import os
+from collections.abc import Collection, Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,27 +14,9 @@ import torch
 
 from lit_offrl import __version__
 from lit_offrl.errors import UserError, check, first_line
-from lit_offrl.training.distributed import is_first
+from lit_offrl.training.files import find_damage, write_whole
 
 Module = TypeVar("Module", bound=pl.LightningModule)
-
-
-def write_whole(content: bytes, path: Path) -> None:
-    """Write ``content`` so that ``path`` is either the old file or the new one, never half of it.
-
-    Of several processes the first one writes.
-    """
-    if not is_first():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_bytes(content)
-    os.replace(part, path)
-
-
-def write_json(content: Any, path: Path) -> None:
-    """Write ``content`` as JSON, whole."""
-    write_whole(json.dumps(content, indent=2).encode() + b"\n", path)
 
 
 def save_module(module: pl.LightningModule, path: Path | io.BytesIO) -> None:
@@ -65,12 +46,19 @@ def describe_module(module: pl.LightningModule) -> dict[str, Any]:
     return {"lit_offrl": __version__, **_described(module)}
 
 
-def load_module(path: str | Path | io.BytesIO, expected: type[Module], **given: Any) -> Module:
+def load_module(
+    path: str | Path | io.BytesIO,
+    expected: type[Module],
+    trust: bool | Collection[str] = False,
+    **given: Any,
+) -> Module:
     """Rebuild a trained part from a checkpoint, on the CPU and in eval mode.
 
     Args:
         path: A ``best.ckpt`` or ``last.ckpt`` of a run, or a file of Lightning's ModelCheckpoint.
         expected: The class it must be, or a base of it.
+        trust: Modules whose classes the checkpoint may name, beside those of ``lit_offrl``, of ``torch.nn``
+            and of ``expected``: importing a module runs its code. ``True`` for any.
         given: Arguments of the class that are not part of its checkpoint, such as a learner's
             ``prior``.
 
@@ -78,44 +66,54 @@ def load_module(path: str | Path | io.BytesIO, expected: type[Module], **given: 
         UserError: The file is missing, broken, or holds something else.
     """
     name = "checkpoint of it" if isinstance(path, io.BytesIO) else f"checkpoint '{path}'"
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"{name}: no such file; give a stage's best.ckpt") from None
-    except Exception as error:
-        raise UserError(
-            f"{name}: not a checkpoint of lit-offrl ({type(error).__name__}); "
-            "give a stage's best.ckpt"
-        ) from error
-    if (
-        not isinstance(content, dict)
-        or not {"class_path", "init_args", "state_dict", "updates"} <= content.keys()
-    ):
-        raise UserError(f"{name}: not a stage's best.ckpt or last.ckpt; give one of these")
-    check_version(name, content)
+    content = _read(path, name)
+    if trust is not True:
+        allowed = {"lit_offrl", "torch.nn", expected.__module__, *(trust or ())}
+        _check_modules(name, content, allowed)
     try:
         cls = _import(content["class_path"])
-    except (ImportError, AttributeError) as error:
-        raise UserError(
-            f"{name} needs {content['class_path']}, which cannot be imported: {error}"
-        ) from error
-    if not (isinstance(cls, type) and issubclass(cls, expected)):
-        raise UserError(f"{name} holds {content['class_path']}, not a {expected.__name__}")
-    try:
-        module = cls(**{**{k: _decode(v) for k, v in content["init_args"].items()}, **given})
-        module.load_state_dict(content["state_dict"])
+        if isinstance(cls, type) and issubclass(cls, expected):
+            arguments = {k: _decode(v) for k, v in content["init_args"].items()}
+            module = cls(**{**arguments, **given})
+            module.load_state_dict(content["state_dict"])
+        else:
+            cls = None
     except (ImportError, AttributeError) as error:
         raise UserError(f"{name} names a class that cannot be imported: {error}") from error
     except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(
-            f"{name} does not fit today's {content['class_path']}: {first_line(error)} Train the stage anew"
+            f"{name} does not fit today's {content['class_path']}: {first_line(error)}; delete the run folder, "
+            "or change --run_dir"
         ) from error
+    check(cls is not None, f"{name} holds {content['class_path']}, not a {expected.__name__}")
     if "loops" in content:
         # A file of Lightning's holds the weights of its last update and, apart, the best ones.
         module.on_load_checkpoint(content)
         module.settle()  # type: ignore[operator]
     module.updates = content["updates"]
     return module.eval()
+
+
+def _read(path: str | Path | io.BytesIO, name: str) -> dict[str, Any]:
+    """The content of a sound checkpoint of lit-offrl."""
+    try:
+        damage = find_damage(path)
+        content = None if damage else torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"{name}: no such file; give a stage's best.ckpt") from None
+    except Exception as error:
+        damage = type(error).__name__
+    check(
+        not damage,
+        f"{name}: not a checkpoint of lit-offrl, or a broken one ({damage}); give a stage's best.ckpt",
+    )
+    if (
+        not isinstance(content, dict)
+        or not {"class_path", "init_args", "state_dict", "updates"} <= content.keys()
+    ):
+        raise UserError(f"{name}: not a stage's best.ckpt or last.ckpt; give one of these")
+    check_version(name, content)
+    return content
 
 
 def check_run_dir(run_dir: Path) -> None:
@@ -126,9 +124,10 @@ def check_run_dir(run_dir: Path) -> None:
     """
     config = run_dir / "config.yaml"
     if config.is_file():
-        first = config.read_text().partition("\n")[0]
+        first = config.read_text(errors="replace").partition("\n")[0]
+        # An empty one was not written whole.
         check(
-            first.startswith("# lit-offrl "),
+            not first or first.startswith("# lit-offrl "),
             f"run_dir: '{run_dir}' was made by lit-offrl 0.1; go on with 'lit-offrl<0.2', or choose another "
             "--run_dir",
         )
@@ -157,9 +156,36 @@ def _class_path(value: Any) -> str:
     return f"{value.__module__}.{value.__qualname__}"
 
 
+def class_modules(described: Any) -> Iterator[str]:
+    """The modules of all classes and functions in what :func:`describe_module` gave."""
+    if isinstance(described, list):
+        for value in described:
+            yield from class_modules(value)
+    if isinstance(described, dict):
+        for key, value in described.items():
+            if key in ("class_path", "function") and value != "pathlib.Path":
+                yield str(value).rpartition(".")[0]
+            else:
+                yield from class_modules(value)
+
+
+def _check_modules(name: str, content: dict[str, Any], allowed: Collection[str]) -> None:
+    """Refuse a checkpoint that names modules beside those ``allowed``, before any is imported."""
+    for module in class_modules({key: content[key] for key in ("class_path", "init_args")}):
+        check(
+            any(f"{module}.".startswith(f"{one}.") for one in allowed),
+            f"{name} names a class of the module '{module}', which is not imported on a file's word; name a class "
+            "of it in the configuration, or load the file in Python with load_module(..., trust=True)",
+        )
+
+
 def _import(class_path: str) -> Any:
     module, _, name = class_path.rpartition(".")
-    return getattr(importlib.import_module(module), name)
+    found = getattr(importlib.import_module(module), name)
+    # Not what a module merely imports, such as its ``os``.
+    if _class_path(found) != class_path:
+        raise ImportError(f"'{class_path}' is another's")
+    return found
 
 
 def _encode(value: Any, name: str) -> Any:

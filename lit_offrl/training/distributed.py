@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from torch import Tensor
 from torch.distributed import (
     ReduceOp,
@@ -17,7 +20,21 @@ from torch.distributed import (
     is_initialized,
 )
 
-from lit_offrl.errors import UserError
+from lit_offrl.errors import UserError, first_line
+from lit_offrl.training.processes import FAMILY, PARENT
+
+
+class Launcher(_SubprocessScriptLauncher):
+    """Starts the other processes, and ends with them: Lightning's own waits for some for ever."""
+
+    def launch(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if not self.cluster_environment.creates_processes_externally:
+            os.environ[PARENT] = str(os.getpid())
+            self._call_children_scripts()
+            del os.environ[PARENT]
+            FAMILY.lead(self.procs)
+        # Which finds that they are there.
+        return super().launch(function, *args, **kwargs)
 
 
 class SharedBatches(DDPStrategy):
@@ -25,6 +42,19 @@ class SharedBatches(DDPStrategy):
 
     Gradients are averaged by :func:`average_over_processes` instead, once per optimizer.
     """
+
+    def _configure_launcher(self) -> None:
+        assert self.cluster_environment is not None
+        self._launcher = Launcher(self.cluster_environment, self.num_processes, self.num_nodes)
+
+    def setup_distributed(self) -> None:
+        try:
+            super().setup_distributed()
+        except RuntimeError as error:
+            raise UserError(
+                f"trainer.devices: the processes cannot be connected: {first_line(error)}; leave MASTER_PORT "
+                "unset or give a free port, and run the same command again"
+            ) from error
 
     def configure_ddp(self) -> None:
         assert self.model is not None

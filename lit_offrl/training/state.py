@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from torch import Tensor
 
-from lit_offrl.errors import Stopped, UserError, check, with_key
+from lit_offrl.errors import UserError, check, first_line, with_key
 from lit_offrl.training.block_module import BlockModule
 from lit_offrl.training.checkpoints import save_module
+from lit_offrl.training.files import find_damage, whole
+from lit_offrl.training.processes import FAMILY
 
 
 class ResumeState(pl.callbacks.Checkpoint):
@@ -44,6 +46,13 @@ class ResumeState(pl.callbacks.Checkpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best, self.seconds = state_dict["best"], state_dict["seconds"]
+        path = self.folder / "best.ckpt"
+        if self.best > -math.inf and (not path.is_file() or find_damage(path)):
+            print(
+                f"'{path}' is missing or broken; the best of the evaluations that follow is kept",
+                flush=True,
+            )
+            self.best = -math.inf
 
     def elapsed(self) -> float:
         """Seconds of training, those before a kill included."""
@@ -64,12 +73,45 @@ class ResumeState(pl.callbacks.Checkpoint):
             save_module(module, self.folder / "best.ckpt")
 
 
+def generations(path: Path) -> list[Path]:
+    """Where the newest state is, and the one before it."""
+    return [path, path.with_suffix(".old.ckpt")]
+
+
 def save_state(trainer: pl.Trainer, path: Path) -> None:
-    """Save what a killed run continues from; ``path`` is the old file or the new one, never half."""
-    part = path.with_suffix(".part")
-    trainer.save_checkpoint(part, weights_only=False)
-    if trainer.is_global_zero:
-        os.replace(part, path)
+    """Save what a killed run continues from; the state before it stays beside it."""
+    if not trainer.is_global_zero:
+        trainer.save_checkpoint(path, weights_only=False)
+        return
+    with whole(path) as part:
+        trainer.save_checkpoint(part, weights_only=False)
+        if path.is_file():
+            path.replace(generations(path)[1])
+
+
+def find_state(name: str, path: Path) -> Path | None:
+    """The newest sound state of stage ``name``; ``None`` if there is none at all.
+
+    Raises:
+        UserError: None of those that there are is sound.
+    """
+    broken: list[str] = []
+    for state in filter(Path.is_file, generations(path)):
+        damage = find_damage(state)
+        try:
+            if damage is None:
+                torch.load(state, map_location="cpu", weights_only=True, mmap=True)["loops"]
+                said = f", as {' and '.join(broken)}" if broken else ""
+                print(f"{name}: continues from {state}{said}", flush=True)
+                return state
+        except Exception as error:
+            damage = first_line(error)
+        broken.append(f"'{state}' is broken ({damage})")
+    check(
+        not broken,
+        f"{name}: {' and '.join(broken)}; delete what is broken to train this stage from its beginning",
+    )
+    return None
 
 
 def check_finite(metrics: Mapping[str, Tensor | float], updates: int) -> None:
@@ -93,20 +135,19 @@ def fit_or_resume(
 
     Raises:
         UserError: The data or the settings do not do for this stage.
-        Stopped: The process was asked to end.
         KeyboardInterrupt: The user interrupted.
     """
-    if resume.is_file():
-        print(f"{name}: continues from {resume}", flush=True)
-    ckpt_path = str(resume) if resume.is_file() else None
+    state = find_state(name, resume)
     try:
-        trainer.fit(module, datamodule=data, ckpt_path=ckpt_path)
+        trainer.fit(module, datamodule=data, ckpt_path=state, weights_only=True)
     except UserError as error:
         raise UserError(with_key(name, str(error))) from error
+    except Exception:
+        # Such as of the connection to a process that has ended.
+        FAMILY.wait_for_verdict()
+        raise
     except SystemExit:
         # Lightning leaves the process by itself when it is interrupted.
-        if trainer.received_sigterm:
-            raise Stopped(143) from None
         if trainer.interrupted:
             raise KeyboardInterrupt from None
         raise

@@ -188,7 +188,7 @@ def test_a_prior_that_is_trained_along_is_in_the_learners_checkpoint(tmp_path: P
     batch = segments()
     made.update(batch, noise_of(made, batch))
     save_module(made, tmp_path / "best.ckpt")
-    loaded = load_module(tmp_path / "best.ckpt", PolicyLearner)
+    loaded = load_module(tmp_path / "best.ckpt", PolicyLearner, trust=True)
     observations = torch.randn(3, 2)
     assert torch.equal(loaded.act(observations), made.act(observations))
     theirs: Any = loaded.trained_parts["prior"]

@@ -44,7 +44,7 @@ def test_the_prior_of_the_readme_trains(
     run = tmp_path / "run"
     main(["fit", "--config", str(tiny), "--config", str(config), "--run_dir", str(run)])
     (path,) = run.glob("prior-*/best.ckpt")
-    prior = load_module(path, BehaviorPrior)
+    prior = load_module(path, BehaviorPrior, trust=True)
     assert type(prior).__name__ == "LaplacePrior"
     assert prior.net[0].out_features == 8
     assert prior.learning_rate == 0.01

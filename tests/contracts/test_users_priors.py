@@ -40,7 +40,7 @@ def test_a_squashed_prior_acts_by_its_squashed_mean() -> None:
 def test_a_checkpoint_holds_every_argument(tmp_path: Path) -> None:
     prior = SquashedPrior(3, 2, name=tmp_path, bound=ReLU)
     save_module(prior, tmp_path / "best.ckpt")
-    loaded = load_module(tmp_path / "best.ckpt", BehaviorPrior)
+    loaded = load_module(tmp_path / "best.ckpt", BehaviorPrior, trust=True)
     assert isinstance(loaded, SquashedPrior)
     assert loaded.name == tmp_path
     assert loaded.bound is ReLU
