@@ -100,7 +100,7 @@ class OfflineDataModule(pl.LightningDataModule):
             "data.tasks: each task has a reward, an environment and returns of its own; leave data.reward, "
             "data.environment and data.references out",
         )
-        self.reward, self.tasks = reward, tasks or []
+        self.reward, self.tasks, self.trust_environment = reward, tasks or [], trust_environment
         # Made of rows that are copied.
         self.made = bool(tasks or subset or more)
         check(
@@ -109,7 +109,6 @@ class OfflineDataModule(pl.LightningDataModule):
             "it to memory, or write the dataset they make",
         )
         self.environment = environment or (None if reward is None else reward.environment)
-        self.trust_environment = trust_environment
         check(
             references is None or references[0] < references[1],
             f"data.references: {references} are not in order; give the random policy's return first",

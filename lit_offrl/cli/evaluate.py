@@ -19,7 +19,7 @@ from lit_offrl.evaluation.tasks import MultitaskStats
 from lit_offrl.evaluation.video import record_episode
 from lit_offrl.pipeline.finished import FinishedRun, load_part, open_run
 from lit_offrl.training.block_module import BlockModule
-from lit_offrl.training.checkpoints import write_json
+from lit_offrl.training.files import write_json
 from lit_offrl.training.loggers import log_video
 
 OUTPUT = "evaluation.json"

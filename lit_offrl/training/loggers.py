@@ -21,7 +21,7 @@ from lightning.pytorch.loggers import (
 from tensorboard.compat.proto.event_pb2 import Event
 from torch import Tensor
 
-from lit_offrl.training.checkpoints import write_whole
+from lit_offrl.training.files import write_whole
 from lit_offrl.training.distributed import is_first
 
 if TYPE_CHECKING:
