@@ -9,7 +9,7 @@ MABE's coefficient starts at 0.1, its delta on halfcheetah mixed is the quicksta
 kind instead of 10; ABM's batches are of 128 steps, and its targets copied every 50 updates, as after 150 copies
 its values are still rising; AWAC's and MB2PO's batches are of 256 rows, and half of MB2PO's
 updates are on the log alone. MOBILE takes the members' means in place of 10 samples, at a quarter of the time. Dynamics
-and priors are trained once for each set and seed and taken by all systems, but for RAMBO's dynamics. Each run is a process of its own with one thread, in its own folder; --processes many run side by side. The last policy is then
+and priors are trained once for each set and seed and taken by all systems; RAMBO trains the dynamics further at 3e-4. Each run is a process of its own with one thread, in its own folder; --processes many run side by side. The last policy is then
 played for 50 episodes.
 """
 
@@ -123,9 +123,7 @@ def fit_parts(out: Path, name: str, seed: int, systems: Sequence[str]) -> None:
     """Train the dynamics and the priors of a set that ``systems`` take."""
     data, folder = SETS[name], out / f"parts-{name}-{seed}"
     common = ["--data.dataset", data.dataset, "--seed_everything", str(seed)]
-    if (WITH_MODEL - {"rambo"}).intersection(systems) and not list(
-        folder.glob("dynamics-*/best.ckpt")
-    ):
+    if WITH_MODEL.intersection(systems) and not list(folder.glob("dynamics-*/best.ckpt")):
         epochs = ["--dynamics.max_epochs", str(data.epochs), "--until", "dynamics"]
         fit(folder, *stacked("mabe", "budgets/two_cores"), *common, *epochs)
     for kind in sorted({PRIORS[system] for system in systems if system in PRIORS}):
@@ -155,10 +153,10 @@ def arguments_of(out: Path, system: str, name: str, seed: int) -> list[str]:
         found += weighting(data, PRIORS[system])
         found += ["--prior.checkpoint", part(parts / PRIORS[system], "prior")]
     if system in WITH_MODEL:
-        found += ["--dynamics.checkpoint", part(parts, "dynamics")] if system != "rambo" else []
+        found += ["--dynamics.checkpoint", part(parts, "dynamics")]
         found += ["--policy.imagination.starts", "10000"]
     if system == "rambo":
-        found += ["--dynamics.max_epochs", str(data.epochs)]
+        found += ["--dynamics.jointly.learning_rate", "3.0e-4"]
     if system == "mobile":
         found += ["--policy.imagination.penalty.samples", "0"]
     if system in WITH_MODEL - WITHOUT_PENALTY - {"mobile"}:

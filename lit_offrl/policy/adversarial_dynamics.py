@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from lit_offrl.errors import check, check_at_least
+from lit_offrl.errors import check, check_at_least, check_positive
 from lit_offrl.nets import sample_mixture, td_target
 from lit_offrl.policy.along import Rule, TrainedAlong
 from lit_offrl.policy.networks import Networks
@@ -19,12 +19,7 @@ from lit_offrl.transitions import Transitions
 
 @runtime_checkable
 class GaussianDynamics(Protocol):
-    """What is asked of the dynamics: their own losses, and members that predict Gaussians.
-
-    Attributes:
-        elites: Indices of the members that imagine, ``[elites]``.
-        learns_terminations: Whether :meth:`ended` is learned along.
-    """
+    """What is asked of the dynamics, as in ``Dynamics``: losses, and members that predict Gaussians."""
 
     elites: Tensor
     learns_terminations: ClassVar[bool]
@@ -53,13 +48,13 @@ class AdversarialDynamics(TrainedAlong):
         weight: Weight of the adversarial term; 0 for the dynamics' own loss alone.
         standardized: Subtract the mean of ``A`` and divide by its standard deviation.
         termination: Function of next observations; by default that of the imagined rows.
+        learning_rate: Learning rate of the dynamics while they are trained along; by default theirs.
 
     Raises:
-        UserError: The weight is negative.
+        UserError: The weight is negative, or the learning rate is not positive.
 
-    Source: Rigter et al., "RAMBO-RL: Robust Adversarial Model-Based Offline Reinforcement Learning",
-    NeurIPS 2022; ``_init_adversarial_model_update`` (sign and standardisation too) and
-    ``_train_adversary`` of marc-rigter/rambo.
+    Source: Rigter et al., "RAMBO-RL: Robust Adversarial Model-Based Offline Reinforcement Learning", NeurIPS
+    2022; ``_init_adversarial_model_update`` (sign and standardisation too) of marc-rigter/rambo.
 
     Departures from the release: one update of the dynamics in each update of the policy in place of
     1000 after 1000; states are those of the imagined rows, made by the dynamics of the last refreshes,
@@ -73,20 +68,22 @@ class AdversarialDynamics(TrainedAlong):
     standardized: bool = True
     # A Termination; spelled so that a user's function needs no annotations.
     termination: Rule | None = None
+    learning_rate: float | None = None
     takes_imagined: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_at_least(0, self, "weight")
+        check_positive(self, *(["learning_rate"] if self.learning_rate is not None else []))
 
     def noise_shape(self, obs_dim: int, noise_dim: int) -> tuple[int, int]:
         # The action's numbers, then those of the sample and the one that picks the elite.
         return 1, noise_dim + obs_dim + 2
 
     def check_part(self, part: Any) -> None:
+        kind = type(part).__name__
+        said = f"AdversarialDynamics needs members that predict Gaussians, and {kind} has none"
         check(
-            isinstance(part, GaussianDynamics),
-            f"AdversarialDynamics needs members that predict Gaussians, and {type(part).__name__} has none; use "
-            "lit_offrl.dynamics.DynamicsEnsemble",
+            isinstance(part, GaussianDynamics), f"{said}; use lit_offrl.dynamics.DynamicsEnsemble"
         )
 
     def with_termination(self, rule: Rule) -> AdversarialDynamics:
@@ -100,17 +97,13 @@ class AdversarialDynamics(TrainedAlong):
         own, metrics = part.losses(batch, noise, shared)
         real = share_of_rows(1 - imagined)
         # All members see the same rows, and each descends the mean of its own loss.
-        losses = {
-            f"dynamics_{name}": real * loss.reshape(-1, *none.shape).sum(dim=0)
-            if loss.dim()
-            else loss
-            for name, loss in own.items()
-        }
+        losses = {f"dynamics_{name}": loss for name, loss in own.items()}
+        for name, loss in losses.items():
+            losses[name] = real * loss.reshape(-1, *none.shape).sum(dim=0) if loss.dim() else loss
         if self.weight:
             rows = none + 1 if batch.imagined is None else share_of_rows(imagined)
-            advantage, log_density = self.sample(
-                part, networks, batch.observations, noise[..., 0, :]
-            )
+            drawn = noise[..., 0, :]
+            advantage, log_density = self.sample(part, networks, batch.observations, drawn)
             middle = (rows * advantage).mean()
             spread = (rows * (advantage - middle).square()).mean().sqrt()
             metrics |= {"adversarial_advantage": middle, "adversarial_advantage_std": spread}

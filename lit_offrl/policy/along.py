@@ -25,9 +25,11 @@ class TrainedAlong(ABC):
 
     Attributes:
         takes_imagined: Whether batches may hold imagined rows.
+        learning_rate: Learning rate of the part while it is trained along; ``None`` for its own.
     """
 
     takes_imagined: ClassVar[bool] = False
+    learning_rate: float | None = None
 
     @property
     def needs_state_values(self) -> bool:

@@ -42,4 +42,6 @@ def optimizer_along(name: str, training: TrainedAlong, part: BlockModule) -> Opt
         f"{name}: configure_optimizers of {type(part).__name__} returns {len(optimizers)} optimizers and "
         f"{len(schedulers)} schedulers; to be trained along with the policy it must return one optimizer",
     )
+    for group in optimizers[0].param_groups:
+        group["lr"] = group["lr"] if training.learning_rate is None else training.learning_rate
     return optimizers[0]

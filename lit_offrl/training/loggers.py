@@ -21,8 +21,8 @@ from lightning.pytorch.loggers import (
 from tensorboard.compat.proto.event_pb2 import Event
 from torch import Tensor
 
-from lit_offrl.training.files import write_whole
 from lit_offrl.training.distributed import is_first
+from lit_offrl.training.files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -13,6 +13,7 @@ from lit_offrl.nets import Critics, Gaussian, TanhGaussianNet
 from lit_offrl.policy import AdversarialDynamics
 from lit_offrl.policy.adversarial_dynamics import share_of_rows
 from lit_offrl.policy.networks import Networks
+from lit_offrl.policy.optimizers import optimizer_along
 from lit_offrl.transitions import Transitions
 
 DISCOUNT = 0.9
@@ -286,10 +287,17 @@ def test_vmapped_over_seeds() -> None:
         )
 
 
-@pytest.mark.parametrize("bad", [{"weight": -1.0}])
+@pytest.mark.parametrize("bad", [{"weight": -1.0}, {"learning_rate": 0.0}])
 def test_refuses(bad) -> None:
     with pytest.raises(UserError):
         AdversarialDynamics(**bad)
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, 2e-3), (3e-4, 3e-4)])
+def test_dynamics_are_trained_at_their_own_rate_or_a_given_one(given, expected) -> None:
+    part = DynamicsEnsemble(3, 2, 3, 2, hidden=(8,), weight_decay=(0, 0), learning_rate=2e-3)
+    optimizer = optimizer_along("dynamics", AdversarialDynamics(learning_rate=given), part)
+    assert {group["lr"] for group in optimizer.param_groups} == {expected}
 
 
 def test_compiles_as_one_graph() -> None:
