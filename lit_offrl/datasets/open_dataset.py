@@ -66,7 +66,7 @@ def open_source(source: Source, layout: Layout, keys: Collection[str] | None) ->
         return adopt_reader(load_class(name), layout, keys)
     check(
         layout.without_bounds == Layout(),
-        f"data.layout: '{name}' is in Minari's layout, and knows its columns; leave them out",
+        f"data.layout: '{name}' is in Minari's layout, and knows its columns; leave it out",
     )
     if name.startswith(minari_remote.PREFIX):
         name = name.removeprefix(minari_remote.PREFIX)

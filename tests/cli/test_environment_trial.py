@@ -192,7 +192,8 @@ def test_what_can_be_read_is_counted(
 def test_a_recorded_specification_opens_no_window(
     make_dataset: MakeDataset, tmp_path: Path
 ) -> None:
-    name = make_dataset([episode(number, STEPS) for number in range(9)], env="Pendulum-v1")
+    episodes, box = [episode(number, STEPS) for number in range(9)], Box(-2, 2, (1,), np.float32)
+    name = make_dataset(episodes, env="Pendulum-v1", action_space=box)
     path = tmp_path / "minari" / name / "data" / "metadata.json"
     metadata = json.loads(path.read_text())
     spec = json.loads(metadata["env_spec"])
