@@ -122,15 +122,16 @@ def check_run_dir(run_dir: Path) -> None:
     Raises:
         UserError: It is one.
     """
-    config = run_dir / "config.yaml"
-    if config.is_file():
-        first = config.read_text(errors="replace").partition("\n")[0]
-        # An empty one was not written whole.
-        check(
-            not first or first.startswith("# lit-offrl "),
-            f"run_dir: '{run_dir}' was made by lit-offrl 0.1; go on with 'lit-offrl<0.2', or choose another "
-            "--run_dir",
-        )
+    try:
+        text = (run_dir / "config.yaml").read_text(errors="replace")
+    except OSError:
+        return
+    # An empty one was not written whole.
+    check(
+        not text or text.startswith("# lit-offrl "),
+        f"run_dir: '{run_dir}' was made by lit-offrl 0.1; go on with 'lit-offrl<0.2', or choose another "
+        "--run_dir",
+    )
 
 
 def check_version(name: str, content: dict[str, Any]) -> None:
