@@ -186,7 +186,8 @@ class DynamicsEnsemble(Dynamics):
             self.remember(mse)
         elites = mse.sort().values[: len(self.elites)].mean()
         by_member = {f"holdout_mse_member_{i}": value for i, value in enumerate(mse)}
-        self.log_epoch({"holdout_mse": mse.mean(), "holdout_mse_elites": elites, **by_member})
+        metrics = {"holdout_mse": mse.mean(), "holdout_mse_elites": elites, **by_member}
+        self.log_step(metrics, each=False)
 
     @torch.no_grad()
     def remember(self, mse: Tensor) -> None:

@@ -213,7 +213,7 @@ class BehaviorPrior(BlockModule):
         loss = rows.mean()
         if batch.weights is not None:
             loss = (batch.weights * rows).sum() / batch.weights.sum()
-        self.log_epoch({f"validation_{self.loss_name}": loss})
+        self.log_step({f"validation_{self.loss_name}": loss}, each=False)
         if self.validates_training and float(loss) < self.lowest_loss:
             self.lowest_loss = float(loss)
             self.snapshot = {k: v.detach().clone() for k, v in self.state_dict().items()}

@@ -242,7 +242,9 @@ class BlockModule(StandardizedModule):
         return {key: f"{self.log_prefix}/loss/{key}_epoch" for key in self.epoch_means}
 
     def on_train_epoch_end(self) -> None:
-        means = {name: self.trainer.callback_metrics[name] for name in self.epoch_names.values()}
+        found = self.trainer.callback_metrics
+        # A checkpoint of an epoch's end continues at this hook, without any update before it.
+        means = {name: found[name] for name in self.epoch_names.values() if name in found}
         log_points(self.trainer.loggers, means, self.updates)
 
     def validation_step(self, batch: Transitions, batch_idx: int) -> None:
@@ -257,11 +259,7 @@ class BlockModule(StandardizedModule):
         return self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
 
     def log_step(self, metrics: dict[str, Any], each: bool = True) -> None:
-        """Log ``metrics`` under :attr:`log_prefix`, with updates on the horizontal axis."""
+        """Log ``metrics`` of a step, or of an epoch, under :attr:`log_prefix` against updates."""
         named = {f"{self.log_prefix}/{key}": value for key, value in metrics.items()}
         named["step"] = float(self.updates)
         self.log_dict(named, batch_size=1, on_step=each, on_epoch=not each)
-
-    def log_epoch(self, metrics: dict[str, Any]) -> None:
-        """As :meth:`log_step`, from a validation hook or the end of an epoch."""
-        self.log_step(metrics, each=False)

@@ -253,6 +253,7 @@ def test_adamw_takes_the_very_steps_of_a_loop_by_hand(
     torch.manual_seed(0)
     by_hand = Own(data.obs_dim, data.act_dim, hidden=[8], window=12, **SMALL)
     trainer("value", data, tmp_path, max_steps=12).fit(module, data)
+    by_hand.settle_statistics(data)
     (optimizer,), (schedule,) = by_hand.configure_optimizers()
     for block in by_hand.sampler(data, data.seed_of("value")).blocks(0):
         for k in range(len(block.rows)):
