@@ -26,7 +26,7 @@ from lit_offrl.datasets.rewards import Reward
 from lit_offrl.datasets.robot import check_robot
 from lit_offrl.datasets.subset import ExtraDataset, Subset, concat, select_episodes
 from lit_offrl.datasets.tasks import add_task_column, name_tasks
-from lit_offrl.errors import check, check_at_least
+from lit_offrl.errors import UserError, check, check_at_least
 from lit_offrl.training.block_module import BlockModule
 from lit_offrl.training.blocks import mix_seed
 from lit_offrl.transitions import Transitions
@@ -38,8 +38,8 @@ class OfflineDataModule(pl.LightningDataModule):
     Args:
         dataset: ``bundled/halfcheetah-mixed``, the id of a local Minari dataset, or with ``minari:``
             before it of a public one, the path of a folder in Minari's layout,
-            ``d4rl:hopper-medium-v2`` and the like, the path of a file: D4RL's HDF5, or .npz, .h5,
-            .parquet or .csv; or a DatasetReader of one's own, such as an ArrayReader.
+            ``d4rl:hopper-medium-v2`` and the like, the path of a file or folder in one of the layouts of
+            docs/data.md, or a pattern; or a DatasetReader of one's own, such as an ArrayReader.
         layout: Which columns of a file are what.
         observation_keys: Of observations that are dictionaries, which to put side by side, in the
             environment too; all by default.
@@ -139,9 +139,8 @@ class OfflineDataModule(pl.LightningDataModule):
         data = read_mapped(self.log) if self.mapped else self._read(self.log)
         # It may hold all columns of a file, which the rows are now made of.
         del self.log
-        if self.references is None:
-            return data
-        return replace(data, score_min=self.references[0], score_max=self.references[1])
+        low, high = self.references or (data.score_min, data.score_max)
+        return replace(data, score_min=low, score_max=high)
 
     def _read(self, log: DatasetReader, chosen: Tensor | None = None) -> OfflineDataset:
         data = log.read()
@@ -194,10 +193,9 @@ class OfflineDataModule(pl.LightningDataModule):
         by = "" if self.reward is None else f", rewards by {type(self.reward).__name__}"
         if self.tasks:
             by = f", of {len(self.tasks)} tasks: {', '.join(self.task_names)}"
-        return (
-            f"{data.name}, {len(data)} transitions in {len(data.episode_starts)} episodes{by}, "
-            f"return {data.returns.mean():.0f} on average, {data.returns.max():.0f} at best"
-        )
+        size = f"{data.name}, {len(data)} transitions in {len(data.episode_starts)} episodes{by}"
+        earned = f"return {data.returns.mean():.0f} on average, {data.returns.max():.0f} at best"
+        return f"{size}, {earned if data.has_rewards else 'no rewards'}"
 
     def rows_on(self, device: torch.device) -> Transitions:
         """All rows, on ``device`` unless they are mapped."""
@@ -248,17 +246,18 @@ class OfflineDataModule(pl.LightningDataModule):
         if self._sampler is None:
             assert self.trainer is not None
             module = self.trainer.lightning_module
-            check(
-                isinstance(module, BlockModule),
-                f"{type(module).__name__}: is no BlockModule, which names the sampler that it is trained on; "
-                "pass dataloaders of your own to trainer.fit",
-            )
-            assert isinstance(module, BlockModule)
-            self._sampler = module.sampler(self, self.seed_of(module.log_prefix))
+            if not isinstance(module, BlockModule):
+                raise UserError(
+                    f"{type(module).__name__}: is no BlockModule, which names the sampler that it is trained "
+                    "on; pass dataloaders of your own to trainer.fit"
+                )
+            self.serve(module, self._device)
+            assert self._sampler is not None
         return self._sampler
 
     def serve(self, module: BlockModule, device: torch.device) -> None:
         """Serve ``module``, on ``device``, whatever a Trainer trains."""
+        self.dataset.check_rewards(module)
         self._device = device
         self._sampler = module.sampler(self, self.seed_of(module.log_prefix))
 

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box
 
 from lit_offrl.environments import quiet_mujoco
 from lit_offrl.errors import UserError, check, first_line
 
 
-def make_learnable_env(name: str) -> gym.Env[np.ndarray, np.ndarray]:
+def make_learnable_env(spec: str | EnvSpec) -> gym.Env[np.ndarray, np.ndarray]:
     """Make an environment whose observations and actions are vectors.
 
     Raises:
         UserError: It cannot be made, or has others.
     """
     quiet_mujoco()
+    name = getattr(spec, "id", spec)
     try:
-        env = gym.make(name, disable_env_checker=True)
+        env = gym.make(spec, disable_env_checker=True)
     except Exception as error:
         raise UserError(f"environment '{name}' cannot be made: {first_line(error)}") from error
     for what, space in (("observations", env.observation_space), ("actions", env.action_space)):

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box
 from minari.data_collector.episode_buffer import EpisodeBuffer
 
@@ -21,7 +22,11 @@ from lit_offrl.transitions import Transitions
 
 
 def import_dataset(
-    file: str, to: str, environment: str | None = None, layout: Layout = Layout()
+    file: str,
+    to: str,
+    environment: str | None = None,
+    layout: Layout = Layout(),
+    observation_keys: list[str] | None = None,
 ) -> None:
     """Write a file of arrays, a table or a D4RL dataset as a Minari dataset.
 
@@ -29,21 +34,27 @@ def import_dataset(
     not that of the row after.
 
     Args:
-        file: Its path, or d4rl:halfcheetah-medium-v2 and the like.
+        file: Its path, a folder or pattern of several, or d4rl:halfcheetah-medium-v2 and the like.
         to: The new dataset's id, such as mine/robot-v0; written below MINARI_DATASETS_PATH.
         environment: Gymnasium id of what made it; by default what D4RL's names say.
         layout: Which columns are what.
+        observation_keys: Of observations that are dictionaries, which to take; all by default.
 
     Raises:
         UserError: The file cannot be read or trained on, the id is taken, or the environment is
             another robot's.
     """
     check_free(to)
-    log = open_dataset(file, None, layout)
+    log = open_dataset(file, None, layout, observation_keys)
+    check(
+        log.has_rewards,
+        f"dataset '{file}': has no rewards, which Minari's layout needs; train from the file itself",
+    )
+    spec: str | EnvSpec | None = environment
     if environment is None and log.env_spec is not None:
-        environment = attempt("environment", check_registered, log.env_spec).id
-    if environment is not None:
-        _check_environment(environment, log)
+        spec = attempt("environment", check_registered, log.env_spec)
+    if spec is not None:
+        _check_environment(spec, log)
     episodes: list[EpisodeBuffer] = []
     for logged in log.open_episodes():
         rows = log.rows_of(logged)
@@ -54,7 +65,7 @@ def import_dataset(
         "action_space": Box(log.low, log.high, dtype=np.float32),
     }
     how = f"Imported from {file}."
-    write(to, environment, episodes, "unknown", how, log.known_references(), **spaces)
+    write(to, spec, episodes, "unknown", how, log.known_references(), **spaces)
 
 
 def unbroken(rows: Transitions) -> list[slice]:
@@ -93,8 +104,8 @@ def after_reset(values: np.ndarray) -> np.ndarray:
     return np.concatenate([unknown, values])
 
 
-def _check_environment(name: str, log: DatasetReader) -> None:
-    env = make_learnable_env(name)
+def _check_environment(spec: str | EnvSpec, log: DatasetReader) -> None:
+    env, name = make_learnable_env(spec), getattr(spec, "id", spec)
     obs_space, space = env.observation_space, env.action_space
     assert isinstance(space, Box)
     for what, shape, dim in (

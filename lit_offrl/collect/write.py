@@ -12,6 +12,7 @@ from typing import Any
 
 import minari
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from minari.data_collector.episode_buffer import EpisodeBuffer
 from minari.dataset.minari_dataset import parse_dataset_id
 from minari.storage import get_dataset_path
@@ -42,7 +43,7 @@ def check_free(id: str) -> None:
 
 def write(
     id: str,
-    environment: str | None,
+    environment: str | EnvSpec | None,
     episodes: list[EpisodeBuffer],
     algorithm: str,
     description: str,
@@ -53,7 +54,7 @@ def write(
 
     Args:
         id: The new dataset's.
-        environment: Gymnasium id of what made them, if that is known.
+        environment: Gymnasium id or spec of what made them, if that is known.
         episodes: In order.
         algorithm: What acted.
         description: In one sentence.

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
-from lit_offrl.datasets.columns import ACTION_KEYS, DONES, Layout
+from lit_offrl.datasets.columns import ACTION_KEYS, Layout
 from lit_offrl.datasets.episode import LoggedEpisode
-from lit_offrl.datasets.files import Columns, LazyColumns
+from lit_offrl.datasets.layouts import recognise
+from lit_offrl.datasets.lazy import Columns, LazyColumns, is_number
 from lit_offrl.datasets.reader import DatasetReader
-from lit_offrl.errors import UserError, check
+from lit_offrl.errors import UserError, attempt, check
 
 # What the names of columns begin with that were logged beside the transitions.
 INFOS = "infos/"
@@ -33,6 +33,7 @@ class ArrayReader(DatasetReader):
         name: What the user calls it.
         files: What the columns are read from; without any they cannot be mapped.
         env_spec: What made it, if that is known.
+        keys: Of observations in columns of their own, which to put side by side; all by default.
 
     Raises:
         UserError: The columns do not fit together.
@@ -45,8 +46,11 @@ class ArrayReader(DatasetReader):
         name: str = "arrays",
         files: Sequence[Path] = (),
         env_spec: EnvSpec | None = None,
+        keys: Collection[str] | None = None,
     ) -> None:
         super().__init__(name)
+        told = attempt(f"dataset '{name}'", recognise, columns, layout, keys)
+        columns, layout, self.notes = told.columns, told.layout, told.notes
         self.files, self.layout, self.env_spec = files, layout, env_spec
         self.settings = str(layout)
         self.found = layout.find(columns, name)
@@ -55,19 +59,21 @@ class ArrayReader(DatasetReader):
         self._info = cache(lambda name: np.asarray(columns[names[name]]))
         self.infos = tuple(names)
         self.arrays = {kind: self._joined(columns, kind) for kind in self.found}
-        self.steps = len(self.arrays["rewards"])
+        self.steps = len(self.arrays["actions"])
+        self.has_rewards = "rewards" in self.found
         for kind, values in self.arrays.items():
             check(
                 len(values) == self.steps,
-                f"dataset '{self.name}': {self._shown(kind)} has {len(values)} rows, the rewards have "
+                f"dataset '{self.name}': {self._shown(kind)} has {len(values)} rows, the actions have "
                 f"{self.steps}; they must be of the same steps",
             )
+        # Rows that are no steps.
+        self.left_out = np.zeros(self.steps, bool) if told.observed is None else told.observed
+        if layout.drop_nan:
+            self._drop_nan()
+        self.arrays.setdefault("rewards", np.full(self.steps, np.nan, np.float32))
         for kind in {"terminations", "truncations"} & self.found.keys():
             self._check_flags(kind)
-        if set(self.found.get("terminations", ())) & set(DONES):
-            # They count time-outs as ends.
-            cut = self.arrays.get("truncations", np.zeros(self.steps)).astype(bool)
-            self.arrays["terminations"] = self.arrays["terminations"].astype(bool) & ~cut
         self.obs_dim, self.act_dim = (
             math.prod(self.arrays[kind].shape[1:]) for kind in ("observations", "actions")
         )
@@ -123,12 +129,32 @@ class ArrayReader(DatasetReader):
             ends[-1] = True
         if "episodes" in self.arrays:
             ends[:-1] |= self._begins()[1:]
+        if "time" in self.arrays:
+            ends[:-1] |= self._jumps()
+        ends |= self.left_out
+        ends[:-1] |= self.left_out[1:]
         start = 0
         for end in (np.flatnonzero(ends) + 1).tolist():
+            if self.left_out[start]:
+                start = end
+                continue
             longest = self.layout.episode_steps or end - start
             for first in range(start, end, longest):
                 yield first, min(first + longest, end)
             start = end
+
+    def _jumps(self) -> np.ndarray:
+        """Whether the next row is not the next step, by their time stamps, ``[steps - 1]``."""
+        passed = np.diff(self.arrays["time"])
+        gap = self.layout.time_gap or 1.5 * float(np.median(passed[passed > 0]))
+        return (passed < 0) | (passed > gap)
+
+    def _drop_nan(self) -> None:
+        """Leave out rows that hold NaN."""
+        for values in self.arrays.values():
+            if np.issubdtype(values.dtype, np.floating):
+                self.left_out |= ~np.isfinite(values.reshape(self.steps, -1)).all(axis=1)
+        self.notes = [*self.notes, f"{self.left_out.sum()} of {self.steps} rows are left out"]
 
     def _begins(self) -> np.ndarray:
         """Whether a row is the first one with its episode's name, ``[steps]``.
@@ -136,9 +162,10 @@ class ArrayReader(DatasetReader):
         Raises:
             UserError: A name comes again after another, or is none.
         """
-        names = self.arrays["episodes"]
-        begins = np.append(True, names[1:] != names[:-1])
-        known = set()
+        names, kept = self.arrays["episodes"], np.flatnonzero(~self.left_out)
+        begins, known = np.zeros(self.steps, bool), set()
+        begins[kept[:1]] = True
+        begins[kept[1:]] = names[kept[1:]] != names[kept[:-1]]
         for row in np.flatnonzero(begins).tolist():
             where, name = f"dataset '{self.name}', row {row}: {self._shown('episodes')}", names[row]
             check(name == name, f"{where} is {name}; name the episode")
@@ -154,11 +181,8 @@ class ArrayReader(DatasetReader):
         for name, part in zip(self.found[kind], parts, strict=True):
             where = f"dataset '{self.name}', column '{name}'"
             check(part.ndim > 0, f"{where}: is one number; give one for each row")
-            if (
-                kind != "episodes"
-                and part.dtype != bool
-                and not np.issubdtype(part.dtype, np.number)
-            ):
+            number = part.dtype == bool or np.issubdtype(part.dtype, np.number)
+            if not number and kind != "episodes" and not np.issubdtype(part.dtype, np.datetime64):
                 row = next((row for row, value in enumerate(part) if not is_number(value)), 0)
                 held = f"'{part[row]}'" if len(part) else "nothing"
                 raise UserError(
@@ -172,6 +196,8 @@ class ArrayReader(DatasetReader):
                 len(parts) == 1 and whole[:1].size == len(whole[:1]),
                 f"dataset '{self.name}': {self._shown(kind)} have shape {whole.shape}; give one for each row",
             )
+            if np.issubdtype(whole.dtype, np.datetime64):
+                whole = (whole - whole[:1]) / np.timedelta64(1, "s")
             return whole.reshape(len(whole))
         if len(parts) == 1:
             return parts[0]
@@ -186,7 +212,7 @@ class ArrayReader(DatasetReader):
 
     def _check_flags(self, kind: str) -> None:
         values = self.arrays[kind]
-        odd = np.flatnonzero((values != 0) & (values != 1))
+        odd = np.flatnonzero((values != 0) & (values != 1) & ~self.left_out)
         if len(odd):
             raise UserError(
                 f"dataset '{self.name}', row {odd[0]}: {self._shown(kind)} is {values[odd[0]]}, neither 0 nor 1; "
@@ -203,12 +229,3 @@ class ArrayReader(DatasetReader):
 
     def _shown(self, kind: str) -> str:
         return f"{kind} ({', '.join(self.found[kind])})"
-
-
-def is_number(value: Any) -> bool:
-    """Whether a cell holds a number, also as text."""
-    try:
-        float(value)
-    except (TypeError, ValueError):
-        return False
-    return True

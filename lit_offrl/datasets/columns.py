@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lit_offrl.errors import UserError, check, check_at_least
+from lit_offrl.errors import UserError, check, check_at_least, check_positive
 
 Name = str | list[str]
 ACTION_KEYS = "data.layout.action_low and action_high"
@@ -18,7 +18,7 @@ ActionBox = tuple[np.ndarray, np.ndarray]
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "observations": ("observations", "observation", "obs", "states"),
     "actions": ("actions", "action", "acts"),
-    "rewards": ("rewards", "reward"),
+    "rewards": ("rewards", "reward", "next.reward"),
     "next_observations": ("next_observations", "next_observation", "next_obs", "next_states"),
     "terminations": ("terminations", "terminated", "terminals", "terminal"),
     "truncations": (
@@ -30,12 +30,12 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
         "TimeLimit.truncated",
     ),
     "episodes": ("episodes", "episode", "episode_id", "episode_index"),
+    # Never by themselves.
+    "time": (),
 }
-NEEDED = ("observations", "actions", "rewards")
-# Set where an episode ended or was cut, as in Gym 0.21 and stable-baselines3.
-DONES = ("dones", "done")
-# RLDS's, whose last step of an episode has an observation alone.
-RLDS = ("is_first", "is_last", "is_terminal")
+NEEDED = ("observations", "actions")
+# Set where an episode ended or was cut, as in Gym 0.21, stable-baselines3 and LeRobot.
+DONES = ("dones", "done", "next.done")
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,16 @@ class Layout:
     Args:
         observations: By default observations, observation, obs or states.
         actions: By default actions, action or acts.
-        rewards: By default rewards or reward.
+        rewards: By default rewards, reward or next.reward; without them actions can be cloned.
         next_observations: Without them an observation's follower is that of the next row, and the
             last row of an episode is left out unless it terminated.
         terminations: The task ended there. In a column called dones or done, which is also set where an episode was
             cut, rows with a truncation did not end the task.
         truncations: The episode was cut there.
         episodes: Numbers or names, another for each episode.
+        time: Time stamps, in seconds or dates; an episode ends where they run back or jump.
+        time_gap: Seconds that are a jump; by default 1.5 times the median step.
+        drop_nan: Leave out rows that hold NaN or nothing; an episode is cut there.
         episode_steps: Cut episodes here, where nothing else says where they end.
         action_low: Smallest action in the units of the log, one number or one for each; by default what
             a Minari dataset says, -1 for files. It has to be the environment's.
@@ -70,6 +73,9 @@ class Layout:
     terminations: Name | None = None
     truncations: Name | None = None
     episodes: Name | None = None
+    time: str | None = None
+    time_gap: float | None = None
+    drop_nan: bool = False
     episode_steps: int | None = None
     action_low: float | list[float] | None = None
     action_high: float | list[float] | None = None
@@ -77,6 +83,8 @@ class Layout:
     def __post_init__(self) -> None:
         if self.episode_steps is not None:
             check_at_least(1, self, "episode_steps")
+        if self.time_gap is not None:
+            check_positive(self, "time_gap")
 
     @property
     def without_bounds(self) -> Layout:
@@ -133,10 +141,6 @@ class Layout:
             for name in found[kind]:
                 if name not in columns:
                     raise UserError(f"data.layout.{kind}: {missing(name, columns, file)}")
-        done = [name for name in DONES if name in columns]
-        if done and "truncations" in found and "terminations" not in found:
-            found["terminations"] = done[:1]
-        flags = {*found.get("terminations", ()), *found.get("truncations", ())}
         for kind in NEEDED:
             if kind not in found:
                 raise UserError(
@@ -144,17 +148,12 @@ class Layout:
                     f"which has {shown(columns)}; say which one it is, or read a file that has no column of "
                     "all its rows by a class of your own, an ArrayReader"
                 )
-        if not self.episode_steps and not {"truncations", "episodes"} & found.keys():
+        if not self.episode_steps and not {"truncations", "episodes", "time"} & found.keys():
+            done = [name for name in DONES if name in columns]
             ends = f"'{done[0]}' does not say whether the task ended or was cut; " if done else ""
             raise UserError(
                 f"data.layout: nothing says where the episodes of '{file}' end; {ends}name a column as "
-                "data.layout.truncations or episodes, or give episode_steps"
-            )
-        if flags & set(RLDS):
-            raise UserError(
-                f"data.layout: {', '.join(sorted(flags & set(RLDS)))} of '{file}' are RLDS's flags, whose last step has "
-                "no action and no reward; give that step's observation as next_observations of the one before, move "
-                "is_terminal there too, and leave the step out"
+                "data.layout.truncations, episodes or time, or give episode_steps"
             )
         return found
 

@@ -12,7 +12,7 @@ from gymnasium.envs.registration import EnvSpec
 from torch import Tensor
 
 from lit_offrl.datasets.columns import ActionBox
-from lit_offrl.errors import UserError
+from lit_offrl.errors import UserError, check
 from lit_offrl.transitions import Transitions
 
 # Rows handled at once where all are passed over: tens of megabytes, whatever their number.
@@ -35,6 +35,7 @@ class OfflineDataset:
         score_max: Return of score 100, or ``None``.
         action_box: Smallest and largest action in the log's units, ``[act]`` each, scaled to -1 and 1;
             ``None`` if unknown.
+        has_rewards: Whether there are rewards; else they are NaN, and only actions can be cloned.
     """
 
     name: str
@@ -44,9 +45,22 @@ class OfflineDataset:
     score_min: float | None
     score_max: float | None
     action_box: ActionBox | None = None
+    has_rewards: bool = True
 
     def __len__(self) -> int:
         return len(self.transitions)
+
+    def check_rewards(self, module: object) -> None:
+        """Refuse to train a module that needs rewards where there are none.
+
+        Raises:
+            UserError: It does.
+        """
+        check(
+            self.has_rewards or not getattr(module, "needs_rewards", True),
+            f"dataset '{self.name}': has no rewards, and {type(module).__name__} needs them; name their column "
+            "as layout.rewards, compute them by a Reward, or clone the actions (--config bc)",
+        )
 
     @property
     def obs_dim(self) -> int:

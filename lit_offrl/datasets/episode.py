@@ -25,7 +25,7 @@ class LoggedEpisode:
         first_row: Row of the file that it begins at, where the file has rows.
     """
 
-    number: int
+    number: int | str
     observations: np.ndarray
     actions: np.ndarray
     rewards: np.ndarray

@@ -2,60 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lit_offrl.datasets import tables
+from lit_offrl.datasets.lazy import Columns, LazyColumns
+from lit_offrl.datasets.tables import is_lerobot
 from lit_offrl.errors import UserError, first_line
-
-Columns = Mapping[str, np.ndarray]
-
-
-class LazyColumns(Mapping[str, np.ndarray]):
-    """Columns of a file, each read on first access.
-
-    Args:
-        names: Of all columns.
-        read: Reads one.
-        path: Of the file.
-    """
-
-    def __init__(
-        self, names: Sequence[str], read: Callable[[str], np.ndarray], path: Path | None = None
-    ) -> None:
-        self._names, self._read, self._path = names, read, path
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        try:
-            return self._read(name)
-        except UserError:
-            raise
-        except Exception as error:
-            raise UserError(
-                f"'{self._path}': column '{name}' cannot be read, {first_line(error)}; write it as plain "
-                "numbers"
-            ) from error
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._names
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
 
 
 def read_columns(path: Path) -> Columns:
-    """Open a file of arrays or a table.
+    """Open a file of arrays or a table, which may be a folder of Parquet files, or LeRobot's.
 
     Raises:
         UserError: It is missing or broken, or what reads it is not installed.
     """
     try:
-        if not path.is_file():
+        if is_lerobot(path):
+            return tables.read_lerobot(path)
+        if not path.is_file() and not (path.suffix == ".parquet" and path.is_dir()):
             raise UserError(f"data.dataset: no file '{path}'; give the path of one")
         if path.stat().st_size == 0:
             raise UserError(f"data.dataset: '{path}' is empty; re-download the file")
@@ -142,52 +110,10 @@ def _npz(path: Path) -> Columns:
     return LazyColumns(names, read, path)
 
 
-def _parquet(path: Path) -> Columns:
-    from pyarrow import parquet
-
-    return LazyColumns(
-        list(parquet.read_schema(path).names),
-        lambda name: _numbers(parquet.read_table(path, columns=[name])[name], name, path),
-        path,
-    )
-
-
-def _csv(path: Path) -> Columns:
-    from pyarrow import csv
-
-    table = csv.read_csv(path)
-    names = list(table.column_names)
-    return LazyColumns(names, lambda name: _numbers(table[name], name, path), path)
-
-
-def _numbers(column: Any, name: str, path: Path) -> np.ndarray:
-    """A table's column as an array: numbers, or lists of equally many numbers."""
-    if column.null_count:
-        row = next(i for i, value in enumerate(column) if not value.is_valid)
-        raise UserError(
-            f"'{path}', row {row}: column '{name}' is empty there; fill or drop the row"
-        )
-    values: np.ndarray = column.to_numpy()
-    if values.dtype != object:
-        return values
-    first = values[0] if len(values) else ""
-    if isinstance(first, str):
-        # Names of episodes; whatever else is text is refused where numbers are needed.
-        return np.asarray(values, str)
-    lengths = {len(value) for value in values}
-    if len(lengths) != 1:
-        row = next(i for i, value in enumerate(values) if len(value) != len(first))
-        raise UserError(
-            f"'{path}', row {row}: column '{name}' has {len(values[row])} numbers, the first row has "
-            f"{len(first)}; make them equal"
-        )
-    return np.stack(list(values))
-
-
 FORMATS: dict[str, Callable[[Path], Columns]] = {
     ".hdf5": _hdf5,
     ".h5": _hdf5,
     ".npz": _npz,
-    ".parquet": _parquet,
-    ".csv": _csv,
+    ".parquet": tables.read_parquet,
+    ".csv": tables.read_csv,
 }

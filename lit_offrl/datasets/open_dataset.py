@@ -12,12 +12,13 @@ from pathlib import Path
 
 from lit_offrl.datasets import minari_remote
 from lit_offrl.datasets.columns import Layout
-from lit_offrl.datasets.d4rl import PREFIX, d4rl_file, d4rl_reader
-from lit_offrl.datasets.files import FORMATS
+from lit_offrl.datasets.d4rl import PREFIX, array_reader, d4rl_file
 from lit_offrl.datasets.minari import MinariReader
 from lit_offrl.datasets.reader import DatasetReader
 from lit_offrl.datasets.rewards import Reward
-from lit_offrl.errors import attempt, check
+from lit_offrl.datasets.several_files import SeveralFiles, data_files, is_minari
+from lit_offrl.errors import UserError, attempt, check, with_key
+from lit_offrl.training.distributed import is_first
 
 # With a path among them jsonargparse leaves the file alone; else it looks for a class's arguments in it.
 Source = str | DatasetReader | Path
@@ -32,9 +33,9 @@ def open_dataset(
     """Open a dataset by its id, path or class.
 
     Args:
-        source: A file of arrays or a table by its path, ``d4rl:halfcheetah-medium-v2`` and the like, what
-            :class:`MinariReader` takes, such an id after ``minari:`` to fetch it if it is not there, or a log
-            of one's own, or its class's path.
+        source: A file of arrays or a table by its path, a folder of such files or a pattern,
+            ``d4rl:halfcheetah-medium-v2`` and the like, what :class:`MinariReader` takes, such an id
+            after ``minari:`` to fetch it if it is not there, or a log of one's own, or its class's path.
         reward: What the steps are worth instead of what was logged.
         layout: Which columns of a file are what.
         keys: Of dictionaries of observations, which to put side by side; all by default.
@@ -42,7 +43,12 @@ def open_dataset(
     Raises:
         UserError: It is missing or holds what cannot be trained on.
     """
-    log = open_source(source, layout, keys)
+    try:
+        log = open_source(source, layout, keys)
+    except UserError as error:
+        raise UserError(with_key("data", str(error))) from error
+    for note in log.notes if is_first() else ():
+        print(f"data: '{log.name}': {note}", flush=True)
     return log if reward is None else log.with_reward(reward)
 
 
@@ -55,13 +61,14 @@ def open_source(source: Source, layout: Layout, keys: Collection[str] | None) ->
     if isinstance(source, DatasetReader):
         return adopt_reader(source, layout, keys)
     name, path = str(source), Path(os.path.expanduser(source))
-    if name.startswith(PREFIX) or path.suffix.lower() in FORMATS:
-        check(
-            keys is None,
-            f"data.observation_keys: '{name}' has no dictionaries; name its columns by data.layout",
-        )
-        path = d4rl_file(name) if name.startswith(PREFIX) else path
-        return d4rl_reader(path, layout, name)
+    if path.name == "main_data.hdf5" and is_minari(path.parent):
+        name, path = str(path.parent), path.parent
+    files = [d4rl_file(name)] if name.startswith(PREFIX) else data_files(path)
+    if files == [path] or name.startswith(PREFIX):
+        return array_reader(files[0], layout, keys, name)
+    if files:
+        readers = [array_reader(file, layout, keys, file.name, one=True) for file in files]
+        return SeveralFiles(name, readers)
     if is_class(name) and not os.path.exists(path):
         return adopt_reader(load_class(name), layout, keys)
     check(

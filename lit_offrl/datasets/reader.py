@@ -37,6 +37,8 @@ class DatasetReader(ABC):
         reward: What the steps are worth instead of what was logged; :meth:`with_reward` sets it.
         files: What it is read from; a folder stands for all that is in it. Without any its rows stay
             in memory.
+        notes: What the user should know of how it is read.
+        has_rewards: Whether rewards were logged; without them only actions can be cloned.
         settings: What else its rows depend on, but for the reward.
         steps: How many rows there are, as far as the log says itself.
         obs_dim: Size of an observation.
@@ -49,6 +51,8 @@ class DatasetReader(ABC):
 
     reward: Reward | None = None
     files: Sequence[Path] = ()
+    notes: Sequence[str] = ()
+    has_rewards: bool = True
     settings: str = ""
     steps: int
     obs_dim: int
@@ -133,6 +137,7 @@ class DatasetReader(ABC):
             score_min=low,
             score_max=high,
             action_box=(self.low, self.high),
+            has_rewards=self.has_rewards or self.reward is not None,
         )
 
     def known_references(self) -> References | None:
@@ -188,7 +193,8 @@ class DatasetReader(ABC):
                 values.shape == expected,
                 f"{where}: {name} have shape {values.shape}, expected {expected}; fix or drop the episode",
             )
-        for name in ("observations", "actions", "rewards", "next_observations"):
+        logged = ("rewards",) if self.has_rewards else ()
+        for name in ("observations", "actions", "next_observations", *logged):
             finite = np.isfinite(columns[name].reshape(steps, -1)).all(axis=1)
             row = episode.first_row + int(np.argmin(finite))
             check(

@@ -61,7 +61,12 @@ class Subset:
         """Numbers of the selected episodes of ``data``, in their order, ``[n]``."""
         bounds = torch.tensor([self.lowest, self.highest], dtype=torch.float64)
         low, high = torch.quantile(data.returns, bounds)
-        left = ((data.returns >= low) & (data.returns <= high)).nonzero().squeeze(1)
+        check(
+            data.has_rewards or (self.lowest, self.highest) == (0, 1),
+            f"dataset '{data.name}': has no rewards to choose by; leave subset.lowest and highest out",
+        )
+        outside = (data.returns < low) | (data.returns > high)
+        left = outside.logical_not().nonzero().squeeze(1)
         order = torch.randperm(len(left), generator=seeded("cpu", self.seed, "subset"))
         count = max(1, round(self.fraction * len(left)))
         count = min(count, self.episodes or count)
@@ -150,6 +155,7 @@ def concat(datasets: Sequence[OfflineDataset]) -> OfflineDataset:
     return replace(
         first,
         name=" + ".join(data.name for data in datasets),
+        has_rewards=all(data.has_rewards for data in datasets),
         transitions=Transitions.cat([data.transitions for data in datasets]),
         episode_starts=torch.cat([data.episode_starts + offset for data, offset in pairs]),
     )

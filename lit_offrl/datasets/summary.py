@@ -28,8 +28,8 @@ def described(data: OfflineDataset) -> Iterator[str]:
     spec = data.env_spec.id if data.env_spec else "unknown"
     yield f"{data.name}: {len(data)} transitions in {len(lengths)} episodes, environment {spec}"
     yield f"observations: {data.obs_dim} numbers, actions: {data.act_dim}"
-    yield f"returns: {spread(data.returns)}"
-    score = data.score(data.returns.mean())
+    yield f"returns: {spread(data.returns) if data.has_rewards else 'no rewards were logged'}"
+    score = data.score(data.returns.mean()) if data.has_rewards else None
     if score is not None:
         yield f"score: {float(score):.1f} on average (0 is random, 100 an expert)"
     yield f"lengths: {spread(lengths)}"
@@ -69,7 +69,7 @@ def draw(data: OfflineDataset, path: Path) -> None:
     rows = sample(data)
     figure = Figure(figsize=(11, 7), layout="constrained")
     (returns, lengths), (actions, coverage) = figure.subplots(2, 2)
-    returns.hist(data.returns.numpy(), bins=50)
+    returns.hist(data.returns.nan_to_num().numpy(), bins=50)
     returns.set(title="returns", xlabel="return", ylabel="episodes")
     longest = float(data.lengths.max())
     last = data.episode_starts + data.lengths - 1

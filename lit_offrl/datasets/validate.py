@@ -31,7 +31,7 @@ def find_problems(log: DatasetReader) -> Iterator[str]:
     Raises:
         UserError: The files themselves cannot be read.
     """
-    known: dict[bytes, int] = {}
+    known: dict[bytes, int | str] = {}
     sound: list[tuple[LoggedEpisode, Transitions]] = []
     formula = REWARDS.get(robot_of(None if log.env_spec is None else log.env_spec.id) or "")
     for episode in log.open_episodes():

@@ -94,6 +94,8 @@ class Report:
     def _returns(self) -> dict[str, Tensor]:
         """Returns of the data's episodes in each task, by what follows the names of its numbers."""
         returns = self.dataset.returns
+        if not self.dataset.has_rewards:
+            return {}
         if not self.tasks:
             return {"": returns}
         # Every episode is there once for each task, in turn.
@@ -145,16 +147,18 @@ class Report:
 
     def _print(self, results: dict[str, Any]) -> None:
         data = results["dataset"]
-        for suffix in self._returns():
+        for suffix in self._returns() or [""]:
             rows: list[tuple[str, float, float | None]] = [
-                ("data, mean episode", data[f"return_mean{suffix}"], None),
-                ("data, best episode", data[f"return_max{suffix}"], None),
+                (f"data, {what} episode", data[key], None)
+                for what, key in (("mean", f"return_mean{suffix}"), ("best", f"return_max{suffix}"))
+                if key in data
             ]
             for name in ("prior", "policy"):
                 if results[name] is not None:
                     mean, std = (results[name][f"return_{key}{suffix}"] for key in ("mean", "std"))
                     rows.append((name, mean, std))
-            print(f"\n{suffix[1:]:<20}{'return':>10}{'sd':>8}{'score':>8}")
+            if rows:
+                print(f"\n{suffix[1:]:<20}{'return':>10}{'sd':>8}{'score':>8}")
             for name, mean, std in rows:
                 score = self.dataset.score(torch.tensor(mean))
                 spread = "" if std is None else f"{std:.0f}"

@@ -134,6 +134,7 @@ class Stage(ABC, Generic[Module]):
         self.data.seed = self.run.seed
         module = self.module
         if not self.is_taken:
+            self.data.dataset.check_rewards(module)
             owner = f"{self.name}.module"
             buffer = io.BytesIO()
             attempt(owner, save_module, module, buffer)

@@ -137,6 +137,11 @@ class BehaviorPrior(BlockModule):
         return action
 
     @property
+    def needs_rewards(self) -> bool:
+        """Whether the data have to have rewards."""
+        return self.weighting.needs_rewards
+
+    @property
     def has_distribution(self) -> bool:
         """Whether the distribution has a closed form."""
         return type(self).distribution is not BehaviorPrior.distribution

@@ -19,11 +19,13 @@ class Weighting(ABC):
 
     Attributes:
         needs_values: Whether a :class:`ValueEstimator` has to be fitted first.
+        needs_rewards: Whether the data have to have rewards.
         needs_advantages: Whether its estimates have to be advantages.
         value: The fitted estimator, where ``needs_values``.
     """
 
     needs_values: ClassVar[bool]
+    needs_rewards: ClassVar[bool] = True
     needs_advantages: ClassVar[bool] = False
     value: ValueEstimator | None = None
 
@@ -81,6 +83,7 @@ class UniformWeighting(Weighting):
     """Every row counts the same: the flat prior, which is behaviour cloning."""
 
     needs_values: ClassVar[bool] = False
+    needs_rewards: ClassVar[bool] = False
 
     def __call__(self, rewards: Tensor, returns: Tensor, values: Tensor | None) -> Tensor:
         return torch.ones_like(rewards)

@@ -188,17 +188,20 @@ BAD: dict[str, tuple[Case, str]] = {
     "half a Minari dataset": (cut_in_two, "truncated file"),
     "a folder of nothing": (folder_of_nothing, "no data/metadata.json in it; give the folder"),
     # Columns.
-    "no rewards": (arrays(lambda c: c.pop("rewards")), "data.layout.rewards: none of rewards,"),
+    "no rewards": (
+        arrays(lambda c: c.pop("rewards")),
+        "has no rewards, and DynamicsEnsemble needs them; name",
+    ),
     "no actions": (arrays(lambda c: c.pop("actions")), "data.layout.actions: none of actions,"),
     "fewer rewards": (
         arrays(lambda c: c.update(rewards=c["rewards"][:-1])),
-        "observations (observations) has 30 rows, the rewards have 29",
+        "rewards (rewards) has 29 rows, the actions have 30",
     ),
     "text": (
         arrays(lambda c: c.update(rewards=np.array(["a"] * 30, "S1"))),
         "column 'rewards', row 0: holds 'b'a'', not numbers",
     ),
-    "one reward": (arrays(lambda c: c.update(rewards=np.float32(1))), "none of rewards, reward"),
+    "one reward": (arrays(lambda c: c.update(rewards=np.float32(1))), "has no rewards, and Dyn"),
     "wide rewards": (
         arrays(lambda c: c.update(rewards=np.ones((30, 2)))),
         "rewards (rewards) have shape (30, 2); give one for each row",
@@ -212,22 +215,22 @@ BAD: dict[str, tuple[Case, str]] = {
         text("observations,actions,rewards,rewards,episode\n1,2.5,3,4,5\n"),
         "'rewards'",
     ),
-    "header alone": (text("observations,actions,rewards,episode\n"), "row 0: holds nothing"),
+    "header alone": (text("observations,actions,rewards,episode\n"), "holds no episodes"),
     "a word": (
         text("observations,actions,rewards,episode\n1,2.5,3,0\n1,2.5,oops,0\n"),
         "column 'rewards', row 1: holds 'oops', not numbers; fix it",
     ),
     "a hole": (
-        text("observations,actions,rewards,episode\n1,2.5,,0\n"),
-        "row 0: column 'rewards' is",
+        text("observations,actions,rewards,episode\n1,0.5,,0\n1,0.5,1,0\n"),
+        "row 0: rewards hold NaN",
     ),
     "demonstrations": (
-        arrays(lambda c: c.update({f"demo/{n}": c.pop(n) for n in [*c]})),
+        arrays(lambda c: c.update({f"{n}/values": c.pop(n) for n in [*c]})),
         "ArrayReader",
     ),
     "another ending": (
         file(".pkl", b"anything"),
-        "is no .hdf5, .h5, .npz, .parquet, .csv; write it",
+        "is a pickle, as stable-baselines3's replay buffers are: to load one runs the code in it",
     ),
     "no ends": (arrays(lambda c: c.pop("timeouts")), "nothing says where the episodes"),
     "dones": (
@@ -330,7 +333,7 @@ BAD: dict[str, tuple[Case, str]] = {
             "--data.observation_keys",
             "[camera]",
         ],
-        "has no dictionaries; name its columns by data.layout",
+        "there are no dictionaries; name columns by layout, and leave",
     ),
     "no columns": (
         lambda folder, make: [write(made(30), folder / "a.npz"), "--data.layout.actions", "[]"],
@@ -378,14 +381,6 @@ BAD: dict[str, tuple[Case, str]] = {
     "bounds for more": (
         beside("robot/walk-v0", "--data.layout.action_low", "[-1, -1]"),
         "has 2 numbers, actions have 1",
-    ),
-    "RLDS": (
-        lambda folder, make: [
-            write({**made(30), "is_last": np.arange(30) == 29}, folder / "log.npz"),
-            "--data.layout.truncations",
-            "is_last",
-        ],
-        "are RLDS's flags, whose last step has no action and no reward; give",
     ),
     "another file": (linked, "lies in another file, by an external link or storage"),
     # Environments.

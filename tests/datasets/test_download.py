@@ -167,11 +167,20 @@ def test_an_id_of_d4rl_is_a_dataset(
 
 def test_addresses_are_those_of_d4rl() -> None:
     known = d4rl.addresses()
-    # Fifteen of version 0, and eighteen each of versions 1 and 2.
-    assert len(known) == 15 + 2 * 18
+    # Locomotion of version 0, 1 and 2, adroit of 0 and 1, kitchen, and mazes of 0 and 2.
+    assert len(known) == 21 + 2 * 24 + 2 * 12 + 3 + 2 * 6
     root = "http://rail.eecs.berkeley.edu/datasets/offline_rl/"
     assert known["halfcheetah-medium-replay-v0"] == f"{root}gym_mujoco/halfcheetah_mixed.hdf5"
     assert known["walker2d-medium-replay-v0"] == f"{root}gym_mujoco/walker_mixed.hdf5"
+    assert known["ant-medium-replay-v0"] == f"{root}gym_mujoco/ant_mixed.hdf5"
+    assert known["pen-cloned-v0"] == f"{root}hand_dapg/pen-demos-v0-bc-combined.hdf5"
+    assert known["door-expert-v1"] == f"{root}hand_dapg_v1/door-expert-v1.hdf5"
+    kitchen = "kitchen_microwave_kettle"
+    assert known["kitchen-complete-v0"] == f"{root}kitchen/mini_{kitchen}_light_slider-v0.hdf5"
+    assert known["kitchen-mixed-v0"] == f"{root}kitchen/{kitchen}_bottomburner_light-v0.hdf5"
+    maze = "noisy_multistart_True_multigoal_False_sparse"
+    assert known["antmaze-medium-play-v0"] == f"{root}ant_maze_new/Ant_maze_big-maze_{maze}.hdf5"
+    assert known["antmaze-large-play-v2"].endswith(f"v2/Ant_maze_hardest-maze_{maze}_fixed.hdf5")
     assert known["hopper-medium-expert-v2"] == f"{root}gym_mujoco_v2/hopper_medium_expert-v2.hdf5"
 
 

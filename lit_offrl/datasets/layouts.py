@@ -1,0 +1,241 @@
+"""Recognises other people's layouts, and gives their columns one row for each step."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from lit_offrl.datasets.columns import DONES, SYNONYMS, Layout, Name
+from lit_offrl.datasets.lazy import Columns, LazyColumns, natural
+from lit_offrl.datasets.recognised import (
+    Recognised,
+    children,
+    named,
+    observe_next,
+    without_parent,
+)
+from lit_offrl.errors import check
+
+# Where each episode begins, or ends, as numbers of rows: NeoRL's, and others'.
+STARTS = ("index", "episode_starts", "starts")
+ENDS = ("episode_ends", "meta/episode_ends", "ends")
+GROUP = re.compile(r"(.*?\d+)/(.+)")
+IMAGE = re.compile(r"image|rgb|depth|pixels|camera", re.IGNORECASE)
+
+
+def recognise(columns: Columns, layout: Layout, keys: Collection[str] | None = None) -> Recognised:
+    """Find out how a file is laid out.
+
+    In turn: episodes in groups of their own (robomimic, ManiSkill, Minari's file), several
+    environments side by side (stable-baselines3), an observation after the last step (RLDS), rows at
+    which episodes begin or end (NeoRL), a done that includes time-outs (stable-baselines3, gymnasium
+    before 0.26), dictionaries of observations (robomimic, LeRobot, RLDS).
+
+    Args:
+        columns: Of the file.
+        layout: What the user says of them.
+        keys: Of a dictionary of observations, which to put side by side; by default all but images.
+
+    Raises:
+        UserError: It is in one of these layouts, and broken.
+    """
+    found = Recognised(without_parent(columns, layout), layout)
+    for read in (read_groups, read_environments, read_rlds, read_bounds, read_dones):
+        found = read(found)
+    return observe_next(read_dictionary(found, keys))
+
+
+def read_groups(found: Recognised) -> Recognised:
+    """A group for each episode, joined: ``data/demo_0/actions``, ``traj_0/actions`` and the like."""
+    if found.name("actions") is not None:
+        return found
+    groups: dict[str, list[str]] = {}
+    for matched in filter(None, map(GROUP.fullmatch, found.columns)):
+        groups.setdefault(matched[1], []).append(matched[2])
+    order = [g for g in sorted(groups, key=natural) if named(found.layout, "actions", groups[g])]
+    if not order:
+        return found
+    columns = found.columns
+    shared = [name for name in groups[order[0]] if all(name in groups[group] for group in order)]
+    action = named(found.layout, "actions", shared)
+    steps = [len(columns[f"{group}/{action}"]) for group in order]
+    members = children(shared, SYNONYMS["observations"]).values()
+    seen = next(iter(members), named(found.layout, "observations", shared))
+    check(seen is not None, f"'{order[0]}' has actions and no observations; write them too")
+    extra = len(columns[f"{order[0]}/{seen}"]) > steps[0]
+    rows = [count + extra for count in steps]
+
+    def join(name: str) -> np.ndarray:
+        parts = []
+        for group, count, length in zip(order, steps, rows, strict=True):
+            part = np.asarray(columns[f"{group}/{name}"])
+            check(
+                len(part) in (count, length),
+                f"'{group}/{name}' has {len(part)} rows, its actions have {count}; make them equal",
+            )
+            # What is logged of steps has no row beside the last observation.
+            parts.append(np.concatenate([part, part[:1]]) if len(part) < length else part)
+        return np.concatenate(parts)
+
+    firsts = np.cumsum([0, *rows[:-1]])
+    begins = np.isin(np.arange(sum(rows)), firsts)
+    path = getattr(columns, "path", None)
+    joined = replace(found, columns=LazyColumns(shared, join, path))
+    if extra:
+        joined = replace(joined, observed=np.roll(begins, -1))
+    return joined.with_episodes(begins)
+
+
+def read_environments(found: Recognised) -> Recognised:
+    """Rows of several environments, ``[steps, environments, ...]``, one environment after the other.
+
+    Raises:
+        UserError: Nothing tells steps from environments.
+    """
+    rewards = found.read("rewards")
+    if rewards is None or rewards.ndim != 2 or 1 in rewards.shape:
+        return found
+    shape, observations = rewards.shape, found.read("observations")
+    if observations is None or observations.ndim < 3 or observations.shape[:2] != shape:
+        return found
+    following = found.read("next_observations")
+    matches = [0.0, 0.0]
+    if following is not None:
+        # Time runs along the axis where a next observation is that of the row after.
+        pairs = (following[:-1], observations[1:]), (following[:, :-1], observations[:, 1:])
+        matches = [float((after == seen).mean()) for after, seen in pairs]
+    follows, by_step = max(matches) > 0.5, matches[0] >= matches[1]
+    check(
+        follows or (found.name("truncations") == "timeouts" and done_of(found) is not None),
+        f"rows of shape {list(shape)}: nothing tells steps from environments; write one row for each "
+        "step, and a column that names its episode",
+    )
+
+    def joined(values: np.ndarray) -> np.ndarray:
+        values = values.swapaxes(0, 1) if by_step else values
+        return values.reshape(-1, *values.shape[2:])
+
+    columns = found.columns
+    used = [name for name in columns if np.shape(columns[name])[:2] == shape]
+    each = shape[0] if by_step else shape[1]
+    begins = np.arange(rewards.size) % each == 0
+    names = found.read("episodes")
+    if names is not None and names.shape == shape:
+        begins[1:] |= joined(names)[1:] != joined(names)[:-1]
+    if follows and following is not None:
+        # Also where a ring buffer's oldest row stands after its newest.
+        apart = joined(following)[:-1] != joined(observations)[1:]
+        begins[1:] |= apart.reshape(len(apart), -1).any(axis=1)
+    flattened = found.with_columns({n: partial(lambda n: joined(columns[n]), n) for n in used})
+    episodes = replace(flattened.layout, episodes=None)
+    return replace(flattened, layout=episodes).with_episodes(begins)
+
+
+def read_rlds(found: Recognised) -> Recognised:
+    """RLDS's steps: the last one of an episode has an observation, and neither action nor reward."""
+    if "is_last" not in found.columns or found.name("next_observations") is not None:
+        return found
+    names = [name for name in ("is_first", "is_last", "is_terminal") if name in found.columns]
+    flags = {name: np.asarray(found.columns[name]).ravel().astype(bool) for name in names}
+    last = flags["is_last"]
+    none = np.zeros_like(last)
+    first, terminal = flags.get("is_first", none), flags.get("is_terminal", none)
+    # An episode whose end was left out ends where another begins.
+    observed = last | np.append(first[1:], True)
+    terminated = np.append(terminal[1:], False)
+    cut = np.append(observed[1:], False) & ~terminated
+    found = replace(found, observed=observed)
+    columns = {"is_terminal": lambda: terminated, "is_last": lambda: cut}
+    return found.with_columns(columns, terminations="is_terminal", truncations="is_last")
+
+
+def read_bounds(found: Recognised) -> Recognised:
+    """Rows at which episodes begin or end, in a column shorter than the others.
+
+    Raises:
+        UserError: They are in no order, or beyond the rows.
+    """
+    actions = found.read("actions")
+    name = next((name for name in (*STARTS, *ENDS) if name in found.columns), None)
+    if name is None or actions is None or found.name("episodes") is not None:
+        return found
+    bounds = np.asarray(found.columns[name]).ravel()
+    if len(bounds) >= len(actions) or bounds.dtype == bool:
+        return found
+    ends = name in ENDS
+    starts = np.append(0, bounds[:-1]) if ends else bounds
+    sound = len(bounds) > 0 and starts[0] == 0 and bool((np.diff(bounds) > 0).all())
+    sound = sound and (bounds[-1] == len(actions) if ends else bounds[-1] < len(actions))
+    check(
+        sound,
+        f"'{name}' holds {bounds[:5].tolist()}..., no {'ends' if ends else 'starts'} of episodes within "
+        f"{len(actions)} rows in order; mend it, or name another column as layout.episodes",
+    )
+    return found.with_episodes(np.isin(np.arange(len(actions)), starts))
+
+
+def done_of(found: Recognised) -> str | None:
+    """The column that says an episode is done, whether terminated or cut, if terminations are none or it."""
+    name = next((name for name in DONES if name in found.columns), None)
+    return name if found.name("terminations") in (None, name) else None
+
+
+def read_dones(found: Recognised) -> Recognised:
+    """A done that includes time-outs, without them; one that nothing else explains is not read."""
+    done, cut = done_of(found), found.name("truncations")
+    if done is None:
+        return found
+    if cut is None:
+        if found.layout.terminations is None:
+            note = (
+                f"'{done}' is not read; where the task ended there, say layout.terminations {done}"
+            )
+            found.notes.append(note)
+        return found
+    columns = found.columns
+
+    def terminated() -> np.ndarray:
+        dones, cuts = np.asarray(columns[done]), np.asarray(columns[cut])
+        return np.where((cuts == 1).reshape(dones.shape), np.zeros_like(dones), dones)
+
+    return found.with_columns({done: terminated}, terminations=done, truncations=cut)
+
+
+def read_dictionary(found: Recognised, keys: Collection[str] | None) -> Recognised:
+    """Observations in columns of their own, ``obs/NAME`` or ``observation.NAME``, side by side.
+
+    Raises:
+        UserError: One of ``keys`` is not there, or there is no dictionary.
+    """
+    members = children(found.columns, SYNONYMS["observations"])
+    plain = found.name("observations")
+    # robomimic's states are the simulator's, beside what was observed.
+    if found.layout.observations is not None or plain not in (None, "states") or not members:
+        check(
+            keys is None,
+            "there are no dictionaries; name columns by layout, and leave observation_keys out",
+        )
+        return found
+    for key in keys or ():
+        check(
+            key in members,
+            f"no '{key}' among {', '.join(members)}; take some of these as observation_keys",
+        )
+    pictures = [key for key in members if IMAGE.search(key)] if keys is None else []
+    chosen = [key for key in members if (keys is None or key in keys) and key not in pictures]
+    check(
+        bool(chosen), f"{', '.join(members)} are images; name them as observation_keys to take them"
+    )
+    if pictures:
+        found.notes.append(
+            f"{', '.join(pictures)} are not read; observation_keys takes images, too"
+        )
+    following = children(found.columns, SYNONYMS["next_observations"])
+    more: dict[str, Name] = {"observations": [members[key] for key in chosen]}
+    if all(key in following for key in chosen):
+        more["next_observations"] = [following[key] for key in chosen]
+    return found.with_columns({}, **more)

@@ -1,0 +1,143 @@
+"""Logs in several files, and the folders and files that are in no layout that is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from glob import glob
+from pathlib import Path
+
+from lit_offrl.datasets.arrays import ArrayReader
+from lit_offrl.datasets.episode import LoggedEpisode
+from lit_offrl.datasets.files import FORMATS
+from lit_offrl.datasets.lazy import natural
+from lit_offrl.datasets.reader import DatasetReader
+from lit_offrl.datasets.tables import is_lerobot
+from lit_offrl.errors import UserError, check
+
+_ARRAYS = "write its arrays as one .npz by numpy.savez"
+_PICKLE = (
+    "a pickle, as stable-baselines3's replay buffers are: to load one runs the code in it, so it is not "
+    f"loaded; where you trust it, load it yourself and {_ARRAYS}, such as observations=buffer.observations"
+)
+_TFDS = (
+    "RLDS as TensorFlow stores it; load it by tensorflow_datasets and write its steps as one .npz, with "
+    "is_first, is_last and is_terminal"
+)
+_ROS = "a recording of ROS; export its topics as one table, .csv or .parquet"
+# What a file's name ends with.
+ENDINGS = {
+    ".pkl": _PICKLE,
+    ".pickle": _PICKLE,
+    ".pt": _PICKLE,
+    ".zip": "an archive, or a model of stable-baselines3, which holds no data; unpack it",
+    ".npy": "one array without names; write it with the others as one .npz by numpy.savez",
+    ".mat": f"MATLAB's; read it by scipy.io.loadmat and {_ARRAYS}",
+    ".zarr": f"a Zarr store, as diffusion policy's are; {_ARRAYS}, episode_ends among them",
+    ".tfrecord": _TFDS,
+    ".arrow": "Arrow's; write it as .parquet",
+    ".feather": "Arrow's; write it as .parquet",
+    ".json": "JSON, as RLlib writes it; write its steps as one table, .parquet or .csv",
+    ".jsonl": "JSON, as RLlib writes it; write its steps as one table, .parquet or .csv",
+    ".bag": _ROS,
+    ".mcap": _ROS,
+    ".db3": _ROS,
+}
+# What a folder holds.
+MARKS = {
+    "meta_data/info.json": "LeRobot's version 1; convert it to version 2 or 3 by LeRobot's own scripts",
+    ".zgroup": ENDINGS[".zarr"],
+    "zarr.json": ENDINGS[".zarr"],
+    "features.json": _TFDS,
+    "dataset_dict.json": "Hugging Face's on disk; write it by its to_parquet",
+    "state.json": "Hugging Face's on disk; write it by its to_parquet",
+    "metadata.yaml": _ROS,
+}
+
+
+class SeveralFiles(DatasetReader):
+    """One log in several files; each begins an episode.
+
+    Args:
+        name: What the user calls it.
+        readers: Of each file.
+
+    Raises:
+        UserError: Their sizes differ.
+    """
+
+    def __init__(self, name: str, readers: Sequence[ArrayReader]) -> None:
+        super().__init__(name)
+        self.readers, first = readers, readers[0]
+        for other in readers:
+            sizes = (first.obs_dim, first.act_dim), (other.obs_dim, other.act_dim)
+            check(
+                sizes[0] == sizes[1] and first.has_rewards == other.has_rewards,
+                f"dataset '{name}': '{other.name}' has {sizes[1][0]} numbers observed, {sizes[1][1]} done, "
+                f"{'' if other.has_rewards else 'no '}rewards, unlike '{first.name}', which has {sizes[0][0]}, "
+                f"{sizes[0][1]}; name files of one log",
+            )
+        self.files = [file for reader in readers for file in reader.files]
+        self.settings, self.has_rewards = first.settings, first.has_rewards
+        self.notes = list(dict.fromkeys(note for reader in readers for note in reader.notes))
+        self.steps = sum(reader.steps for reader in readers)
+        self.obs_dim, self.act_dim = first.obs_dim, first.act_dim
+        self.low, self.high, self.env_spec = first.low, first.high, first.env_spec
+        self.references = first.references
+
+    def read_episodes(self) -> Iterator[LoggedEpisode]:
+        for reader in self.readers:
+            for episode in reader.read_episodes():
+                yield replace(episode, number=f"{episode.number} of '{reader.name}'")
+
+
+def data_files(path: Path) -> list[Path]:
+    """The files of arrays that a path, a folder or a pattern such as ``logs/*.csv`` names, in order.
+
+    Returns:
+        Nothing for what is no file of arrays, such as a dataset's id. ``day2`` comes before ``day10``.
+
+    Raises:
+        UserError: It is in a layout that is known and not read, or no file is there.
+    """
+    pattern = not path.exists() and re.search(r"[*?\[]", str(path))
+    if is_lerobot(path) or (path.suffix.lower() in FORMATS and not pattern):
+        return [path]
+    if is_minari(path):
+        return []
+    refuse_known(path)
+    named = path.iterdir() if path.is_dir() else map(Path, glob(str(path), recursive=True))
+    found = [file for file in named if file.suffix.lower() in FORMATS]
+    kinds = sorted({file.suffix for file in found})
+    check(
+        bool(found) or not pattern,
+        f"dataset: no file {', '.join(FORMATS)} matches '{path}'; correct the pattern",
+    )
+    check(
+        len(kinds) < 2,
+        f"dataset: '{path}' holds files {', '.join(kinds)}; name those of one log by a pattern, such as "
+        f"'{path}/*{kinds[0] if kinds else ''}'",
+    )
+    return sorted(found, key=lambda file: natural(str(file)))
+
+
+def is_minari(folder: Path) -> bool:
+    """Whether a folder is in Minari's layout."""
+    return any((folder / name).is_file() for name in ("metadata.json", "data/metadata.json"))
+
+
+def refuse_known(path: Path) -> None:
+    """Refuse a file or folder in a layout that is known and not read.
+
+    Raises:
+        UserError: It is.
+    """
+    what = ENDINGS.get(path.suffix.lower()) if path.exists() else None
+    if path.is_dir():
+        inside = (text for mark, text in MARKS.items() if (path / mark).is_file())
+        what = what or next(inside, None)
+        if what is None and any(path.glob("*.tfrecord*")):
+            what = _TFDS
+    if what is not None:
+        raise UserError(f"dataset: '{path}' is {what}")
