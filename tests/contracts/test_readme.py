@@ -11,6 +11,7 @@ import lightning.pytorch as pl
 import nbformat
 import pytest
 import torch
+import yaml
 from nbclient import NotebookClient
 
 from lit_offrl.cli import main
@@ -89,7 +90,9 @@ class OneBlock(pl.Trainer):
         super().__init__(**{**given, **short}, accelerator="cpu")
 
 
-def test_the_python_of_the_readme_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_python_of_the_readme_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(pl, "Trainer", OneBlock)
     monkeypatch.chdir(tmp_path)
     found: dict[str, Any] = {}
@@ -100,6 +103,17 @@ def test_the_python_of_the_readme_trains(tmp_path: Path, monkeypatch: pytest.Mon
     for name, weight in restored.state_dict().items():
         assert torch.equal(weight, found["prior"].state_dict()[name])
     assert list(tmp_path.glob("runs/**/metrics.csv"))
+    # It is the quickstart's, as it says.
+    monkeypatch.undo()
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        main(["fit", "--config", "quickstart", "--print_config"])
+    quickstart = yaml.safe_load(capsys.readouterr().out)
+    assert found["data"].standardize == quickstart["data"]["standardize"]
+    rollouts = found["imagination"].rollouts
+    for name in ("horizon", "starts", "penalty_coefficient", "guard"):
+        assert getattr(rollouts, name) == quickstart["policy"]["imagination"][name]
+    assert found["policy"].constraint.target == 5
 
 
 def test_the_reward_of_the_data_page_is_used() -> None:
