@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from lit_offrl.errors import UserError, check
+from lit_offrl.errors import UserError
 from lit_offrl.pipeline.trainers import PLACEMENT
 
 # Part of every hash: raise it when a stage's result changes for the same configuration.
@@ -50,24 +50,17 @@ def hash_config(config: dict[str, Any]) -> str:
     return blake2b(json.dumps(given, sort_keys=True).encode(), digest_size=4).hexdigest()
 
 
-def check_run_dir(run_dir: Path, config: dict[str, Any], reuse: bool) -> None:
-    """Refuse a folder with the results of another configuration, or of another version.
+def check_same_config(run_dir: Path, config: dict[str, Any]) -> None:
+    """Refuse a folder with the results of another configuration.
 
     Raises:
         UserError: It is one.
     """
     try:
-        text = (run_dir / "config.yaml").read_text(errors="replace")
-        saved = yaml.safe_load(text)
+        saved = yaml.safe_load((run_dir / "config.yaml").read_text(errors="replace"))
     except (OSError, yaml.YAMLError):
         return
-    # An empty one was not written whole.
-    check(
-        not text or text.startswith("# lit-offrl "),
-        f"run_dir: '{run_dir}' was made by lit-offrl 0.1; go on with 'lit-offrl<0.2', or choose another "
-        "--run_dir",
-    )
-    if reuse or not isinstance(saved, dict) or not any(run_dir.glob("*-*/")):
+    if not isinstance(saved, dict) or not any(run_dir.glob("*-*/")):
         return
     before, now = leaves(saved), leaves(config)
     changed = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))

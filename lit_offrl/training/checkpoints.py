@@ -116,6 +116,24 @@ def _read(path: str | Path | io.BytesIO, name: str) -> dict[str, Any]:
     return content
 
 
+def check_run_dir(run_dir: Path) -> None:
+    """Refuse the folder of a run of a version whose configuration had other names.
+
+    Raises:
+        UserError: It is one.
+    """
+    try:
+        text = (run_dir / "config.yaml").read_text(errors="replace")
+    except OSError:
+        return
+    # An empty one was not written whole.
+    check(
+        not text or text.startswith("# lit-offrl "),
+        f"run_dir: '{run_dir}' was made by lit-offrl 0.1; go on with 'lit-offrl<0.2', or choose another "
+        "--run_dir",
+    )
+
+
 def check_version(name: str, content: dict[str, Any]) -> None:
     """Refuse a checkpoint whose class names meant something else.
 
