@@ -8,6 +8,7 @@ import sys
 
 from lit_offrl import __version__
 from lit_offrl.cli.messages import fail
+from lit_offrl.cli.strict_yaml import use_strict_yaml
 from lit_offrl.errors import Stopped, UserError, first_line
 from lit_offrl.training.processes import FAMILY, stopping_once
 
@@ -61,9 +62,10 @@ def main(args: list[str] | None = None) -> None:
     if args[0] == "--version":
         print(__version__)
         return
-    # A console script does not see the working folder, where users keep their own priors.
+    # Users keep their own priors in the working folder; what else lies there must not hide a library.
     if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+        sys.path.append(os.getcwd())
+    use_strict_yaml()
     FAMILY.join()
     again = "starts over" if args[0] == "data" else "continues"
     with stopping_once():

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from lit_offrl.cli.renamed import check_names
+from lit_offrl.cli.strict_yaml import line_of, load_yaml, with_integers
 from lit_offrl.errors import UserError, check
 
 # In a wheel beside the package's rooms, in a checkout beside the package.
@@ -51,6 +52,7 @@ def expand_configs(args: list[str]) -> tuple[list[str], str]:
             if one == path or one.resolve() not in read:
                 found += ["--config", str(one)]
             read.add(one.resolve())
+    found = with_integers(found)
     check_names(found)
     if names:
         # They are read; a configuration that is printed stands alone.
@@ -112,9 +114,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
         UserError: It is no YAML, or has none.
     """
     try:
-        values = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise UserError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
+        values = load_yaml(path.read_text("utf-8"))
+    except (UnicodeDecodeError, OSError) as error:
+        raise UserError(f"{path}: cannot be read as YAML: {error}") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: cannot be read as YAML: {line_of(error)}") from None
     check(
         isinstance(values, dict), f"{path}: has no keys; give a YAML file such as configs/mabe.yaml"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NoReturn
 
+from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser
@@ -18,6 +19,7 @@ from lit_offrl.pipeline.dynamics import DynamicsSettings
 from lit_offrl.pipeline.policy import PolicySettings
 from lit_offrl.pipeline.prior import PriorSettings
 from lit_offrl.pipeline.value import ValueSettings
+from lit_offrl.policy import Conservatism
 from lit_offrl.training.loggers import LoggerFactory
 
 # Classes of blocks that are given without a class path.
@@ -31,6 +33,7 @@ BLOCKS = {
     "prior": PriorSettings,
     "policy": PolicySettings,
     "policy.imagination": Rollouts,
+    "policy.module.conservatism": Conservatism,
 }
 
 
@@ -42,9 +45,35 @@ class FitParser(LightningArgumentParser):
         options = [a.dest for parser in parsers for a in parser._actions]
         fail(explain(message, options, refused_options()))
 
+    def get_defaults(self, *args: Any, **kwargs: Any) -> Namespace:
+        """Default values; of default classes the names alone, as their arguments are filled in last of all."""
+        found = super().get_defaults(*args, **kwargs)
+        for action in self._actions:
+            if is_class(action.default) and "init_args" not in action.default:
+                found[action.dest] = Namespace({"class_path": action.default["class_path"]})  # type: ignore[no-untyped-call]
+        return found
+
+    def parse_object(self, obj: Any, namespace: Any = None, **kwargs: Any) -> Namespace:
+        """Parse a part's arguments; a class in the place of a default one has none of its arguments."""
+        before = {action: action.default for action in self._actions if is_class(action.default)}
+        for action, default in before.items():
+            given = obj.get(action.dest)
+            if is_class(given) and given["class_path"] != default["class_path"]:
+                action.default = {"class_path": given["class_path"]}
+        try:
+            return super().parse_object(obj, namespace, **kwargs)
+        finally:
+            for action, default in before.items():
+                action.default = default
+
     def _subcommands(self) -> list[Any]:
         action = self._subcommands_action
         return [] if action is None else list(action._name_parser_map.values())
+
+
+def is_class(value: Any) -> bool:
+    """Whether a value of a configuration is a class and its arguments."""
+    return isinstance(value, (dict, Namespace)) and "class_path" in value
 
 
 def add_run_options(parser: LightningArgumentParser) -> None:
@@ -60,7 +89,14 @@ def add_run_options(parser: LightningArgumentParser) -> None:
         "--run_dir",
         type=str | None,
         default=None,
-        help="The run's folder; by default runs/<names of the configs>-seed<seed>.",
+        help="The run's folder; by default runs/<names of the configs>-<hash of the configuration>-seed<seed>.",
+    )
+    parser.add_argument(
+        "--reuse",
+        type=bool,
+        default=False,
+        help="Go on in a folder with results of another configuration; stages whose settings are equal "
+        "are reused.",
     )
     parser.add_argument(
         "--until",

@@ -1,0 +1,164 @@
+"""YAML that loses nothing: no key twice, no value within itself, numbers as they are written."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import yaml
+from jsonargparse import set_loader
+
+from lit_offrl.errors import UserError
+
+# Values that a text may stand for: anchors within anchors grow without bound.
+MOST_VALUES = 100_000
+# Options whose values are names, whatever they look like.
+NAMES = {"c", "config", "run_dir", "dataset", "environment", "checkpoint"}
+INTEGER = re.compile(r"[-+]?[0-9][0-9_]*")
+FLOAT = re.compile(
+    r"[-+]?([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9_]+)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
+)
+SPECIAL = {".inf": math.inf, "-.inf": -math.inf, "+.inf": math.inf, ".nan": math.nan}
+
+
+class LossError(yaml.MarkedYAMLError):  # type: ignore[misc]
+    """A text whose values cannot all be kept."""
+
+
+class StrictLoader(yaml.SafeLoader):  # type: ignore[misc]
+    """Refuses what the parser would drop, and reads ``1e6`` as the integer that it is."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        node: yaml.Node | None = super().get_single_node()
+        if node is not None:
+            count_values(node, {}, ())
+        return node
+
+    def construct_number(self, node: yaml.ScalarNode) -> int | float:
+        """An integer where an exponent makes it one: ``1e6`` and ``1.5e3``, but not ``1000.0``."""
+        text = node.value.lower().replace("_", "")
+        if text in SPECIAL:
+            return SPECIAL[text]
+        number = float(text)
+        whole = "e" in text and number.is_integer()
+        return int(text) if INTEGER.fullmatch(text) else int(number) if whole else number
+
+
+def count_values(node: yaml.Node, sizes: dict[int, int], above: tuple[int, ...]) -> int:
+    """Count the values that ``node`` stands for.
+
+    Raises:
+        LossError: A key is given twice, a value stands within itself, or there are too many.
+    """
+    if id(node) in above:
+        raise LossError(problem="a value stands within itself", problem_mark=node.start_mark)
+    if id(node) in sizes:
+        return sizes[id(node)]
+    children: list[yaml.Node] = []
+    if isinstance(node, yaml.MappingNode):
+        children = [child for pair in node.value for child in pair]
+        check_keys(key for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+    elif isinstance(node, yaml.SequenceNode):
+        children = node.value
+    size = 1 + sum(count_values(child, sizes, (*above, id(node))) for child in children)
+    if size > MOST_VALUES:
+        problem = f"anchors make more than {MOST_VALUES} values"
+        raise LossError(problem=problem, problem_mark=node.start_mark)
+    sizes[id(node)] = size
+    return size
+
+
+def check_keys(keys: Iterable[yaml.ScalarNode]) -> None:
+    """Refuse a key that stands twice in a block, or with a point beside its own block.
+
+    Raises:
+        LossError: There is one.
+    """
+    first: dict[tuple[str, str], yaml.ScalarNode] = {}
+    for key in keys:
+        before = first.setdefault((key.tag, key.value), key)
+        if before is not key:
+            line = before.start_mark.line + 1
+            problem = f"key '{key.value}' is given twice, first in line {line}; keep one"
+            raise LossError(problem=problem, problem_mark=key.start_mark)
+    names = {key.value for key in first.values()}
+    for key in first.values():
+        block = key.value.partition(".")[0]
+        if block != key.value and block in names:
+            problem = f"key '{key.value}' stands beside '{block}'; put it into that block"
+            raise LossError(problem=problem, problem_mark=key.start_mark)
+
+
+def load_yaml(text: str) -> Any:
+    """The values of a text.
+
+    Raises:
+        yaml.YAMLError: It is no YAML, or says more than can be kept.
+    """
+    try:
+        return yaml.load(text, Loader=StrictLoader)
+    except RecursionError:
+        raise LossError(problem="values are nested too deeply") from None
+
+
+def use_strict_yaml() -> None:
+    """Let every configuration and every value of a command line be read by :func:`load_yaml`."""
+    set_loader("yaml", load_yaml, (yaml.YAMLError,))
+
+
+def line_of(error: yaml.YAMLError) -> str:
+    """What is wrong, and in which line, as one line."""
+    mark = getattr(error, "problem_mark", None)
+    said = " ".join(str(getattr(error, "problem", None) or error).split())
+    return said if mark is None else f"line {mark.line + 1}: {said}"
+
+
+def with_integers(args: list[str]) -> list[str]:
+    """Arguments of a command line, with integers such as ``1e6`` written out.
+
+    Raises:
+        UserError: A value would be read with losses.
+    """
+    key, found = "", []
+    for argument in args:
+        option, given, value = argument.partition("=")
+        if argument.startswith("-") and not INTEGER.match(argument):
+            key = option
+            found.append(f"{option}={_checked(key, value)}" if given else argument)
+        elif argument.startswith("-") and found and found[-1] == key:
+            # Joined: alone, -1e-3 would be taken for an option.
+            found[-1] = f"{key}={_checked(key, argument)}"
+        else:
+            found.append(_checked(key, argument))
+    return found
+
+
+def _checked(key: str, text: str) -> str:
+    if key.rpartition(".")[2].strip("-") in NAMES:
+        return text
+    try:
+        value = load_yaml(text)
+    except LossError as error:
+        raise UserError(f"{key}: {line_of(error)}") from None
+    except yaml.YAMLError:
+        return text
+    return str(value) if type(value) is int else text
+
+
+def _resolvers() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
+    """Those of YAML, but for dates, which stay texts, and for numbers."""
+    own = {f"tag:yaml.org,2002:{name}" for name in ("int", "float", "timestamp")}
+    return {
+        first: [(tag, pattern) for tag, pattern in known if tag not in own]
+        for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+StrictLoader.yaml_implicit_resolvers = _resolvers()
+NUMBER = "tag:yaml.org,2002:float"
+StrictLoader.add_implicit_resolver(
+    NUMBER, re.compile(f"^(?:{FLOAT.pattern})$"), list("-+.0123456789")
+)
+StrictLoader.add_constructor(NUMBER, StrictLoader.construct_number)
