@@ -49,7 +49,9 @@ main(sys.argv[3:])
 
 def command(run: Path, *program: str) -> list[str]:
     placed = ["--run_dir", str(run), "--trainer.accelerator", "cpu"]
-    fit = ["fit", "-c", str(CONFIG), "--data.dataset", "bundled/halfcheetah-mixed", *placed]
+    # A hundred updates an epoch of the dynamics and the prior.
+    sizes = ["--dynamics.batch_size", "256", "--prior.batch_size", "256"]
+    fit = ["fit", "-c", str(CONFIG), "--data.dataset", "bundled/halfcheetah-mixed", *placed, *sizes]
     return [sys.executable, *(program or ("-m", "lit_offrl")), *fit]
 
 
