@@ -17,7 +17,7 @@ from lit_offrl.evaluation.episodes import EpisodeStats
 from lit_offrl.evaluation.statistics import interval_of_mean
 from lit_offrl.evaluation.tasks import MultitaskStats
 from lit_offrl.evaluation.video import record_episode
-from lit_offrl.pipeline.finished import FinishedRun, load_part, open_run
+from lit_offrl.pipeline.finished import FinishedRun, load_part, open_run, seed_folders
 from lit_offrl.training.block_module import BlockModule
 from lit_offrl.training.files import write_json
 from lit_offrl.training.loggers import log_video
@@ -50,7 +50,7 @@ def evaluate(
     """Run episodes of trained policies and priors, and print and save their returns.
 
     Args:
-        paths: Run folders and checkpoints.
+        paths: Run folders, also of several seeds, and checkpoints.
         part: Which part of a run folder acts; by default the policy, or the prior where there is no policy.
         episodes: Episodes of each, run side by side.
         seed: Seeds the starts: the same for all paths.
@@ -63,7 +63,8 @@ def evaluate(
     """
     check(episodes >= 1, f"--episodes: {episodes} is too small; give at least 1")
     check(0 <= seed < 2**31, f"--seed: {seed} is not within 0 and 2^31; give another")
-    found = [one for path in paths for one in acting_parts(Path(path), part)]
+    folders = [folder for path in paths for folder in seed_folders(Path(path))]
+    found = [one for folder in folders for one in acting_parts(folder, part)]
     results: dict[Path, dict[str, Any]] = {}
     width = max(len(one.name) for one in found)
     print(f"{'':<{width}}  episodes    return    95 % interval   length   score")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ from lightning.pytorch.loggers import Logger
 
 from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.errors import UserError, check, first_line
+from lit_offrl.pipeline.fingerprint import named_modules
 from lit_offrl.policy import PolicyLearner
 from lit_offrl.training.block_module import BlockModule
 from lit_offrl.training.checkpoints import check_run_dir, load_module
@@ -103,23 +105,36 @@ class FinishedRun:
         Raises:
             UserError: The file is broken, or the run has no such prior.
         """
-        part = load_part(path)
+        # Its own classes are those that the run was configured with.
+        trust = named_modules(self.config)
+        part = load_part(path, trust)
         if not isinstance(part, PolicyLearner) or not part.acting.needs_prior:
             return part
         prior = self.load("prior")
         check(
             prior is not None, f"'{path}': acts by samples of a prior, and '{self.folder}' has none"
         )
-        return load_module(path, PolicyLearner, prior=prior)
+        return load_module(path, PolicyLearner, trust, prior=prior)
 
 
-def load_part(path: Path) -> BlockModule:
+def load_part(path: Path, trust: Collection[str] = ()) -> BlockModule:
     """The part that a checkpoint holds, whichever it is.
+
+    Args:
+        path: The checkpoint.
+        trust: Modules whose classes it may name, beside those of the package.
 
     Raises:
         UserError: The file is missing or broken.
     """
-    return load_module(path, BlockModule)  # type: ignore[type-abstract]
+    return load_module(path, BlockModule, trust)  # type: ignore[type-abstract]
+
+
+def seed_folders(path: Path) -> list[Path]:
+    """The folders of a run's seeds, or ``path`` itself where it is not a folder of several."""
+    if not path.is_dir() or (path / CONFIG).is_file():
+        return [path]
+    return sorted(config.parent for config in path.glob(f"seed*/{CONFIG}")) or [path]
 
 
 def open_run(path: Path) -> FinishedRun | None:

@@ -91,6 +91,25 @@ def test_what_cannot_be_evaluated_gets_one_line(
     assert error.count("\n") == 1
 
 
+def test_seeds_of_a_run_are_all_evaluated(tiny: Path, tmp_path: Path) -> None:
+    fit(tiny, tmp_path / "run", "--seeds", "2")
+    evaluate(tmp_path / "run", "--episodes", 2)
+    for seed in (0, 1):
+        found = json.loads((tmp_path / "run" / f"seed{seed}" / "evaluation.json").read_text())
+        assert len(found) == 1
+
+
+def test_parts_of_the_users_own_are_those_of_the_run(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = "from lit_offrl.priors import TanhGaussianPrior\nclass Mine(TanhGaussianPrior): pass\n"
+    (tmp_path / "my_prior.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    fit(tiny, tmp_path / "run", "--prior.module", "my_prior.Mine", "--until", "prior")
+    evaluate(tmp_path / "run", "--episodes", 1)
+
+
 def test_a_run_that_is_not_finished_is_named(
     tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
