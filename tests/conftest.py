@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,12 @@ settings.load_profile("shared")
 
 # Tiny networks: a second thread only adds waiting.
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def own_search_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line adds the working folder, behind those of earlier tests, to where modules are searched for."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
 
 
 @pytest.fixture
