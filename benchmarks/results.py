@@ -96,6 +96,8 @@ def fit(run_dir: Path, *arguments: str) -> int:
     """Run ``lit-offrl fit`` in a process of one thread; what it prints goes to ``log``."""
     run_dir.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "lit_offrl", "fit", "--trainer.accelerator", "cpu"]
+    # A folder is named after what runs there: go on in it with a newer version, too.
+    command += ["--reuse", "true"]
     with (run_dir / "log").open("a") as log:
         return subprocess.run(
             [*command, "--run_dir", str(run_dir), *arguments],

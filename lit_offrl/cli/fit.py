@@ -29,7 +29,8 @@ from lit_offrl.cli.many_devices import spread
 from lit_offrl.cli.messages import reason_of
 from lit_offrl.cli.trainer_options import check_options
 from lit_offrl.datamodule import OfflineDataModule
-from lit_offrl.errors import UserError, check
+from lit_offrl.errors import UserError, check, check_numbers
+from lit_offrl.pipeline.fingerprint import hash_config
 from lit_offrl.pipeline.many_seeds import fit_together
 from lit_offrl.pipeline.run import STAGES, Run
 from lit_offrl.pipeline.settings import RunSettings
@@ -109,6 +110,7 @@ class OfflineRLCLI(LightningCLI):
                 isinstance(fit[name], Namespace),
                 f"{name}: {fit[name]!r} is no block of settings; give keys below it",
             )
+        check_numbers({f"trainer.{name}": value for name, value in fit.trainer.items()})
         for name in STAGES:
             check_options(name, fit[name].trainer)
 
@@ -131,14 +133,19 @@ class OfflineRLCLI(LightningCLI):
             fit.seeds = 1
             if fit.run_dir is not None:
                 fit.run_dir = f"{fit.run_dir}/seed{fit.seed_everything}"
+        reuse, fit.reuse = fit.reuse, False
         plain = without_enums(fit)
         text = self._subcommand_parsers["fit"].dump(plain, skip_none=False, skip_check=True)
+        config = yaml.safe_load(text)
+        name = f"{self.name}-{hash_config(config)}-seed{fit.seed_everything}"
         settings = RunSettings(
-            Path(fit.run_dir or f"runs/{self.name}-seed{fit.seed_everything}"),
+            Path(fit.run_dir or f"runs/{name}"),
             int(fit.seed_everything),
             vars(init.trainer),
-            yaml.safe_load(text),
+            config,
             fit.compile,
+            reuse=reuse,
+            link=None if fit.run_dir or number else Path("runs/latest"),
         )
         # Each has samplers of its own; the rows are there once.
         data = copy(init.data) if number else init.data

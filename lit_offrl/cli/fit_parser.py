@@ -19,6 +19,7 @@ from lit_offrl.pipeline.dynamics import DynamicsSettings
 from lit_offrl.pipeline.policy import PolicySettings
 from lit_offrl.pipeline.prior import PriorSettings
 from lit_offrl.pipeline.value import ValueSettings
+from lit_offrl.policy import Conservatism
 from lit_offrl.training.loggers import LoggerFactory
 
 # Classes of blocks that are given without a class path.
@@ -32,6 +33,7 @@ BLOCKS = {
     "prior": PriorSettings,
     "policy": PolicySettings,
     "policy.imagination": Rollouts,
+    "policy.module.conservatism": Conservatism,
 }
 
 
@@ -48,7 +50,7 @@ class FitParser(LightningArgumentParser):
         found = super().get_defaults(*args, **kwargs)
         for action in self._actions:
             if is_class(action.default) and "init_args" not in action.default:
-                found[action.dest] = Namespace(class_path=action.default["class_path"])
+                found[action.dest] = Namespace({"class_path": action.default["class_path"]})  # type: ignore[no-untyped-call]
         return found
 
     def parse_object(self, obj: Any, namespace: Any = None, **kwargs: Any) -> Namespace:
@@ -87,7 +89,14 @@ def add_run_options(parser: LightningArgumentParser) -> None:
         "--run_dir",
         type=str | None,
         default=None,
-        help="The run's folder; by default runs/<names of the configs>-seed<seed>.",
+        help="The run's folder; by default runs/<names of the configs>-<hash of the configuration>-seed<seed>.",
+    )
+    parser.add_argument(
+        "--reuse",
+        type=bool,
+        default=False,
+        help="Go on in a folder with results of another configuration; stages whose settings are equal "
+        "are reused.",
     )
     parser.add_argument(
         "--until",

@@ -12,6 +12,7 @@ from lit_offrl.errors import UserError
 from lit_offrl.evaluation import AnyEvaluator, make_evaluator, read_evaluations
 from lit_offrl.evaluation.report import Report
 from lit_offrl.pipeline.dynamics import DynamicsSettings, DynamicsStage
+from lit_offrl.pipeline.fingerprint import check_same_config
 from lit_offrl.pipeline.lock import check_places, lock_folder
 from lit_offrl.pipeline.needs import check_unused, needed_stages
 from lit_offrl.pipeline.policy import EVALUATIONS, PolicySettings, PolicyStage
@@ -88,6 +89,8 @@ class Run:
         """
         run, data = self.settings, self.data
         check_run_dir(run.run_dir)
+        if not run.reuse:
+            check_same_config(run.run_dir, run.config)
         self.wanted = wanted = needed_stages(self.of, until)
         own = {"value", "prior"} & {n for n in wanted if not self.of[n].checkpoint}
         other = self.prior_data is not data and bool(own)
@@ -107,6 +110,7 @@ class Run:
         self.lock.enter_context(lock_folder(run.run_dir))
         header = f"# lit-offrl {__version__}\n"
         write_whole((header + self.config_text).encode(), run.run_dir / "config.yaml")
+        run.make_link()
         print(f"data: {data.summary()}", flush=True)
         if other:
             print(f"prior data: {self.prior_data.summary()}", flush=True)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lit_offrl.errors import check_numbers
 from lit_offrl.pipeline.trainers import CallbackFactory
 from lit_offrl.training.acceleration import Compile
+from lit_offrl.training.distributed import is_first
 
 
 @dataclass(kw_only=True)
@@ -24,6 +27,9 @@ class StageSettings:
     trainer: dict[str, Any] = field(default_factory=dict)
     callbacks: list[CallbackFactory] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        check_numbers(vars(self))
+
 
 @dataclass(frozen=True)
 class RunSettings:
@@ -35,6 +41,8 @@ class RunSettings:
         trainer: Options of every stage's ``lightning.Trainer``.
         config: The whole configuration as plain values.
         compile: Whether to compile updates.
+        reuse: Whether to go on in a folder with another configuration's results.
+        link: A link to the folder, made when the run begins, or ``None``.
     """
 
     run_dir: Path
@@ -42,6 +50,20 @@ class RunSettings:
     trainer: dict[str, Any]
     config: dict[str, Any]
     compile: Compile = "auto"
+    reuse: bool = False
+    link: Path | None = None
+
+    def make_link(self) -> None:
+        """Let the link stand for this run's folder, where the file system has links."""
+        if (
+            self.link is None
+            or not is_first()
+            or (self.link.exists() and not self.link.is_symlink())
+        ):
+            return
+        with suppress(OSError):
+            self.link.unlink(missing_ok=True)
+            self.link.symlink_to(self.run_dir.name)
 
     @property
     def trainer_options(self) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def test_finished_stages_are_reused_and_changed_ones_are_not(
     out = capsys.readouterr().out
     for stage in ("dynamics", "value", "prior", "policy"):
         assert f"{stage}: already done, reused" in out
-    fit(tiny, run, "--policy.real_fraction", "0.5")
+    fit(tiny, run, "--policy.real_fraction", "0.5", "--reuse", "true")
     out = capsys.readouterr().out
     assert "prior: already done" in out
     assert "policy: 30 updates" in out
@@ -117,7 +117,7 @@ def test_another_environment_is_another_policy(
 ) -> None:
     fit(tiny, tmp_path / "run", "--policy.updates", "10")
     capsys.readouterr()
-    environment = ["--data.environment", "InvertedPendulum-v4"]
+    environment = ["--data.environment", "InvertedPendulum-v4", "--reuse", "true"]
     fit(tiny, tmp_path / "run", "--policy.updates", "10", *environment)
     out = capsys.readouterr().out
     assert "prior: already done" in out

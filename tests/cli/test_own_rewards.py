@@ -54,7 +54,7 @@ def test_a_run_on_other_rewards_is_another_run(
     (tmp_path / "own_rewards.py").write_text(OWN)
     own = ["--data.reward", "own_rewards.Upright"]
     for more in ([], own, [*own, "--data.reward.slope", "2"]):
-        main(["fit", "-c", str(tiny), "--run_dir", "run", *more])
+        main(["fit", "-c", str(tiny), "--run_dir", "run", "--reuse", "true", *more])
         assert "already done" not in capsys.readouterr().out
     for stage in ("dynamics", "value", "prior", "policy"):
         assert len(list(Path("run").glob(f"{stage}-*"))) == 3

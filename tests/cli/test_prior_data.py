@@ -75,7 +75,7 @@ def test_what_was_saved_of_it_is_reused(
     assert saved["reward"] is None
     fit(run / "config.yaml", run)
     assert capsys.readouterr().out.count("already done") == 4
-    fit(both, run, "--prior.data", "null")
+    fit(both, run, "--prior.data", "null", "--reuse", "true")
     said = capsys.readouterr().out
     assert said.count("already done") == 1
     assert "dynamics: already done" in said
@@ -185,6 +185,7 @@ def test_the_priors_data_take_a_reward_of_their_own(
         "    def __call__(self, rows, infos):\n        return self.factor * rows.rewards\n"
     )
     data = ["--prior.data.dataset", other, "--prior.data.reward", "expert_rewards.Scaled"]
+    data += ["--reuse", "true"]
     fit(tiny, tmp_path / "run", *data, "--until", "prior")
     fit(tiny, tmp_path / "run", *data, "--prior.data.reward.factor", "-3", "--until", "prior")
     assert len(list((tmp_path / "run").glob("value-*"))) == 2

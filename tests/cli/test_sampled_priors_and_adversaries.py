@@ -124,7 +124,7 @@ def test_imagination_uses_the_dynamics_that_are_trained_along(
 
 def test_how_dynamics_are_trained_on_does_not_fit_them_again(tiny: Path, tmp_path: Path) -> None:
     fit("rambo", tiny, tmp_path / "run")
-    fit("rambo", tiny, tmp_path / "run", "--dynamics.jointly.weight", "0.1")
+    fit("rambo", tiny, tmp_path / "run", "--dynamics.jointly.weight", "0.1", "--reuse", "true")
     assert len(list((tmp_path / "run").glob("dynamics-*/"))) == 1
     assert len(list((tmp_path / "run").glob("policy-*/"))) == 2
 

@@ -196,7 +196,14 @@ def test_products_stay_float32_and_the_setting_returns() -> None:
 
 def test_a_run_in_mixed_precision(tiny: Path, tmp_path: Path) -> None:
     for precision in ("32-true", "bf16-mixed"):
-        options = ["--trainer.precision", precision, "--trainer.accelerator", "cpu"]
+        options = [
+            "--trainer.precision",
+            precision,
+            "--trainer.accelerator",
+            "cpu",
+            "--reuse",
+            "true",
+        ]
         main(["fit", "--config", str(tiny), "--run_dir", str(tmp_path / "run"), *options])
     # Their results differ, so they are no results of one another.
     assert len(list((tmp_path / "run").glob("policy-*"))) == 2

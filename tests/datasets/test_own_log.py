@@ -96,7 +96,17 @@ def test_named_on_the_command_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "robot_log.py").write_text(MINE)
-    run = ["fit", "--config", str(tiny), "--run_dir", "run", *NEVER, "--data.dataset"]
+    run = [
+        "fit",
+        "--config",
+        str(tiny),
+        "--run_dir",
+        "run",
+        "--reuse",
+        "true",
+        *NEVER,
+        "--data.dataset",
+    ]
     main([*run, "robot_log.Walk", "--data.dataset.rows", "400"])
     assert json.loads(Path("run/results.json").read_text())["dataset"]["name"] == "walk"
     main(["data", "info", "robot_log.Walk", "--figure", "walk.png"])
