@@ -26,7 +26,7 @@ from lit_offrl.datasets.rewards import Reward
 from lit_offrl.datasets.robot import check_robot
 from lit_offrl.datasets.subset import ExtraDataset, Subset, concat, select_episodes
 from lit_offrl.datasets.tasks import add_task_column, name_tasks
-from lit_offrl.errors import UserError, check, check_at_least
+from lit_offrl.errors import UserError, check, check_at_least, check_numbers
 from lit_offrl.training.block_module import BlockModule
 from lit_offrl.training.blocks import mix_seed
 from lit_offrl.transitions import Transitions
@@ -95,6 +95,7 @@ class OfflineDataModule(pl.LightningDataModule):
         self.first = ExtraDataset(dataset, layout, observation_keys)
         self.subset, self.more = subset, more or []
         self.observation_keys = observation_keys
+        check_numbers({"references": references})
         check(
             not tasks or (reward is None and environment is None and references is None),
             "data.tasks: each task has a reward, an environment and returns of its own; leave data.reward, "

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +22,28 @@ TOP_LEVEL = (
     "dataset ",
     "environment ",
 )
+
+
+# Bounds of settings by their names, or by what these end with: low, whether low itself is allowed, high.
+BOUNDS: dict[str, tuple[float, bool, float]] = {
+    "batch_size": (1, True, math.inf),
+    "discount": (0, True, 1),
+    "gradient_clip_val": (0, True, math.inf),
+    "hidden": (1, True, math.inf),
+    "holdout_rows": (1, True, math.inf),
+    "holdout_segment": (1, True, math.inf),
+    "learning_rate": (0, False, math.inf),
+    "members": (1, True, math.inf),
+    "min_improvement": (0, True, 1),
+    "min_std": (0, False, math.inf),
+    "patience": (1, True, math.inf),
+    "penalty_coefficient": (0, True, math.inf),
+    "polyak_rate": (0, False, 1),
+    "target": (0, False, math.inf),
+    "updates_per_block": (1, True, math.inf),
+    "weight_decay": (0, True, math.inf),
+    "window": (1, True, math.inf),
+}
 
 
 class UserError(ValueError):
@@ -48,18 +71,36 @@ def check(holds: bool, message: str) -> None:
         raise UserError(message)
 
 
+def check_numbers(settings: Mapping[str, Any]) -> None:
+    """Check that the numbers among ``settings`` are finite and within :data:`BOUNDS`.
+
+    Raises:
+        UserError: One is not.
+    """
+    for name, value in settings.items():
+        numbers = value if isinstance(value, (list, tuple)) else [value]
+        numbers = [n for n in numbers if isinstance(n, (int, float)) and not isinstance(n, bool)]
+        check(all(map(math.isfinite, numbers)), f"{name}: {value} is not finite; give a number")
+        last = next((key for key in BOUNDS if re.search(rf"(^|[._]){key}$", name)), None)
+        low, inclusive, high = BOUNDS.get(last or "", (-math.inf, True, math.inf))
+        wanted = f"{'at least' if inclusive else 'more than'} {low:g}"
+        wanted += "" if high == math.inf else f" and at most {high:g}"
+        holds = all((n > low or (inclusive and n == low)) and n <= high for n in numbers)
+        check(holds, f"{name}: {value} is out of bounds; give {wanted}")
+
+
 def check_at_least(minimum: float, settings: object, *names: str) -> None:
     """Check numbers of ``settings``, attributes of these ``names``."""
     for name in names:
         value = getattr(settings, name)
-        check(value >= minimum, f"{name}: {value} is too small; give at least {minimum}")
+        check(minimum <= value < math.inf, f"{name}: {value} is too small; give at least {minimum}")
 
 
 def check_positive(settings: object, *names: str) -> None:
     """Check numbers of ``settings``, attributes of these ``names``."""
     for name in names:
         value = getattr(settings, name)
-        check(value > 0, f"{name}: {value} is not positive; give one that is")
+        check(0 < value < math.inf, f"{name}: {value} is not positive; give one that is")
 
 
 def check_multiple(name: str, value: int, unit_name: str, unit: int) -> None:

@@ -23,11 +23,11 @@ FLOAT = re.compile(
 SPECIAL = {".inf": math.inf, "-.inf": -math.inf, "+.inf": math.inf, ".nan": math.nan}
 
 
-class LossError(yaml.MarkedYAMLError):
+class LossError(yaml.MarkedYAMLError):  # type: ignore[misc]
     """A text whose values cannot all be kept."""
 
 
-class StrictLoader(yaml.SafeLoader):
+class StrictLoader(yaml.SafeLoader):  # type: ignore[misc]
     """Refuses what the parser would drop, and reads ``1e6`` as the integer that it is."""
 
     def get_single_node(self) -> yaml.Node | None:
@@ -127,6 +127,9 @@ def with_integers(args: list[str]) -> list[str]:
         if argument.startswith("-") and not INTEGER.match(argument):
             key = option
             found.append(f"{option}={_checked(key, value)}" if given else argument)
+        elif argument.startswith("-") and found and found[-1] == key:
+            # Joined: alone, -1e-3 would be taken for an option.
+            found[-1] = f"{key}={_checked(key, argument)}"
         else:
             found.append(_checked(key, argument))
     return found

@@ -8,7 +8,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 
-from lit_offrl.errors import check
+from lit_offrl.errors import check, check_numbers
 from lit_offrl.pipeline.trainers import PLACEMENT
 
 # Options of Trainer that cannot work, and why.
@@ -49,6 +49,7 @@ def check_options(stage: str, options: dict[str, Any]) -> None:
         UserError: One is unknown, or belongs to the whole run, or cannot work in blocks.
     """
     known = set(inspect.signature(pl.Trainer.__init__).parameters) - {"self"}
+    check_numbers({f"{stage}.trainer.{name}": value for name, value in options.items()})
     for name in options:
         owner = f"{stage}.trainer.{name}"
         near = difflib.get_close_matches(name, known, n=1)

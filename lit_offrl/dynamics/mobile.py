@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lit_offrl.dynamics.base import ModelStep
 from lit_offrl.dynamics.penalties import Penalty, Values
-from lit_offrl.errors import check, check_at_least
+from lit_offrl.errors import check, check_at_least, check_numbers
 from lit_offrl.nets import normal_points
 
 
@@ -50,6 +50,7 @@ class TargetSpread(Penalty):
 
     def __post_init__(self) -> None:
         check_at_least(0, self, "samples")
+        check_numbers(vars(self))
         check(
             0 < self.discount <= 1,
             f"discount: {self.discount} is not above 0 and at most 1; give 1, or the policy's discount",

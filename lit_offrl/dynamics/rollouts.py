@@ -13,7 +13,7 @@ from lit_offrl.dynamics.base import Dynamics
 from lit_offrl.dynamics.data_range import DataRange
 from lit_offrl.dynamics.penalties import Penalty, Values
 from lit_offrl.dynamics.terminations import Termination
-from lit_offrl.errors import check, check_at_least
+from lit_offrl.errors import check, check_at_least, check_numbers
 from lit_offrl.transitions import Transitions
 
 Act = Callable[[Tensor, torch.Generator], Tensor]
@@ -67,6 +67,7 @@ class Rollouts:
             f"penalty_coefficient: {self.penalty_coefficient} of no penalty; name a penalty, such as "
             "lit_offrl.dynamics.MaxStd, or set it to 1",
         )
+        check_numbers(vars(self))
 
     @property
     def capacity(self) -> int:

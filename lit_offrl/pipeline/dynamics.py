@@ -49,6 +49,7 @@ class DynamicsSettings(StageSettings):
     max_epochs: int = 1000
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_at_least(1, self, "batch_size", "updates_per_block", "max_epochs")
 
 

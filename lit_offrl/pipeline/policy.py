@@ -88,6 +88,7 @@ class PolicySettings(StageSettings):
     checkpoint_every: int = 10_000
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         names = ("updates", "refresh_every", "batch_size", "updates_per_block", "episodes")
         check_at_least(1, self, *names, "checkpoint_every", "segment_length")
         check_at_least(0, self, "evaluate_every")
@@ -151,7 +152,7 @@ class PolicyStage(Stage[PolicyLearner]):
     def make(self) -> PolicyLearner:
         if self.prior is not None and self.prior.settings.jointly is not None:
             # An untrained prior is part of the learner, and drawn with its seed.
-            self.prior.module = self.prior.make()
+            self.prior.module = attempt("prior.module", self.prior.make)
         settings, parts = self.settings, self._parts()
         module: PolicyLearner = settings.module(
             obs_dim=self.data.obs_dim,

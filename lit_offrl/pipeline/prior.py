@@ -66,6 +66,7 @@ class PriorSettings(StageSettings):
     max_epochs: int = 200
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         names = ("batch_size", "updates_per_block", "patience", "max_epochs")
         check_at_least(1, self, *names)
         check(

@@ -53,6 +53,7 @@ class ValueSettings(StageSettings):
     max_updates: int = 500_000
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         names = ("batch_size", "updates_per_block", "window", "patience", "max_updates")
         check_at_least(1, self, *names)
         self.window = min(self.window, self.max_updates)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from lit_offrl.errors import check
+from lit_offrl.errors import check, check_numbers, check_positive
 from lit_offrl.nets import ActionDistribution, Gaussian
 from lit_offrl.priors.density import DensityAt
 
@@ -47,6 +47,8 @@ class Constraint(ABC):
     needs_gaussian: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        check_numbers(vars(self))
+        check_positive(self, "minimum", "maximum")
         check(
             0 < self.minimum <= self.coefficient <= self.maximum,
             f"coefficient: {self.coefficient} is not within {self.minimum} and "

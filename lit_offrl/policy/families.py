@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from lit_offrl.errors import check, check_at_least
+from lit_offrl.errors import check_at_least, check_positive
 from lit_offrl.nets import (
     Critics,
     GaussianNet,
@@ -50,10 +50,7 @@ class GaussianActor(ActorKind):
     min_std: float = 0.1
 
     def __post_init__(self) -> None:
-        check(
-            self.min_std > 0,
-            f"min_std: {self.min_std} is not positive; give one, such as 0.1",
-        )
+        check_positive(self, "min_std")
 
     def build(self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int) -> GaussianNet:
         return GaussianNet(obs_dim, act_dim, hidden, self.min_std, heads)

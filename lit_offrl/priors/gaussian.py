@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lit_offrl.errors import check, check_at_least
+from lit_offrl.errors import check_at_least
 from lit_offrl.nets import Gaussian, GaussianNet
 from lit_offrl.priors.base import BehaviorPrior
 
@@ -38,7 +38,6 @@ class GaussianPrior(BehaviorPrior):
         super().__init__(learning_rate, **kwargs)
         self.heads = heads
         check_at_least(1, self, "heads")
-        check(min_std > 0, f"min_std: {min_std} is not positive; give one, such as 0.1")
         self.net = GaussianNet(obs_dim, act_dim, hidden, min_std, heads)
 
     def distribution(self, observations: Tensor) -> Gaussian:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lit_offrl.datasets import OfflineDataset
-from lit_offrl.errors import UserError, check
+from lit_offrl.errors import UserError, check, check_positive
 from lit_offrl.priors.behavior_value import ValueEstimator
 
 
@@ -101,7 +101,7 @@ class ReturnWeighting(Weighting):
     needs_values: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check_temperature(self.temperature)
+        check_positive(self, "temperature")
 
     def __call__(self, rewards: Tensor, returns: Tensor, values: Tensor | None) -> Tensor:
         return exponential(returns, returns.abs().max(), self.temperature)
@@ -126,7 +126,7 @@ class ValueWeighting(Weighting):
     needs_values: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_temperature(self.temperature)
+        check_positive(self, "temperature")
         check(
             0 <= self.discount < 1,
             f"discount: {self.discount} is not within 0 and 1; give that of the value estimator",
@@ -164,11 +164,7 @@ class AdvantageWeighting(Weighting):
     needs_advantages: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_temperature(self.temperature)
-        check(
-            self.max_weight > 0,
-            f"max_weight: {self.max_weight} is not positive; give one, such as 20",
-        )
+        check_positive(self, "temperature", "max_weight")
 
     def __call__(self, rewards: Tensor, returns: Tensor, values: Tensor | None) -> Tensor:
         assert values is not None
@@ -189,14 +185,6 @@ def exponential(omega: Tensor, scale: Tensor, temperature: float) -> Tensor:
         "use lit_offrl.priors.UniformWeighting",
     )
     return ((omega - omega.max()) / scale / temperature).exp()
-
-
-def check_temperature(temperature: float) -> None:
-    """Refuse what an exponential cannot be divided by."""
-    check(
-        temperature > 0,
-        f"temperature: {temperature} is not positive; give one, such as 0.2",
-    )
 
 
 def effective_sample_size(weights: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lit_offrl.errors import check
+from lit_offrl.errors import check, check_numbers
 from lit_offrl.training.acceleration import Compile, choose_run
 from lit_offrl.training.blocks import Metrics, Update, UpdateBlock
 from lit_offrl.training.distributed import count_processes, share_of
@@ -59,9 +59,9 @@ class BlockModule(StandardizedModule):
 
     def __init__(self, batch_size: int = 256, updates_per_block: int = 100) -> None:
         super().__init__()
-        self.save_hyperparameters(
-            ignore=["prior", "dynamics", "modules", "weighting"], logger=False
-        )
+        others = ["prior", "dynamics", "modules", "weighting"]
+        self.save_hyperparameters(ignore=others, logger=False)
+        check_numbers(self.hparams)
         self.automatic_optimization = False
         self.batch_size, self.updates_per_block = batch_size, updates_per_block
         self.run: Callable[[Transitions, Tensor], Metrics] = self.loop

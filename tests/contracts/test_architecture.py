@@ -48,7 +48,7 @@ LONG_FUNCTIONS = {
     "collect/make.py: make_dataset": 67,
 }
 KEYS = {
-    "datamodule.py": 9,
+    "datamodule.py": 7,
     "datasets/holdout.py": 6,
     "datasets/robot.py": 2,
     "datasets/summary.py": 1,
