@@ -94,7 +94,8 @@ def test_a_penalty_of_ones_own_is_tried_and_used(
     assert json.loads((run / "results.json").read_text())["updates"] == 10
     assert "nearly constant" not in capsys.readouterr().out
     same = ["scaled_penalties.Same", "--policy.imagination.penalty.scale", "2"]
-    main([*common, "--run_dir", str(run), "--policy.imagination.penalty", *same])
+    other = str(tmp_path / "other")
+    main([*common, "--run_dir", other, "--policy.imagination.penalty", *same])
     assert "nearly constant (mean 2.0" in capsys.readouterr().out
 
 
