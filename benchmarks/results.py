@@ -3,7 +3,7 @@
     python -m benchmarks.results --out runs/results --seeds 0 1          # go on where it was stopped
     python -m benchmarks.results --out runs/results --table              # print what is there
 
-Where it departs from the configurations: bfloat16 hidden layers for policies, three hidden
+Where it departs from the configurations: raw units and no guard of imagination; bfloat16 hidden layers for policies, three hidden
 layers in all critics, 10 000 starts a refresh, dynamics of 44 000 updates rather than to patience,
 MABE's coefficient starts at 0.1, its delta on halfcheetah mixed is the quickstart's, COMBO draws 2 actions of each
 kind instead of 10; ABM's batches are of 128 steps, and its targets copied every 50 updates, as after 150 copies
@@ -88,6 +88,8 @@ PRIORS = {
     **dict.fromkeys(DIFFUSION, "diffusion"),
 }
 WITHOUT_PENALTY = {"mbpo", "combo", "rambo", "mabe_no_uncertainty"}
+# As the table's rows were run.
+RAW = ["--data.standardize", "none"]
 WITHOUT_POLICY = ("bc", "mabe_no_rl", "bc_diffusion")
 MPO = (*ABM, "mpo_diffusion")
 
@@ -124,7 +126,7 @@ def weighting(data: Set, kind: str) -> list[str]:
 def fit_parts(out: Path, name: str, seed: int, systems: Sequence[str]) -> None:
     """Train the dynamics and the priors of a set that ``systems`` take."""
     data, folder = SETS[name], out / f"parts-{name}-{seed}"
-    common = ["--data.dataset", data.dataset, "--seed_everything", str(seed)]
+    common = ["--data.dataset", data.dataset, "--seed_everything", str(seed), *RAW]
     if WITH_MODEL.intersection(systems) and not list(folder.glob("dynamics-*/best.ckpt")):
         epochs = ["--dynamics.max_epochs", str(data.epochs), "--until", "dynamics"]
         fit(folder, *stacked("mabe", "budgets/two_cores"), *common, *epochs)
@@ -147,7 +149,7 @@ def arguments_of(out: Path, system: str, name: str, seed: int) -> list[str]:
     """All arguments of one run."""
     data, parts = SETS[name], out / f"parts-{name}-{seed}"
     found = stacked(system, "budgets/two_cores")
-    found += ["--data.dataset", data.dataset, "--seed_everything", str(seed)]
+    found += ["--data.dataset", data.dataset, "--seed_everything", str(seed), *RAW]
     found += ["--trainer.precision", "bf16-mixed"]
     if system not in (*WITHOUT_POLICY, "awac", "mb2po"):
         found += ["--policy.module.critic_hidden", "[256, 256, 256]"]
@@ -156,7 +158,7 @@ def arguments_of(out: Path, system: str, name: str, seed: int) -> list[str]:
         found += ["--prior.checkpoint", part(parts / PRIORS[system], "prior")]
     if system in WITH_MODEL:
         found += ["--dynamics.checkpoint", part(parts, "dynamics")]
-        found += ["--policy.imagination.starts", "10000"]
+        found += ["--policy.imagination.starts", "10000", "--policy.imagination.guard", "false"]
     if system == "rambo":
         found += ["--dynamics.jointly.learning_rate", "3.0e-4"]
     if system == "mobile":
