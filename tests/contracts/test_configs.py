@@ -371,7 +371,8 @@ def test_a_base_is_not_read_again() -> None:
     stack = ["mabe", "presets/mabe/hopper-medium", "mabe_flat_prior"]
     given = [a for name in stack for a in ("--config", name)]
     found, name = expand_configs(given)
-    assert [Path(f).stem for f in files_of(found)] == ["mabe", "hopper-medium", "mabe_flat_prior"]
+    files = [Path(f).stem for f in files_of(found)]
+    assert files == ["mabe", "as_published", "hopper-medium", "mabe_flat_prior"]
     assert name == "mabe-hopper-medium-mabe_flat_prior"
     # The same files without mabe, which the preset brings along.
     assert expand_configs(given[2:])[0] == found
@@ -550,7 +551,7 @@ def test_algorithms_have_what_makes_them() -> None:
 def test_the_results_table_runs_what_there_is(
     system: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for part in ("dynamics-1", "weighted/prior-1", "flat/prior-1"):
+    for part in ("dynamics-1", "weighted/prior-1", "flat/prior-1", "diffusion/prior-1"):
         folder = tmp_path / "parts-hopper-mixed-0" / part
         folder.mkdir(parents=True)
         (folder / "best.ckpt").touch()
