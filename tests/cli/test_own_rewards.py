@@ -96,7 +96,7 @@ def test_rewards_that_cannot_be_used_get_one_line(
     assert stopped.value.code == 2
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert expected in said
-    assert "data.reward" in said or "slop" in said
+    assert "reward" in said or "slop" in said
     assert not Path("run").exists()
 
 
