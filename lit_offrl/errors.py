@@ -30,8 +30,6 @@ BOUNDS: dict[str, tuple[float, bool, float]] = {
     "discount": (0, True, 1),
     "gradient_clip_val": (0, True, math.inf),
     "hidden": (1, True, math.inf),
-    "holdout_rows": (1, True, math.inf),
-    "holdout_segment": (1, True, math.inf),
     "learning_rate": (0, False, math.inf),
     "members": (1, True, math.inf),
     "min_improvement": (0, True, 1),

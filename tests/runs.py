@@ -25,6 +25,12 @@ def fit(config: Path, run_dir: Path, *more: str) -> None:
     main(["fit", "--config", str(config), "--run_dir", str(run_dir), *more])
 
 
+def fit_clone(dataset: str, run_dir: Path) -> None:
+    """Clone the actions of ``dataset`` for an epoch."""
+    sizes = ["--prior.module.hidden", "[8]", "--prior.max_epochs", "1", "--until", "prior"]
+    main(["fit", "--config", "bc", "--data.dataset", dataset, "--run_dir", str(run_dir), *sizes])
+
+
 def fit_elsewhere(config: Path, run_dir: Path, *more: str) -> str:
     """Run ``fit`` in a process of its own, which has to succeed, and give what it printed."""
     command = [sys.executable, "-m", "lit_offrl", "fit", "-c", str(config)]

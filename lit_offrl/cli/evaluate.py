@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor
 
 from lit_offrl.cli.data import VerbParser
-from lit_offrl.datasets.references import references_of
+from lit_offrl.datasets.references import references_of, score
 from lit_offrl.errors import UserError, check
 from lit_offrl.evaluation import Evaluator, MultitaskEvaluator, make_evaluator
 from lit_offrl.evaluation.episodes import EpisodeStats
@@ -152,10 +153,7 @@ class ActingPart:
         if isinstance(evaluator, MultitaskEvaluator):
             return None
         references = references_of(evaluator.name)
-        if references is None:
-            return None
-        low, high = references
-        return 100 * (returns - low) / (high - low)
+        return None if references is None else score(returns, references)
 
 
 def acting_parts(path: Path, part: str | None) -> Iterator[ActingPart]:
@@ -174,15 +172,16 @@ def acting_parts(path: Path, part: str | None) -> Iterator[ActingPart]:
         yield ActingPart(str(path), module, run, path.parent if run is None else run.folder)
         return
     assert run is not None
-    loaded = {name: run.load(name) for name in ("policy", "prior")}
-    found = {name: one for name, one in loaded.items() if one is not None}
-    wanted = found if part in (None, "all") else {k: v for k, v in found.items() if k == part}
+    names = ("policy", "prior") if part in (None, "all") else (part,)
+    loaded = ((name, run.load(name)) for name in names)
+    there = ((name, module) for name, module in loaded if module is not None)
+    found = list(islice(there, None if part == "all" else 1))
     check(
-        bool(wanted),
+        bool(found),
         f"'{path}': no finished {part or 'policy or prior'} in it; give the same fit command again to finish "
         "the run, or name a checkpoint",
     )
-    for name, module in list(wanted.items())[: None if part == "all" else 1]:
+    for name, module in found:
         yield ActingPart(f"{path} ({name})", module, run, path)
 
 

@@ -12,6 +12,7 @@ from gymnasium.envs.registration import EnvSpec
 from torch import Tensor
 
 from lit_offrl.datasets.columns import ActionBox
+from lit_offrl.datasets.references import score
 from lit_offrl.errors import UserError, check
 from lit_offrl.transitions import Transitions
 
@@ -138,7 +139,7 @@ class OfflineDataset:
         """Normalise ``returns`` so that random is 0 and expert 100; ``None`` without references."""
         if self.score_min is None or self.score_max is None:
             return None
-        return 100 * (returns - self.score_min) / (self.score_max - self.score_min)
+        return score(returns, (self.score_min, self.score_max))
 
     @cached_property
     def fingerprint(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from lit_offrl.environments import task_of
 
 References = tuple[float, float]
@@ -18,3 +20,9 @@ D4RL: dict[str, References] = {
 def references_of(environment: str | None) -> References | None:
     """D4RL's reference returns of a Gymnasium environment, of any version."""
     return D4RL.get(task_of(environment))
+
+
+def score(returns: Tensor, references: References) -> Tensor:
+    """``returns`` so that random is 0 and expert 100."""
+    low, high = references
+    return 100 * (returns - low) / (high - low)

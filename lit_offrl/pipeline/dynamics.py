@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+from torch import Tensor
+
 from lit_offrl.dynamics import Dynamics
 from lit_offrl.errors import attempt, check_at_least
 from lit_offrl.evaluation.model_error import draw_segments, imagine_segments, step_errors
@@ -50,7 +52,7 @@ class DynamicsSettings(StageSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least(1, self, "batch_size", "updates_per_block", "max_epochs")
+        check_at_least(1, self, "max_epochs")
 
 
 class DynamicsStage(Stage[Dynamics]):
@@ -87,15 +89,14 @@ class DynamicsStage(Stage[Dynamics]):
         module = super().fit()
         # Dynamics given may have been trained on this run's withheld rows.
         if not self.is_taken and is_first():
-            _, holdout, _ = self.data.holdout(self.data.seed_of(self.name))
+            _, holdout, segments = self.data.holdout(self.data.seed_of(self.name))
             self.one_step = one_step_fit(module, self.data.dataset.transitions[holdout])
             if not measured:
                 print(describe_fit(self.one_step), flush=True)
-                self._measure(figure)
+                self._measure(segments, figure)
         return module
 
-    def _measure(self, path: Path) -> None:
-        _, _, segments = self.data.holdout(self.data.seed_of(self.name))
+    def _measure(self, segments: Tensor, path: Path) -> None:
         held_out = self.data.dataset.transitions[segments]
         imagined = imagine_segments(self.module, held_out)
         if imagined is None:

@@ -15,14 +15,14 @@ from lightning.pytorch.loggers import Logger
 from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.errors import UserError, check, first_line
 from lit_offrl.pipeline.fingerprint import named_modules
+from lit_offrl.pipeline.policy import PolicyStage
+from lit_offrl.pipeline.stage import Stage
 from lit_offrl.policy import PolicyLearner
 from lit_offrl.training.block_module import BlockModule
 from lit_offrl.training.checkpoints import check_run_dir, load_module
 from lit_offrl.training.loggers import LoggerFactory, make_loggers
 
 CONFIG = "config.yaml"
-# The file that holds a stage's result.
-RESULT = {"policy": "last.ckpt"}
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,8 @@ class FinishedRun:
         if taken:
             return Path(taken)
         done = sorted(self.folder.glob(f"{stage}-*/done.json"), key=lambda p: p.stat().st_mtime)
-        return done[-1].parent / RESULT.get(stage, "best.ckpt") if done else None
+        kind = PolicyStage if stage == PolicyStage.name else Stage
+        return done[-1].parent / kind.keeps if done else None
 
     def load(self, stage: str) -> BlockModule | None:
         """The trained part of a stage, on the CPU; ``None`` if the run has none.

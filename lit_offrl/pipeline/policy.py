@@ -89,8 +89,8 @@ class PolicySettings(StageSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        names = ("updates", "refresh_every", "batch_size", "updates_per_block", "episodes")
-        check_at_least(1, self, *names, "checkpoint_every", "segment_length")
+        names = ("updates", "refresh_every", "episodes", "checkpoint_every", "segment_length")
+        check_at_least(1, self, *names)
         check_at_least(0, self, "evaluate_every")
         self.refresh_every = min(self.refresh_every, self.updates)
         for name in ("updates", "evaluate_every", "checkpoint_every"):

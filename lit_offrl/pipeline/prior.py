@@ -67,8 +67,7 @@ class PriorSettings(StageSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        names = ("batch_size", "updates_per_block", "patience", "max_epochs")
-        check_at_least(1, self, *names)
+        check_at_least(1, self, "max_epochs")
         check(
             0 < self.validation_fraction < 1,
             f"validation_fraction: {self.validation_fraction} is not between 0 and 1; give a share, such as "

@@ -54,8 +54,7 @@ class ValueSettings(StageSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        names = ("batch_size", "updates_per_block", "window", "patience", "max_updates")
-        check_at_least(1, self, *names)
+        check_at_least(1, self, "max_updates")
         self.window = min(self.window, self.max_updates)
         check_multiple("max_updates", self.max_updates, "value.window", self.window)
 

@@ -13,6 +13,7 @@ from gymnasium.spaces import Box
 from lit_offrl.cli import main
 from lit_offrl.datasets import open_dataset
 from tests.factories import MakeDataset, Say, episode
+from tests.runs import fit_clone
 from tests.tables import made, write
 
 ROWS, STEPS = 60, 10
@@ -78,19 +79,7 @@ def test_what_is_collected_can_be_trained_on(
 ) -> None:
     say("collect", "mine/fall-v0", "--environment", "tests/Falling-v0", "--steps", "203")
     assert say("check", "mine/fall-v0") == "mine/fall-v0: no problems\n"
-    sizes = ["--prior.module.hidden", "[8]", "--prior.max_epochs", "1", "--until", "prior"]
-    main(
-        [
-            "fit",
-            "--config",
-            "bc",
-            "--data.dataset",
-            "mine/fall-v0",
-            "--run_dir",
-            str(tmp_path / "run"),
-            *sizes,
-        ]
-    )
+    fit_clone("mine/fall-v0", tmp_path / "run")
     rows = open_dataset("mine/fall-v0").read().transitions
     assert int(rows.terminations.sum()) == 40
     assert rows.truncations.nonzero().flatten().tolist() == [202]

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lit_offrl.cli import main
 from lit_offrl.datasets import open_dataset
 from lit_offrl.datasets.jumps import find_jumps
 from tests.factories import Say
+from tests.runs import fit_clone
 from tests.tables import Columns, write
 
 EPISODES, STEPS = 30, 20
@@ -118,19 +118,7 @@ def test_training_says_it_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     columns = walk()
     next_episodes_first(columns)
     path = write(columns, tmp_path / "log.npz")
-    sizes = ["--prior.module.hidden", "[8]", "--prior.max_epochs", "1", "--until", "prior"]
-    main(
-        [
-            "fit",
-            "--config",
-            "bc",
-            "--data.dataset",
-            path,
-            "--run_dir",
-            str(tmp_path / "run"),
-            *sizes,
-        ]
-    )
+    fit_clone(path, tmp_path / "run")
     assert (
         "next observations of 30 rows seem to be another episode's, first row 19"
         in capsys.readouterr().out
