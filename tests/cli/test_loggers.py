@@ -6,10 +6,16 @@ import io
 from contextlib import redirect_stdout
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from lightning.pytorch.loggers import TensorBoardLogger
+from moviepy import ImageSequenceClip
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lit_offrl.cli import main
+from lit_offrl.training.loggers import log_video
 
 
 def printed(config: Path, *more: str) -> str:
@@ -93,3 +99,17 @@ def test_mlflow_gets_the_metrics_and_figures(tiny: Path, tmp_path: Path) -> None
     assert steps == sorted(set(steps))
     assert len(steps) > 3
     assert list((run / "mlflow").rglob("imagined_segments.png"))
+
+
+def test_tensorboard_gets_the_video(tmp_path: Path) -> None:
+    frames = [np.full((32, 48, 3), 6 * n, dtype=np.uint8) for n in range(40)]
+    film = tmp_path / "film.mp4"
+    ImageSequenceClip(frames, fps=20).write_videofile(str(film), logger=None)
+    logger = TensorBoardLogger(tmp_path, name="logs", version="")
+    log_video([logger], "evaluation/policy", film, 30)
+    events = EventAccumulator(logger.log_dir)
+    events.Reload()
+    (image,) = events.Images("evaluation/policy")
+    assert (image.step, image.width, image.height) == (30, 24, 16)
+    with Image.open(io.BytesIO(image.encoded_image_string)) as animation:
+        assert animation.n_frames == 10
