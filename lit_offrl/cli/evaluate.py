@@ -18,7 +18,7 @@ from lit_offrl.evaluation.episodes import EpisodeStats
 from lit_offrl.evaluation.statistics import interval_of_mean
 from lit_offrl.evaluation.tasks import MultitaskStats
 from lit_offrl.evaluation.video import record_episode
-from lit_offrl.pipeline.finished import FinishedRun, load_part, open_run, seed_folders
+from lit_offrl.runs.folder import FinishedRun, load_part, open_run, seed_folders
 from lit_offrl.training.block_module import BlockModule
 from lit_offrl.training.files import write_json
 from lit_offrl.training.loggers import log_video

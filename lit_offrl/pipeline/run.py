@@ -13,7 +13,6 @@ from lit_offrl.evaluation import AnyEvaluator, make_evaluator, read_evaluations
 from lit_offrl.evaluation.report import Report
 from lit_offrl.pipeline.dynamics import DynamicsSettings, DynamicsStage
 from lit_offrl.pipeline.fingerprint import check_same_config
-from lit_offrl.pipeline.lock import check_places, lock_folder
 from lit_offrl.pipeline.needs import check_unused, needed_stages
 from lit_offrl.pipeline.policy import EVALUATIONS, PolicySettings, PolicyStage
 from lit_offrl.pipeline.prior import PriorSettings, PriorStage
@@ -24,6 +23,7 @@ from lit_offrl.pipeline.value import ValueSettings, ValueStage
 from lit_offrl.training.checkpoints import check_run_dir
 from lit_offrl.training.distributed import is_first
 from lit_offrl.training.files import write_whole
+from lit_offrl.training.lock import check_places, lock_folder
 
 STAGES = ("dynamics", "value", "prior", "policy")
 

@@ -18,7 +18,7 @@ from tests.runs import fit
 HOLD = """
 import sys
 from pathlib import Path
-from lit_offrl.pipeline.lock import lock_folder
+from lit_offrl.training.lock import lock_folder
 with lock_folder(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
