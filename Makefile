@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test
+.PHONY: quickstart test docs docs-serve
 
 # Train dynamics, prior and policy on the bundled data: about a quarter of an hour on two cores.
 quickstart: .venv/installed
@@ -13,6 +13,17 @@ test: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2
+
+# The site, in build/docs; a warning is an error. docs-serve shows it at http://127.0.0.1:8000.
+docs: .venv/docs-installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+docs-serve: .venv/docs-installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
+.venv/docs-installed: .venv/installed
+	$(BIN)/pip install -c constraints.txt -e '.[docs]'
+	touch $@
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
