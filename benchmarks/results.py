@@ -48,11 +48,11 @@ class Set:
         dataset: Minari id.
         epochs: Of the dynamics, 44 000 updates. Fewer do not do: at 10 000 MOPO's returns on
             halfcheetah mixed swing by thousands.
-        penalty: lambda, as OfflineRL-Kit runs the v2 sets with h = 5 (ALGORITHMS 3.1).
+        penalty: lambda, as OfflineRL-Kit runs the v2 sets with h = 5 (docs/decisions.md 3.1).
         delta: MABE's target divergence.
         conservatism: COMBO's weight, by our squared error with a half.
         temperature: IQL's, the difference of the best and the worst return over 3000.
-        by_return: Whether MABE's prior weighs by returns (ALGORITHMS 5.5).
+        by_return: Whether MABE's prior weighs by returns (docs/decisions.md 5.5).
     """
 
     dataset: str

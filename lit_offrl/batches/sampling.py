@@ -209,7 +209,7 @@ class MixedSampler(Sampler):
 
 
 class SegmentSampler(UniformSampler):
-    """Runs of consecutive rows that never cross an episode's end (ABM, ALGORITHMS section 8).
+    """Runs of consecutive rows that never cross an episode's end (ABM, docs/decisions.md 8).
 
     A run of N rows holds N actions and, with the last row's next observation, N + 1 observations
     (D-16).

@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 from minari.data_collector.episode_buffer import EpisodeBuffer
 
-# What rewards of another direction are computed from (ALGORITHMS 3.2).
+# What rewards of another direction are computed from (docs/decisions.md 3.2).
 KEPT_INFOS = ("x_velocity", "y_velocity")
 REPORT_EVERY = 10_000
 

@@ -27,7 +27,7 @@ class Robot:
     Attributes:
         sizes: Numbers observed, and done.
         steps: Longest episode, where the file marks no time-outs.
-        environment: Gymnasium id of what they are compared in (ALGORITHMS 0.4), if Gymnasium has it.
+        environment: Gymnasium id of what they are compared in (docs/decisions.md 0.4), if Gymnasium has it.
         arguments: Its arguments.
         references: Returns of the scores 0 and 100, where the environment's task has none.
     """

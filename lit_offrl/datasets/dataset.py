@@ -32,7 +32,7 @@ class OfflineDataset:
         transitions: All rows, ``[N, ...]``, float32; actions scaled to ``[-1, 1]``.
         episode_starts: First row of each episode, ascending, ``[episodes]`` int64.
         env_spec: The environment that made the data, or ``None`` if unknown.
-        score_min: Return of score 0, in environment units (ALGORITHMS 0.5), or ``None``.
+        score_min: Return of score 0, in environment units (docs/decisions.md 0.5), or ``None``.
         score_max: Return of score 100, or ``None``.
         action_box: Smallest and largest action in the log's units, ``[act]`` each, scaled to -1 and 1;
             ``None`` if unknown.

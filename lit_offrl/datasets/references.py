@@ -1,4 +1,4 @@
-"""Reference returns of scores: 0 for a random policy, 100 for an expert (ALGORITHMS 0.5)."""
+"""Reference returns of scores: 0 for a random policy, 100 for an expert (docs/decisions.md 0.5)."""
 
 from __future__ import annotations
 

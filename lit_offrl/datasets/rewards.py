@@ -1,4 +1,4 @@
-"""Recomputed rewards: another task on the same steps (ALGORITHMS 3.2, 7)."""
+"""Recomputed rewards: another task on the same steps (docs/decisions.md 3.2, 7)."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class _HoppingBackward(Reward):
     """``-v + 1 - 0.001 |a|^2`` from the logged ``v + 1 - 0.001 |a|^2``.
 
     In Gymnasium's versions from 5 on neither has the 1 in the step in which the robot falls; up to
-    version 4 the log has it there, which makes that one step's reward too low by 1 (ALGORITHMS 0.4).
+    version 4 the log has it there, which makes that one step's reward too low by 1 (docs/decisions.md 0.4).
     """
 
     def __call__(self, rows: Transitions, infos: dict[str, Tensor]) -> Tensor:

@@ -15,7 +15,7 @@ from lit_offrl.transitions import Transitions
 
 
 def add_task_column(datasets: Sequence[OfflineDataset]) -> OfflineDataset:
-    """The same steps under several rewards as one dataset (ALGORITHMS section 11).
+    """The same steps under several rewards as one dataset (docs/decisions.md 11).
 
     Args:
         datasets: One for each task, alike but for their rewards.

@@ -113,7 +113,7 @@ def first_row(wrong: Tensor, episode: LoggedEpisode, start: int = 0) -> str | No
 
 
 def cheetah(velocity: Tensor, rows: Transitions) -> Tensor:
-    """``v - 0.1 |a|^2`` (ALGORITHMS 0.4)."""
+    """``v - 0.1 |a|^2`` (docs/decisions.md 0.4)."""
     return velocity - 0.1 * rows.actions.square().sum(dim=1)
 
 

@@ -1,4 +1,4 @@
-"""The probabilistic dynamics ensemble of MBPO, MOPO and MABE (ALGORITHMS section 1)."""
+"""The probabilistic dynamics ensemble of MBPO, MOPO and MABE (docs/decisions.md 1)."""
 
 from __future__ import annotations
 

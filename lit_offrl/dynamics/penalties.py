@@ -1,4 +1,4 @@
-"""How much an imagined reward loses for what the ensemble does not know (ALGORITHMS section 3)."""
+"""How much an imagined reward loses for what the ensemble does not know (docs/decisions.md 3)."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Rollouts:
         margin: Widths of that range by which they may leave it, in each number and the reward.
         reward: Imagine the elite's sampled reward, or its mean (D-4).
         actions: The policy's, or uniform on ``[-1, 1]``, as for MOPO's out-of-distribution tasks
-            (ALGORITHMS 3.2).
+            (docs/decisions.md 3.2).
         termination: Function of next observations; by default the environment's own rule.
     """
 

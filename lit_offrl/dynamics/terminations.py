@@ -1,4 +1,4 @@
-"""When an imagined step ends the task, judged on predicted next observations (ALGORITHMS 0.3).
+"""When an imagined step ends the task, judged on predicted next observations (docs/decisions.md 0.3).
 
 Each rule maps next observations ``[batch, obs]`` to ``[batch]`` bool. Like the papers, imagination
 is given these rules; it does not learn them.

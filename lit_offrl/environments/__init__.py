@@ -38,7 +38,7 @@ _TASKS: dict[str, tuple[str, dict[str, Any]]] = {
     },
     "HIV": (f"{__name__}.hiv:HIVTreatment", {}),
 }
-# Those of ABM (ALGORITHMS 10.5, D-19).
+# Those of ABM (docs/decisions.md 10.5, D-19).
 CONTROL_SUITE = ("cheetah-run", "hopper-hop", "walker-run", "quadruped-run")
 NAMES = tuple(_TASKS)
 

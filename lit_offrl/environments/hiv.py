@@ -1,4 +1,4 @@
-"""Treating HIV: MOPO's third task out of the data's distribution (ALGORITHMS 3.3)."""
+"""Treating HIV: MOPO's third task out of the data's distribution (docs/decisions.md 3.3)."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ JUMP_REWARD = 15.0
 
 
 class _Slippery(MujocoEnv):
-    """Scales the sliding friction of every surface (ALGORITHMS section 7).
+    """Scales the sliding friction of every surface (docs/decisions.md 7).
 
     The floor's alone would do nothing: MuJoCo takes the larger friction of two geoms in contact.
     """

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.distributions import Distribution, register_kl
 from torch.nn import functional
 
-# LoggedEpisode SAC actions often sit on the bound, where atanh is infinite (ALGORITHMS section 4).
+# LoggedEpisode SAC actions often sit on the bound, where atanh is infinite (docs/decisions.md 4).
 ACTION_BOUND = 1 - 1e-3
 
 
@@ -58,7 +58,7 @@ class ActionDistribution(Distribution):
 
 
 class Gaussian(ActionDistribution):
-    """``N(mean, diag std^2)``, whose draws may lie outside of the box (ABM, ALGORITHMS section 9).
+    """``N(mean, diag std^2)``, whose draws may lie outside of the box (ABM, docs/decisions.md 9).
 
     Args:
         mean: ``[..., act]``.
@@ -88,7 +88,7 @@ class Gaussian(ActionDistribution):
     def divergence_from(self, other: Gaussian) -> Tensor:
         """``KL(self || other)`` ``[...]``, exact; both squashed or neither.
 
-        The squashing is the same bijection on both sides, so it drops out (ALGORITHMS 0.1).
+        The squashing is the same bijection on both sides, so it drops out (docs/decisions.md 0.1).
         """
         spread = (self.scale / other.scale).square()
         shift = ((self.loc - other.loc) / other.scale).square()
@@ -135,7 +135,7 @@ class TanhGaussian(Gaussian):
 
 
 class TanhGaussianMixture(ActionDistribution):
-    """``tanh(u)`` with ``u`` of a mixture of diagonal Gaussians (MB2PO, ALGORITHMS section 12).
+    """``tanh(u)`` with ``u`` of a mixture of diagonal Gaussians (MB2PO, docs/decisions.md 12).
 
     Args:
         logits: Of the components' weights, ``[..., components]``.

@@ -21,7 +21,7 @@ class EnsembleLinear(nn.Module):
         in_dim: Size of an input row.
         out_dim: Size of an output row.
         truncated: Draw weights from a normal of std ``1 / (2 sqrt(in_dim))`` cut at two std, with
-            zero biases, as the dynamics ensemble does (ALGORITHMS section 1); otherwise as
+            zero biases, as the dynamics ensemble does (docs/decisions.md 1); otherwise as
             ``torch.nn.Linear`` does.
     """
 

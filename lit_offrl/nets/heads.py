@@ -1,4 +1,4 @@
-"""Networks with one head for each of several tasks (ABM's multi-task setting, ALGORITHMS section 11)."""
+"""Networks with one head for each of several tasks (ABM's multi-task setting, docs/decisions.md 11)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Action values as distributions of returns, by their quantiles (MB2PO, ALGORITHMS section 12)."""
+"""Action values as distributions of returns, by their quantiles (MB2PO, docs/decisions.md 12)."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ class SampledBackup(Backup):
 
     Args:
         samples: How many (M).
-        reduce: ``mean`` is the policy's value (MPO, SVG, ABM; ALGORITHMS section 8), ``max`` leans to
+        reduce: ``mean`` is the policy's value (MPO, SVG, ABM; docs/decisions.md 8), ``max`` leans to
             the best draw (BEAR).
 
     Raises:

@@ -1,4 +1,4 @@
-"""Conservative critics: values are pushed down outside the data (CQL, COMBO; ALGORITHMS section 18)."""
+"""Conservative critics: values are pushed down outside the data (CQL, COMBO; docs/decisions.md 18)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Improvement by sampling, weighing and fitting: MPO, with or without a prior (ALGORITHMS 10.1)."""
+"""Improvement by sampling, weighing and fitting: MPO, with or without a prior (docs/decisions.md 10.1)."""
 
 from __future__ import annotations
 

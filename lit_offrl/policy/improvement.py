@@ -98,7 +98,7 @@ class ValueGradient(Improvement):
 
 @dataclass(frozen=True)
 class SampledGradient(Improvement):
-    """``-mean_j min_k Qbar_k(s, a_j)`` over several reparameterised actions (SVG, ALGORITHMS 10.2).
+    """``-mean_j min_k Qbar_k(s, a_j)`` over several reparameterised actions (SVG, docs/decisions.md 10.2).
 
     Args:
         samples: Actions at each state (M).

@@ -1,4 +1,4 @@
-"""The actor-critic whose parts make the algorithms (ALGORITHMS sections 2, 3, 6 and 8 to 18)."""
+"""The actor-critic whose parts make the algorithms (docs/decisions.md 2, 3, 6 and 8 to 18)."""
 
 from __future__ import annotations
 

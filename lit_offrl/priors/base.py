@@ -174,7 +174,7 @@ class BehaviorPrior(BlockModule):
         return -self.log_prob(batch.observations, batch.actions)
 
     def losses(self, batch: Transitions, noise: Tensor, shared: Shared) -> tuple[Losses, Metrics]:
-        """Weighted losses of rows, where the weights' mean over the batch is 1 (MABE eq. 5; section 5.1)."""
+        """Weighted losses of rows, where the weights' mean over the batch is 1 (MABE eq. 5; docs/decisions.md 5.1)."""
         rows = self.loss(batch, noise)
         if batch.weights is None:
             return {self.loss_name: rows}, {}

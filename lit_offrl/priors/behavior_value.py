@@ -160,7 +160,7 @@ class BehaviorValue(ValueEstimator):
 
 
 class ReturnRegression(ValueEstimator):
-    """Advantages of logged actions over a regressed value: ``R - V(s)`` (AWR, ALGORITHMS section 19).
+    """Advantages of logged actions over a regressed value: ``R - V(s)`` (AWR, docs/decisions.md 19).
 
     ``R`` is the discounted return to the end of the episode, and ``V`` is regressed on it. Rows so near
     to where an episode was cut that it is not known have no weight.

@@ -1,4 +1,4 @@
-"""The unsquashed Gaussian prior of ABM (ALGORITHMS section 9)."""
+"""The unsquashed Gaussian prior of ABM (docs/decisions.md 9)."""
 
 from __future__ import annotations
 

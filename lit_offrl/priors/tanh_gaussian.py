@@ -1,4 +1,4 @@
-"""The tanh-Gaussian prior of MABE (ALGORITHMS 5.6)."""
+"""The tanh-Gaussian prior of MABE (docs/decisions.md 5.6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights of logged actions in the prior's likelihood (ALGORITHMS 5.1-5.5)."""
+"""Weights of logged actions in the prior's likelihood (docs/decisions.md 5.1-5.5)."""
 
 from __future__ import annotations
 

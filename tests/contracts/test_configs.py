@@ -153,7 +153,7 @@ ABM = ("mpo", "svg", "bm_mpo", "bm_svg", "abm_mpo", "abm_svg", "abm_eps0", "bear
 def test_abms_configurations_have_its_constants(
     name: str,
 ) -> None:
-    # ALGORITHMS section 9.
+    # docs/decisions.md 9.
     config = resolve(name)
     found = arguments(config)
     assert {found[f"{kind}_learning_rate"] for kind in ("actor", "critic", "coefficient")} == {2e-4}
@@ -395,8 +395,8 @@ def test_a_base_that_leads_back_or_nowhere_is_refused(tmp_path: Path) -> None:
         expand_configs(["--config", str(tmp_path / "a.yaml")])
 
 
-# Horizon, MOPO's lambda, MBPO's horizon, MABE's delta (ALGORITHMS 3.1 and 6.1), COMBO's horizon and
-# weight (section 18), or None where a table has no such dataset.
+# Horizon, MOPO's lambda, MBPO's horizon, MABE's delta (docs/decisions.md 3.1 and 6.1), COMBO's horizon and
+# weight (docs/decisions.md 18), or None where a table has no such dataset.
 TABLES = {
     "halfcheetah-random": (5, 0.5, 5, None, None),
     "hopper-random": (5, 1, 5, None, None),
@@ -472,7 +472,7 @@ def test_the_release_differs_from_the_paper_in_one_preset() -> None:
 
 
 def test_mopos_tasks_out_of_distribution_are_those_of_the_paper() -> None:
-    # ALGORITHMS 3.2 and 3.3.
+    # docs/decisions.md 3.2 and 3.3.
     expected = {"halfcheetah-jump": (5, 1), "ant-angle": (25, 2), "hiv": (5, 1)}
     for name, values in expected.items():
         imagination = preset("mopo", name)[0]
