@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import signal
 import subprocess
 import sys
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -19,6 +24,24 @@ ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
 STAGES = ("dynamics", "value", "prior", "policy")
 NEVER = ["--policy.imagination.termination", "lit_offrl.dynamics.terminations.never"]
+
+
+def resolve(*names: str) -> dict[str, Any]:
+    """What a run of stacked files would use."""
+    return deepcopy(_resolve(*names))
+
+
+@cache
+def _resolve(*names: str) -> dict[str, Any]:
+    arguments = [a for name in names for a in ("--config", name)]
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), pytest.raises(SystemExit) as stopped:
+        main(["fit", *arguments, "--print_config"])
+    assert stopped.value.code == 0, names
+    found: dict[str, Any] = yaml.safe_load(printed.getvalue())
+    # What is printed stands alone.
+    assert found["base"] is None
+    return found
 
 
 def fit(config: Path, run_dir: Path, *more: str) -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import itertools
 import json
 from contextlib import nullcontext
 from copy import deepcopy
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +19,7 @@ from lit_offrl.cli.configs import expand_configs
 from lit_offrl.datasets.d4rl import addresses
 from lit_offrl.errors import UserError
 from lit_offrl.training.block_module import BlockModule, UpdateBlock
+from tests.runs import resolve
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 ALGORITHMS = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
@@ -78,24 +76,6 @@ STACKS: list[tuple[tuple[str, ...], str]] = [
 ]
 # The algorithms that name data of their own; any other needs --data.dataset.
 OWN_DATA = ("mabe_halfcheetah", "mabe_transfer", "multitask", "quickstart")
-
-
-def resolve(*names: str) -> dict[str, Any]:
-    """What a run of stacked files would use."""
-    return deepcopy(_resolve(*names))
-
-
-@cache
-def _resolve(*names: str) -> dict[str, Any]:
-    arguments = [a for name in names for a in ("--config", name)]
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed), pytest.raises(SystemExit) as stopped:
-        main(["fit", *arguments, "--print_config"])
-    assert stopped.value.code == 0, names
-    found: dict[str, Any] = yaml.safe_load(printed.getvalue())
-    # What is printed stands alone.
-    assert found["base"] is None
-    return found
 
 
 def values_of(name: str) -> dict[str, Any]:
