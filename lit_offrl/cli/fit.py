@@ -146,6 +146,7 @@ class OfflineRLCLI(LightningCLI):
             fit.compile,
             reuse=reuse,
             link=None if fit.run_dir or number else Path("runs/latest"),
+            shared_stages=None if fit.shared_stages is None else Path(fit.shared_stages),
         )
         # Each has samplers of its own; the rows are there once.
         data = copy(init.data) if number else init.data

@@ -111,6 +111,13 @@ def add_run_options(parser: LightningArgumentParser) -> None:
         help="Train this many seeds at once, from seed_everything on.",
     )
     parser.add_argument(
+        "--shared_stages",
+        type=str | None,
+        default=None,
+        help="Folder where dynamics, values and priors are kept for all runs that name it: what is the same is "
+        "trained once.",
+    )
+    parser.add_argument(
         "--compile",
         type=Literal["auto", "always", "never"],
         default="auto",
