@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,9 +30,15 @@ def share_folder(folder: Path, store: Path | None) -> Iterator[None]:
     if store is None or (folder.is_dir() and not folder.is_symlink()):
         yield
         return
+    if not is_first():
+        # The first process of several makes the link once the stage is its own.
+        while not folder.is_dir():
+            time.sleep(0.1)
+        yield
+        return
     shared = (folder if folder.is_symlink() else store / folder.name).resolve()
     with lock_folder(shared, "shared_stages", wait=True):
-        if is_first() and not folder.is_symlink():
+        if not folder.is_symlink():
             try:
                 folder.symlink_to(os.path.relpath(shared, folder.parent.resolve()))
             except OSError as error:

@@ -319,11 +319,19 @@ def test_cells_run_on_several_machines(
         cluster.add_node(num_cpus=1)
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
     try:
-        assert RayEngine(None, 1, 0).jobs == 2
+        engine = RayEngine(None, 1, 0)
+        assert engine.jobs == 2
+        logs = [tmp_path / f"{number}.txt" for number in range(2)]
+        jobs = [engine.start([["data", "list"]], log) for log in logs]
+        while not all(log.exists() for log in logs):
+            time.sleep(0.1)
+        # Each has one CPU: two that run at a time are on two.
+        assert [job.poll() for job in jobs] == [None, None]
+        while None in (codes := [job.poll() for job in jobs]):
+            time.sleep(0.1)
+        assert codes == [0, 0]
         names = '["*/full/*", "*/guided/*"]'
         main(["experiment", str(grid), "--engine", "ray", "--only", names])
-        nodes = {task["node_id"] for task in ray.util.state.list_tasks(detail=True)}
-        assert len(nodes) == 2
     finally:
         ray.shutdown()
         cluster.shutdown()
