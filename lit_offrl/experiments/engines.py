@@ -122,10 +122,10 @@ class RayEngine:
         except ImportError:
             check(False, "--engine ray: Ray is not installed; pip install 'lit-offrl[ray]'")
         self.ray: Any = ray
-        if not ray.is_initialized():
+        if not self.ray.is_initialized():
             # A cluster at RAY_ADDRESS or on this machine, or else one of this machine alone.
-            ray.init(log_to_driver=False)
-        there = ray.cluster_resources()
+            self.ray.init(log_to_driver=False)
+        there = self.ray.cluster_resources()
         room = int(there.get("CPU", 0) // threads)
         if gpus:
             room = min(room, int(there.get("GPU", 0) / gpus))
@@ -135,7 +135,7 @@ class RayEngine:
             "--threads or --gpus",
         )
         self.jobs, self.threads = jobs or room, threads
-        self.task = ray.remote(num_cpus=threads, num_gpus=gpus, max_retries=0)(run_commands)
+        self.task = self.ray.remote(num_cpus=threads, num_gpus=gpus, max_retries=0)(run_commands)
 
     def start(self, commands: Sequence[Sequence[str]], log: Path) -> RayJob:
         task = self.task.remote(list(commands), log.absolute(), self.threads, Path.cwd())
