@@ -30,10 +30,10 @@ from lit_offrl.cli.messages import reason_of
 from lit_offrl.cli.trainer_options import check_options
 from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.errors import UserError, check, check_numbers
-from lit_offrl.pipeline.fingerprint import hash_config
-from lit_offrl.pipeline.many_seeds import fit_together
+from lit_offrl.many_seeds import fit_together
 from lit_offrl.pipeline.run import STAGES, Run
 from lit_offrl.pipeline.settings import RunSettings
+from lit_offrl.runs.identity import check_same_config, hash_config
 from lit_offrl.runs.summary import SUMMARY, RunOfMany, summary_table, write_summary
 from lit_offrl.training.distributed import is_first
 from lit_offrl.training.processes import FAMILY
@@ -146,10 +146,11 @@ class OfflineRLCLI(LightningCLI):
             vars(init.trainer),
             config,
             fit.compile,
-            reuse=reuse,
             link=None if fit.run_dir or number else Path("runs/latest"),
             shared_stages=None if fit.shared_stages is None else Path(fit.shared_stages),
         )
+        if not reuse:
+            check_same_config(settings.run_dir, config)
         # Each has samplers of its own; the rows are there once.
         data = copy(init.data) if number else init.data
         prior = init.prior

@@ -12,7 +12,7 @@ from typing import Any
 
 from lit_offrl.errors import UserError, check
 from lit_offrl.experiments.settings import Experiment, Part
-from lit_offrl.pipeline.fingerprint import hash_config
+from lit_offrl.runs.identity import hash_config
 
 # Gives what a run of these arguments would use.
 Resolve = Callable[[list[str]], dict[str, Any]]

@@ -17,11 +17,6 @@ from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.errors import attempt, check
 from lit_offrl.pipeline.fingerprint import hash_file, hash_stage, named_modules
 from lit_offrl.pipeline.settings import RunSettings
-from lit_offrl.pipeline.sharing import share_folder
-from lit_offrl.pipeline.trainers import (
-    make_trainer,
-    own_callbacks,
-)
 from lit_offrl.training.block_module import BlockModule
 from lit_offrl.training.blocks import seed_part
 from lit_offrl.training.checkpoints import (
@@ -33,8 +28,13 @@ from lit_offrl.training.checkpoints import (
 from lit_offrl.training.distributed import is_first
 from lit_offrl.training.loggers import ContinuedCurves, make_loggers
 from lit_offrl.training.progress import StageBar
+from lit_offrl.training.sharing import share_folder
 from lit_offrl.training.stage_files import read_done, write_done
 from lit_offrl.training.state import ResumeState, fit_or_resume, generations
+from lit_offrl.training.trainers import (
+    make_trainer,
+    own_callbacks,
+)
 
 Module = TypeVar("Module", bound=BlockModule)
 

@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import ExponentialLR
 
 from lit_offrl.cli.many_devices import spread
 from lit_offrl.errors import Stopped
-from lit_offrl.pipeline.many_seeds import EachSeed
+from lit_offrl.many_seeds import EachSeed
 from lit_offrl.policy import PolicyLearner
 from lit_offrl.training.acceleration import Replay
 from lit_offrl.training.block_module import BlockModule
