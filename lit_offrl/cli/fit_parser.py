@@ -16,7 +16,7 @@ from lit_offrl.datasets import Layout
 from lit_offrl.datasets.subset import ExtraDataset, Subset
 from lit_offrl.dynamics import Rollouts
 from lit_offrl.pipeline.dynamics import DynamicsSettings
-from lit_offrl.pipeline.policy import PolicySettings
+from lit_offrl.pipeline.policy_settings import PolicySettings
 from lit_offrl.pipeline.prior import PriorSettings
 from lit_offrl.pipeline.value import ValueSettings
 from lit_offrl.policy import Conservatism

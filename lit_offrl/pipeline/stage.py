@@ -62,6 +62,7 @@ class Stage(ABC, Generic[Module]):
     def __init__(self, run: RunSettings, settings: Any, data: OfflineDataModule) -> None:
         self.run, self.settings, self.data = run, settings, data
         self.seconds = 0.0
+        self.weights_size = 0
         self.is_taken = settings.checkpoint is not None
 
     # What a stage is.
@@ -138,10 +139,15 @@ class Stage(ABC, Generic[Module]):
             owner = f"{self.name}.module"
             buffer = io.BytesIO()
             attempt(owner, save_module, module, buffer)
+            self.weights_size = buffer.tell()
             buffer.seek(0)
             with torch.random.fork_rng():
                 attempt(owner, load_module, buffer, type(module), True, **self.not_saved())
         attempt(self.name, self.validate)
+
+    def sizes(self) -> tuple[int, int]:
+        """Bytes of the part's weights, and of the imagined rows that a state holds."""
+        return self.weights_size, 0
 
     def not_saved(self) -> dict[str, Any]:
         """Arguments of the part that its checkpoint does not hold."""

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lit_offrl.errors import UserError, check
+from lit_offrl.errors import UserError
 from lit_offrl.training.distributed import is_first
 
 
@@ -65,17 +65,6 @@ def lock_folder(folder: Path) -> Iterator[None]:
             yield
         finally:
             _write(file, "")
-
-
-def check_places(folders: list[Path]) -> None:
-    """Check that what a run will write to are folders, or nothing yet.
-
-    Raises:
-        UserError: One is something else, or nothing can be written there.
-    """
-    for folder in folders:
-        usable = not os.path.lexists(folder) or (folder.is_dir() and os.access(folder, os.W_OK))
-        check(usable, f"run_dir: '{folder}' is no folder that can be written to; delete or move it")
 
 
 def _describe() -> dict[str, Any]:

@@ -77,7 +77,7 @@ STACKS: list[tuple[tuple[str, ...], str]] = [
     *[(below, name) for name in ABLATIONS for below in (("mabe",), ("mabe", EXPERT), (EXPERT,))],
 ]
 # The algorithms that name data of their own; any other needs --data.dataset.
-OWN_DATA = ("mabe_halfcheetah", "mabe_transfer", "multitask", "quickstart")
+OWN_DATA = ("demo", "mabe_halfcheetah", "mabe_transfer", "multitask", "quickstart")
 
 
 def resolve(*names: str) -> dict[str, Any]:
