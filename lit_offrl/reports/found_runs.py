@@ -16,6 +16,9 @@ from lit_offrl.reports.names import describe_data, name_system, with_distinct_na
 from lit_offrl.reports.records import EvaluatedRun, Run, UnusedRun, group_by
 from lit_offrl.runs.folder import CONFIG, FinishedRun
 
+# Of an experiment: its cells and their states.
+SUMMARY = "summary.json"
+
 
 def find_runs(paths: Sequence[Path]) -> tuple[list[EvaluatedRun], list[UnusedRun]]:
     """Read every run at or below ``paths``.
@@ -32,7 +35,9 @@ def find_runs(paths: Sequence[Path]) -> tuple[list[EvaluatedRun], list[UnusedRun
             f"'{path}': no run there (no {CONFIG}); give folders of runs or experiments",
         )
         folders |= {folder.resolve(): folder for folder in found}
-    runs = with_distinct_names([read_run(folder) for folder in folders.values()])
+    runs = [read_run(folder) for folder in folders.values()]
+    runs += [run for path in paths for run in find_missing_cells(path, runs)]
+    runs = with_distinct_names(runs)
     evaluated = [run for run in runs if isinstance(run, EvaluatedRun)]
     unused = [run for run in runs if isinstance(run, UnusedRun)]
     if not evaluated:
@@ -41,6 +46,28 @@ def find_runs(paths: Sequence[Path]) -> tuple[list[EvaluatedRun], list[UnusedRun
         check(False, f"'{first.folder}': {first.reason}; finish a run first, such as by: {command}")
     check_comparable(evaluated)
     return evaluated, unused
+
+
+def find_missing_cells(path: Path, runs: Sequence[Run]) -> list[UnusedRun]:
+    """Cells of an experiment that have no folder yet, by its ``summary.json``; none elsewhere."""
+    try:
+        cells = json.loads((path / SUMMARY).read_text())["runs"]
+        found = [(path / cell["folder"], cell) for cell in cells]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    # The experiment has names of its own for datasets: those of the folders two above.
+    names = {run.folder.resolve().parents[1]: run.dataset for run in runs}
+    return [
+        UnusedRun(
+            folder,
+            names.get(folder.resolve().parents[1], cell["dataset"]),
+            cell["config"],
+            int(cell["seed"]),
+            f"not begun (state in {SUMMARY}: {cell.get('state', '?')})",
+        )
+        for folder, cell in found
+        if not (folder / CONFIG).is_file()
+    ]
 
 
 def read_run(folder: Path) -> Run:

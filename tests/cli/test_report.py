@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from pathlib import Path
 
@@ -133,6 +134,28 @@ def test_published_numbers_are_whole() -> None:
         assert (result.version in ("v0", "v2")) == bool(d4rl)
         # Scores of D4RL end at 154 there; returns do not.
         assert result.unit == "return" or -10 < float(result.value) < 160
+
+
+def test_cells_that_were_not_begun_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path / "hopper" / "mopo" / "seed0", HOPPER, 0, [1.0])
+    states = ((0, "done"), (1, "waiting"))
+    cells = [
+        {
+            "dataset": "hopper",
+            "config": "mopo",
+            "seed": n,
+            "folder": f"hopper/mopo/seed{n}",
+            "state": s,
+        }
+        for n, s in states
+    ]
+    (tmp_path / "summary.json").write_text(json.dumps({"runs": cells}))
+    report(tmp_path, "--output", tmp_path / "report")
+    (row,) = read_table(tmp_path / "report" / "table.csv").values()
+    assert row["seeds"] == "1 of 2 (0)"
+    assert "not begun" in capsys.readouterr().out
 
 
 def test_settings_that_differ_are_shown(tmp_path: Path) -> None:
