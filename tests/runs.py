@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import signal
 import subprocess
 import sys
@@ -143,3 +144,46 @@ def fit_algorithm(config: Path, run: Path, algorithm: str, *more: str) -> None:
         own += ["--policy.updates", "30", "--dynamics.module.weight_decay", "[0, 0]"]
     files = ["--config", str(CONFIGS / f"{algorithm}.yaml"), "--config", str(small)]
     main(["fit", *files, "--run_dir", str(run), *own, *more])
+
+
+def write_run(
+    folder: Path,
+    dataset: str,
+    seed: int,
+    scores: list[float] | None,
+    finished: bool = True,
+    references: list[float] | None = None,
+    **more: Any,
+) -> None:
+    """A run's folder as ``fit`` leaves it, with made-up evaluations: returns are ten times the ``scores``.
+
+    Args:
+        folder: The folder.
+        dataset: Its dataset.
+        seed: Its seed.
+        scores: Of each evaluation, 100 updates apart; ``None`` for a prior with a score of 5.
+        finished: Whether there are results.
+        references: As data.references.
+        more: Other keys of the configuration.
+    """
+    data = {"dataset": dataset, "references": references, "environment": None}
+    config = {"seed_everything": seed, "until": None, "trainer": {}, "data": data, **more}
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text("# lit-offrl 0.2.0\n" + yaml.safe_dump(config))
+    entries = [
+        {"updates": 100 * number, "return_mean": 10 * score, "score": score}
+        for number, score in enumerate(scores or [], 1)
+    ]
+    stage = folder / "policy-0123456789"
+    if scores is not None:
+        stage.mkdir()
+        (stage / "evaluations.json").write_text(json.dumps(entries))
+    if not finished:
+        return
+    last = {"return_mean": 50.0, "score": 5.0} if scores is None else {**entries[-1]}
+    part = "prior" if scores is None else "policy"
+    seconds = {"prior": 360.0, "policy": 7200.0, "total": 7560.0}
+    results = {"prior": None, "policy": None, part: last, "seconds": seconds}
+    (folder / "results.json").write_text(json.dumps(results))
+    if scores is not None:
+        (stage / "done.json").write_text("{}")

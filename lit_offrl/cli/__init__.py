@@ -20,6 +20,10 @@ lit-offrl {__version__}: model-based offline reinforcement learning with behavio
   lit-offrl fit --config FILE --print_config      what a run would use, all defaults filled in
   lit-offrl evaluate RUN|CHECKPOINT ... [--video true]
                                                   episodes of trained policies and priors
+  lit-offrl experiment FILE [--scale NAME] [--jobs N] [--dry_run true]
+                                                  a grid of configurations, datasets and seeds
+  lit-offrl report RUN ... [--against published] [--output FOLDER]
+                                                  a page and a table of finished runs
   lit-offrl data make ID --environment ENV --steps N --keep replay|rollouts
                                                   a dataset of your own, by a policy trained online
   lit-offrl data list | info ID | check ID | import FILE --to ID | fetch ID | collect ID ...
@@ -99,6 +103,14 @@ def run_verb(args: list[str]) -> None:
         from lit_offrl.cli.evaluate import run_evaluate
 
         run_evaluate(args[1:])
+    elif args[0] == "experiment":
+        from lit_offrl.cli.experiment import run_experiment
+
+        run_experiment(args[1:])
+    elif args[0] == "report":
+        from lit_offrl.cli.report import run_report
+
+        run_report(args[1:])
     else:
         from lit_offrl.cli.fit import run_fit
 

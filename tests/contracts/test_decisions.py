@@ -16,7 +16,8 @@ SECTIONS = re.compile(rf"docs/decisions\.md ({SECTION}(?:(?:, | and | to |-){SEC
 
 def written() -> Iterator[tuple[Path, str]]:
     """Files that people write, and what is in them."""
-    for folder in ("lit_offrl", "configs", "docs", "tests", "benchmarks", "notebooks"):
+    rooms = "lit_offrl", "configs", "experiments", "docs", "tests", "benchmarks", "notebooks"
+    for folder in rooms:
         for path in sorted((ROOT / folder).rglob("*")):
             if path.suffix in (".py", ".yaml", ".md", ".ipynb"):
                 yield path, path.read_text()

@@ -1,0 +1,1 @@
+"""Reports of finished runs: tables, figures and a page, with published results beside them."""

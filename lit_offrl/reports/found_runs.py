@@ -1,0 +1,141 @@
+"""Runs that a report is about, read from their folders, and those that it cannot use."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lit_offrl.errors import check, first_line
+from lit_offrl.evaluation import read_evaluations
+from lit_offrl.pipeline.policy import EVALUATIONS
+from lit_offrl.pipeline.run import STAGES
+from lit_offrl.reports.names import describe_data, name_system, with_distinct_names
+from lit_offrl.reports.records import EvaluatedRun, Run, UnusedRun, group_by
+from lit_offrl.runs.folder import CONFIG, FinishedRun
+
+# Of an experiment: its cells and their states.
+SUMMARY = "summary.json"
+
+
+def find_runs(paths: Sequence[Path]) -> tuple[list[EvaluatedRun], list[UnusedRun]]:
+    """Read every run at or below ``paths``.
+
+    Raises:
+        UserError: A path holds no run, no run has a result, or results cannot be compared.
+    """
+    folders: dict[Path, Path] = {}
+    for path in paths:
+        check(path.exists(), f"'{path}': no such folder; give folders of runs or an experiment's")
+        found = [file.parent for file in sorted(path.rglob(CONFIG))] if path.is_dir() else []
+        check(
+            bool(found),
+            f"'{path}': no run there (no {CONFIG}); give folders of runs or experiments",
+        )
+        folders |= {folder.resolve(): folder for folder in found}
+    runs = [read_run(folder) for folder in folders.values()]
+    runs += [run for path in paths for run in find_missing_cells(path, runs)]
+    runs = with_distinct_names(runs)
+    evaluated = [run for run in runs if isinstance(run, EvaluatedRun)]
+    unused = [run for run in runs if isinstance(run, UnusedRun)]
+    if not evaluated:
+        first = unused[0]
+        command = f"lit-offrl fit --config {first.folder / CONFIG} --run_dir {first.folder}"
+        check(False, f"'{first.folder}': {first.reason}; finish a run first, such as by: {command}")
+    check_comparable(evaluated)
+    return evaluated, unused
+
+
+def find_missing_cells(path: Path, runs: Sequence[Run]) -> list[UnusedRun]:
+    """Cells of an experiment that have no folder yet, by its ``summary.json``; none elsewhere."""
+    try:
+        cells = json.loads((path / SUMMARY).read_text())["runs"]
+        found = [(path / cell["folder"], cell) for cell in cells]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    # The experiment has names of its own for datasets: those of the folders two above.
+    names = {run.folder.resolve().parents[1]: run.dataset for run in runs}
+    return [
+        UnusedRun(
+            folder,
+            names.get(folder.resolve().parents[1], cell["dataset"]),
+            cell["config"],
+            int(cell["seed"]),
+            f"not begun (state in {SUMMARY}: {cell.get('state', '?')})",
+        )
+        for folder, cell in found
+        if not (folder / CONFIG).is_file()
+    ]
+
+
+def read_run(folder: Path) -> Run:
+    """The run in a folder.
+
+    Raises:
+        UserError: It is no run's, or its configuration is broken.
+    """
+    run = FinishedRun(folder)
+    try:
+        config, data = run.config, run.config["data"]
+        known = describe_data(data), name_system(folder), int(config["seed_everything"])
+    except Exception as error:
+        check(False, f"'{folder / CONFIG}': no configuration of a run ({first_line(error)})")
+        raise
+    try:
+        results = json.loads((folder / "results.json").read_text())
+    except FileNotFoundError:
+        return UnusedRun(folder, *known, describe_progress(folder, config))
+    except ValueError as error:
+        reason = f"results.json is broken ({first_line(error)}); fit again writes it anew"
+        return UnusedRun(folder, *known, reason)
+    final = results["policy"] or results["prior"]
+    if final is None:
+        return UnusedRun(folder, *known, "finished without an environment to evaluate in")
+    evaluations = read_curve(folder) if results["policy"] else []
+    returns = [final["return_mean"], *(entry["return_mean"] for entry in evaluations)]
+    if not all(map(math.isfinite, returns)):
+        return UnusedRun(folder, *known, "failed: a return is not finite")
+    header = (folder / CONFIG).read_text().partition("\n")[0]
+    version = header.removeprefix("# lit-offrl ") if header.startswith("# lit-offrl ") else "?"
+    seconds = {name: value for name, value in results["seconds"].items() if name != "total"}
+    return EvaluatedRun(folder, *known, config, version, final, evaluations, seconds)
+
+
+def read_curve(folder: Path) -> list[dict[str, float]]:
+    """Evaluations of the run's policy; of several, those that were finished last."""
+    done = sorted(folder.glob("policy-*/done.json"), key=lambda path: path.stat().st_mtime)
+    return read_evaluations(done[-1].parent / EVALUATIONS) if done else []
+
+
+def describe_progress(folder: Path, config: dict[str, Any]) -> str:
+    """How far a run without results is."""
+    finished = [stage for stage in STAGES if list(folder.glob(f"{stage}-*/done.json"))]
+    if config.get("until") not in (None, "policy"):
+        return f"trains no policy (until: {config['until']})"
+    begun = [
+        entry["updates"]
+        for f in folder.glob("policy-*")
+        for entry in read_evaluations(f / EVALUATIONS)
+    ]
+    reason = f"unfinished; finished stages: {', '.join(finished) or 'none'}"
+    return reason + (f"; policy evaluated after {max(begun):.0f} updates" if begun else "")
+
+
+def check_comparable(runs: Sequence[EvaluatedRun]) -> None:
+    """Check that all runs of a dataset are scored alike.
+
+    Raises:
+        UserError: Two are not.
+    """
+    for dataset, group in group_by(runs, lambda run: run.dataset).items():
+        for run in group:
+            first = group[0]
+            same = run.config["data"].get("references") == first.config["data"].get("references")
+            same = same and (run.final.get("score") is None) == (first.final.get("score") is None)
+            check(
+                same,
+                f"'{run.folder}': evaluated by another metric than '{first.folder}' on {dataset} (references of "
+                "the score differ); report on them one by one",
+            )

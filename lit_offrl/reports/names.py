@@ -1,0 +1,75 @@
+"""Names of datasets and systems in a report."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lit_offrl.errors import check
+from lit_offrl.reports.records import Run, group_by
+
+# A run without a name of its own: names of the files, hash of the configuration, seed.
+DEFAULT_NAME = re.compile(r"(?P<config>.+)-(?P<hash>[0-9a-f]{8})-seed\d+")
+SEED_FOLDER = re.compile(r"seed\d+")
+
+
+def describe_data(data: dict[str, Any]) -> str:
+    """Name of the dataset, and what else makes it another task."""
+    parts = [str(data["dataset"])]
+    for name in ("reward", "tasks", "subset", "more", "environment"):
+        if data.get(name):
+            parts.append(f"{name} {short(data[name])}")
+    return ", ".join(parts)
+
+
+def short(value: Any) -> str:
+    """A setting in few words: classes without their modules, no nulls."""
+    if isinstance(value, dict):
+        if "class_path" in value:
+            inner = short(value.get("init_args") or {})
+            return value["class_path"].rpartition(".")[2] + (f"({inner})" if inner else "")
+        return " ".join(f"{k} {short(v)}" for k, v in value.items() if v is not None)
+    if isinstance(value, list):
+        return " + ".join("logged" if one is None else short(one) for one in value)
+    return str(value)
+
+
+def name_system(folder: Path) -> str:
+    """The system of a run: the folder above ``seed0``, the configuration's name, or the folder's."""
+    folder = folder.resolve()
+    if SEED_FOLDER.fullmatch(folder.name):
+        folder = folder.parent
+    return folder.name
+
+
+def with_distinct_names(runs: Sequence[Run]) -> list[Run]:
+    """Runs named by fit itself after their configuration, with its hash where there are several.
+
+    Raises:
+        UserError: Two runs are of one dataset, system and seed.
+    """
+    hashes: dict[tuple[str, str], set[str]] = defaultdict(set)
+    matches = [DEFAULT_NAME.fullmatch(run.system) for run in runs]
+    for run, match in zip(runs, matches, strict=True):
+        if match:
+            hashes[run.dataset, match["config"]].add(match["hash"])
+    several = {config for (_, config), found in hashes.items() if len(found) > 1}
+    named: list[Run] = []
+    for run, match in zip(runs, matches, strict=True):
+        system = run.system
+        if match:
+            config = match["config"]
+            system = f"{config}-{match['hash']}" if config in several else config
+        named.append(replace(run, system=system))
+    for group in group_by(named, lambda run: (run.dataset, run.system, run.seed)).values():
+        places = " and ".join(f"'{run.folder}'" for run in group[:2])
+        check(
+            len(group) == 1,
+            f"{places}: two runs of {group[0].system} on {group[0].dataset} with seed {group[0].seed}; "
+            "give one of them, or rename the folder above",
+        )
+    return named
