@@ -48,6 +48,7 @@ class StandardizedModule(SavedModule):
         Args:
             data: The :class:`lit_offrl.datamodule.OfflineDataModule`.
         """
+        self.trained_on = data.dataset.description
         for part in self.modules():
             if isinstance(part, StandardizedModule) and part.updates == 0:
                 part.fit_statistics(part.statistics_rows(data), data.standardize)

@@ -32,6 +32,7 @@ LAYERS = [
     {"testing"},
     {"pipeline"},
     {"runs"},
+    {"export"},
     {"cli"},
     {"__main__"},
 ]
