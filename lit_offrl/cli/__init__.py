@@ -22,6 +22,8 @@ lit-offrl {__version__}: model-based offline reinforcement learning with behavio
                                                   episodes of trained policies and priors
   lit-offrl export RUN|CHECKPOINT --to onnx|torchscript|safetensors|hub-folder [--guard true]
                                                   a policy as a file that runs without lit-offrl, or for the hub
+  lit-offrl sweep --config FILE --space SPACE [--trials N] [--jobs N] [-- --key value ...]
+                                                  a search over settings, each trial a run
   lit-offrl data make ID --environment ENV --steps N --keep replay|rollouts
                                                   a dataset of your own, by a policy trained online
   lit-offrl data list | info ID | check ID | import FILE --to ID | fetch ID | collect ID ...
@@ -101,6 +103,10 @@ def run_verb(args: list[str]) -> None:
         from lit_offrl.cli.evaluate import run_evaluate
 
         run_evaluate(args[1:])
+    elif args[0] == "sweep":
+        from lit_offrl.cli.sweep import run_sweep
+
+        run_sweep(args[1:])
     elif args[0] == "export":
         from lit_offrl.cli.export import run_export
 

@@ -32,7 +32,7 @@ LAYERS = [
     {"testing"},
     {"pipeline"},
     {"runs"},
-    {"export"},
+    {"export", "sweeps"},
     {"cli"},
     {"__main__"},
 ]
