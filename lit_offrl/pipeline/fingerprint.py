@@ -19,7 +19,7 @@ from lit_offrl.pipeline.trainers import PLACEMENT
 FORMAT = 5
 
 # What a stage's result does not depend on: how its part is trained further is the policy's.
-NOT_HASHED = ("checkpoint", "data", "jointly")
+NOT_HASHED = ("checkpoint", "data", "initialize_from", "jointly")
 
 # What does not make another run: where it is kept, how far it goes, and how many seeds go beside it.
 NOT_IDENTITY = {"base", "run_dir", "reuse", "until", "seeds"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import lightning.pytorch as pl
 
@@ -14,41 +14,20 @@ from lit_offrl.dynamics.imagination import termination_of
 from lit_offrl.errors import attempt, check, check_at_least, check_multiple
 from lit_offrl.evaluation import AnyEvaluator, Evaluation
 from lit_offrl.pipeline.dynamics import DynamicsStage
-from lit_offrl.pipeline.fingerprint import sources
+from lit_offrl.pipeline.fingerprint import hash_file, named_modules, sources
+from lit_offrl.pipeline.policy_factory import PolicyFactory
 from lit_offrl.pipeline.prior import PriorStage
 from lit_offrl.pipeline.settings import RunSettings, StageSettings
 from lit_offrl.pipeline.stage import Stage
 from lit_offrl.pipeline.validation import check_conservatism, check_heads, check_memory
 from lit_offrl.policy import PolicyLearner, TrainedAlong
+from lit_offrl.policy.initialization import initialize
 from lit_offrl.policy.sampling import SamplerFactory
-from lit_offrl.priors import BehaviorPrior
 from lit_offrl.testing import check_penalty, check_policy
-from lit_offrl.training.block_module import BlockModule
-from lit_offrl.training.checkpoints import save_module
+from lit_offrl.training.checkpoints import load_module, save_module
 from lit_offrl.training.state import ResumeState
 
 EVALUATIONS = "evaluations.json"
-
-
-class PolicyFactory(Protocol):
-    """Builds the learner once data, prior and dynamics are known."""
-
-    def __call__(
-        self,
-        *,
-        obs_dim: int,
-        act_dim: int,
-        prior: BehaviorPrior | None = ...,
-        prior_training: TrainedAlong | None = ...,
-        dynamics: BlockModule | None = ...,
-        dynamics_training: TrainedAlong | None = ...,
-        batch_size: int = ...,
-        real_fraction: float = ...,
-        segment_length: int = ...,
-        updates_per_block: int = ...,
-        updates_per_epoch: int = ...,
-        sampler: SamplerFactory | None = ...,
-    ) -> PolicyLearner: ...
 
 
 @dataclass(kw_only=True)
@@ -57,7 +36,10 @@ class PolicySettings(StageSettings):
 
     Args:
         module: Class of the learner; null to stop after the prior.
-        checkpoint: Take a trained one from this best.ckpt or last.ckpt instead.
+        checkpoint: Take a trained one from this best.ckpt or last.ckpt, and train nothing; initialize_from
+            is where training starts.
+        initialize_from: Start with actor and critics of this policy's best.ckpt or last.ckpt, and with their
+            standardisation, whatever the data's is.
         trainer: Options of this stage's lightning.Trainer, such as max_time or gradient_clip_val.
         callbacks: Lightning callbacks of this stage.
         imagination: How rows are imagined; null trains on real rows alone.
@@ -75,6 +57,7 @@ class PolicySettings(StageSettings):
     """
 
     module: PolicyFactory | None = None
+    initialize_from: str | None = None
     imagination: Rollouts | None = None
     updates: int = 1_000_000
     refresh_every: int = 1000
@@ -164,7 +147,18 @@ class PolicyStage(Stage[PolicyLearner]):
         self.apply(module, *names)
         if settings.sampler is not None:
             module.make_sampler = settings.sampler
+        if settings.initialize_from is not None:
+            attempt("policy.initialize_from", self._initialize, module, settings.initialize_from)
         return module
+
+    def _initialize(self, module: PolicyLearner, path: str) -> None:
+        source = load_module(path, PolicyLearner, named_modules(self.run.config))
+        initialize(module, source)
+        data = (source.trained_on or {}).get("name", "data that it does not name")
+        print(
+            f"policy: starts from '{path}', {source.updates} updates on {data}, and keeps its standardisation",
+            flush=True,
+        )
 
     def _parts(self) -> dict[str, Any]:
         parts: dict[str, Any] = {}
@@ -197,6 +191,8 @@ class PolicyStage(Stage[PolicyLearner]):
 
     def upstream(self) -> list[object]:
         found: list[object] = [self.data.environment_name]
+        if self.settings.initialize_from is not None:
+            found.append(hash_file("policy.initialize_from", self.settings.initialize_from))
         for stage in (self.dynamics, self.prior):
             if stage is not None:
                 jointly = self.run.config[stage.name].get("jointly")
