@@ -24,6 +24,8 @@ lit-offrl {__version__}: model-based offline reinforcement learning with behavio
                                                   a policy as a file that runs without lit-offrl, or for the hub
   lit-offrl sweep --config FILE --space SPACE [--trials N] [--jobs N] [-- --key value ...]
                                                   a search over settings, each trial a run
+  lit-offrl experiment FILE [--scale NAME] [--jobs N] [--dry_run true]
+                                                  a grid of configurations, datasets and seeds
   lit-offrl data make ID --environment ENV --steps N --keep replay|rollouts
                                                   a dataset of your own, by a policy trained online
   lit-offrl data list | info ID | check ID | import FILE --to ID | fetch ID | collect ID ...
@@ -111,6 +113,10 @@ def run_verb(args: list[str]) -> None:
         from lit_offrl.cli.export import run_export
 
         run_export(args[1:])
+    elif args[0] == "experiment":
+        from lit_offrl.cli.experiment import run_experiment
+
+        run_experiment(args[1:])
     else:
         from lit_offrl.cli.fit import run_fit
 

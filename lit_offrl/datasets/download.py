@@ -61,6 +61,7 @@ def fetched(name: str, url: str, path: Path) -> Path:
             )
         return path
     make_folder(path.parent)
+    url = secured(url)
     part = path.with_suffix(".part")
     for attempt in range(1, TRIES + 1):
         try:
@@ -86,6 +87,18 @@ def fetched(name: str, url: str, path: Path) -> Path:
     part.with_suffix(".version").unlink(missing_ok=True)
     note.write_text(" ".join([hashed(path), *stamp(path)]))
     return path
+
+
+def secured(url: str) -> str:
+    """``url`` by https if its host answers so, as nobody on the way can change what then comes."""
+    secure = url.replace("http://", "https://", 1)
+    try:
+        with urllib.request.urlopen(
+            urllib.request.Request(secure, method="HEAD"), timeout=PATIENCE_SECONDS
+        ):
+            return secure
+    except (OSError, http.client.HTTPException):
+        return url
 
 
 def _continue(name: str, url: str, part: Path) -> bool:

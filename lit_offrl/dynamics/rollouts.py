@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from lit_offrl.batches import TransitionStore
 from lit_offrl.dynamics.base import Dynamics
 from lit_offrl.dynamics.data_range import DataRange
 from lit_offrl.dynamics.penalties import Penalty, Values
@@ -73,6 +74,10 @@ class Rollouts:
     def capacity(self) -> int:
         """Rows of the store that holds all retained refreshes."""
         return self.retain * self.starts * self.horizon
+
+    def store_size(self, obs_dim: int, act_dim: int) -> int:
+        """Bytes of that store."""
+        return TransitionStore.size_of(self.capacity, obs_dim, act_dim, self.half)
 
     @torch.no_grad()
     def imagine(

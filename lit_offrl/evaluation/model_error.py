@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from lit_offrl.dynamics import Dynamics
 from lit_offrl.transitions import Transitions
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @torch.no_grad()
@@ -49,20 +46,21 @@ def step_errors(imagined: Tensor, segments: Transitions, std: Tensor) -> Tensor:
     return error.square().mean(dim=(0, 1, 3)).sqrt().nan_to_num()
 
 
-def draw_segments(imagined: Tensor, segments: Transitions, errors: Tensor, path: Path) -> Figure:
+def draw_segments(imagined: Tensor, segments: Transitions, errors: Tensor, path: Path) -> None:
     """Draw true against imagined observations of a few segments, save to ``path``.
 
     Shows the four dimensions that vary most, four segments each, every elite as a thin line.
     """
-    from matplotlib.figure import Figure
-
     truth = torch.cat([segments.observations[:, :1], segments.next_observations], dim=1).cpu()
     start = segments.observations[:, :1].expand(len(imagined), -1, -1, -1)
     paths = torch.cat([start, imagined], dim=2).cpu()
     dims = truth.std(dim=(0, 1)).argsort(descending=True)[:4].tolist()
     shown = min(4, len(truth))
-    figure = Figure(figsize=(3 * shown, 2 * len(dims)), layout="constrained")
-    axes = figure.subplots(len(dims), shown, squeeze=False, sharex=True)
+    width, height = 3 * shown, 2 * len(dims)
+    figure = Figure(figsize=(width, height))
+    # In inches, as automatic layouts of so many panels take seconds.
+    figure.subplots_adjust(0.9 / width, 0.5 / height, 1 - 0.1 / width, 1 - 0.5 / height, 0.05, 0.15)
+    axes = figure.subplots(len(dims), shown, squeeze=False, sharex=True, sharey="row")
     for row, dim in enumerate(dims):
         for column in range(shown):
             axis = axes[row][column]
@@ -79,4 +77,3 @@ def draw_segments(imagined: Tensor, segments: Transitions, errors: Tensor, path:
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
-    return figure

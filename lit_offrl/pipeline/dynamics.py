@@ -17,7 +17,7 @@ from lit_offrl.pipeline.stage import Stage
 from lit_offrl.policy import TrainedAlong
 from lit_offrl.testing import check_dynamics
 from lit_offrl.training.distributed import is_first
-from lit_offrl.training.loggers import log_figure, log_points
+from lit_offrl.training.loggers import log_picture, log_points
 
 
 class DynamicsFactory(Protocol):
@@ -103,8 +103,8 @@ class DynamicsStage(Stage[Dynamics]):
             return
         scale = self.data.dataset.transitions.observations.std(dim=0)
         errors = step_errors(imagined, held_out, scale)
-        figure = draw_segments(imagined, held_out, errors, path)
+        draw_segments(imagined, held_out, errors, path)
         loggers, updates = self.loggers, self.module.updates
         by_step = {f"dynamics/error_of_step_{n}": e for n, e in enumerate(errors.tolist(), start=1)}
         log_points(loggers, by_step, updates)
-        log_figure(loggers, "dynamics/imagined_segments", figure, updates)
+        log_picture(loggers, "dynamics/imagined_segments", path, updates)

@@ -22,7 +22,7 @@ FORMAT = 5
 NOT_HASHED = ("checkpoint", "data", "initialize_from", "jointly")
 
 # What does not make another run: where it is kept, how far it goes, and how many seeds go beside it.
-NOT_IDENTITY = {"base", "run_dir", "reuse", "until", "seeds"}
+NOT_IDENTITY = {"base", "run_dir", "reuse", "until", "seeds", "shared_stages"}
 
 
 def hash_stage(

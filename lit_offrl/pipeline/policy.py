@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import lightning.pytorch as pl
@@ -11,96 +10,22 @@ from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.datasets.summary import report_short_episodes
 from lit_offrl.dynamics import Dynamics, Imagination, Rollouts
 from lit_offrl.dynamics.imagination import termination_of
-from lit_offrl.errors import attempt, check, check_at_least, check_multiple
+from lit_offrl.errors import attempt, check
 from lit_offrl.evaluation import AnyEvaluator, Evaluation
 from lit_offrl.pipeline.dynamics import DynamicsStage
 from lit_offrl.pipeline.fingerprint import hash_file, named_modules, sources
-from lit_offrl.pipeline.policy_factory import PolicyFactory
+from lit_offrl.pipeline.policy_settings import PolicySettings
 from lit_offrl.pipeline.prior import PriorStage
-from lit_offrl.pipeline.settings import RunSettings, StageSettings
+from lit_offrl.pipeline.settings import RunSettings
 from lit_offrl.pipeline.stage import Stage
 from lit_offrl.pipeline.validation import check_conservatism, check_heads, check_memory
 from lit_offrl.policy import PolicyLearner, TrainedAlong
 from lit_offrl.policy.initialization import initialize
-from lit_offrl.policy.sampling import SamplerFactory
 from lit_offrl.testing import check_penalty, check_policy
 from lit_offrl.training.checkpoints import load_module, save_module
 from lit_offrl.training.state import ResumeState
 
 EVALUATIONS = "evaluations.json"
-
-
-@dataclass(kw_only=True)
-class PolicySettings(StageSettings):
-    """The policy.
-
-    Args:
-        module: Class of the learner; null to stop after the prior.
-        checkpoint: Take a trained one from this best.ckpt or last.ckpt, and train nothing; initialize_from
-            is where training starts.
-        initialize_from: Start with actor and critics of this policy's best.ckpt or last.ckpt, and with their
-            standardisation, whatever the data's is.
-        trainer: Options of this stage's lightning.Trainer, such as max_time or gradient_clip_val.
-        callbacks: Lightning callbacks of this stage.
-        imagination: How rows are imagined; null trains on real rows alone.
-        updates: Updates to train for.
-        refresh_every: Updates per epoch, between two refreshes of the imagined rows.
-        batch_size: Rows per update.
-        real_fraction: Share of real rows in a batch, rounded down, where there are imagined ones.
-        segment_length: Rows come as segments of this many consecutive ones, for parts that look ahead along
-            them; batches are rounded up to whole segments.
-        sampler: Class of the sampler of batches; by default that of the two settings above.
-        updates_per_block: Updates per call of Lightning.
-        evaluate_every: Updates between evaluations; 0 for none at all.
-        episodes: Episodes of an evaluation, run side by side.
-        checkpoint_every: Updates between the states a killed run continues from.
-    """
-
-    module: PolicyFactory | None = None
-    initialize_from: str | None = None
-    imagination: Rollouts | None = None
-    updates: int = 1_000_000
-    refresh_every: int = 1000
-    batch_size: int = 256
-    real_fraction: float = 0.05
-    segment_length: int = 1
-    sampler: SamplerFactory | None = None
-    updates_per_block: int = 100
-    evaluate_every: int = 10_000
-    episodes: int = 10
-    checkpoint_every: int = 10_000
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        names = ("updates", "refresh_every", "episodes", "checkpoint_every", "segment_length")
-        check_at_least(1, self, *names)
-        check_at_least(0, self, "evaluate_every")
-        self.refresh_every = min(self.refresh_every, self.updates)
-        for name in ("updates", "evaluate_every", "checkpoint_every"):
-            check_multiple(name, getattr(self, name), "policy.refresh_every", self.refresh_every)
-        check(
-            0 <= self.real_fraction <= 1,
-            f"real_fraction: {self.real_fraction} is not within 0 and 1; give a share",
-        )
-        if self.imagination is not None:
-            self._check_imagination(self.imagination.after)
-
-    def _check_imagination(self, after: int) -> None:
-        check(
-            self.real_fraction < 1,
-            "real_fraction: 1 leaves no imagined rows; lower it, or set policy.imagination to null",
-        )
-        check(
-            self.segment_length == 1,
-            f"segment_length: imagined rows come in no segments of {self.segment_length}; set it to 1, or "
-            "policy.imagination to null",
-        )
-        check(
-            after < self.updates,
-            f"imagination.after: {after} of {self.updates} policy.updates leave none with imagined rows; "
-            "lower it",
-        )
-        check_multiple("imagination.after", after, "policy.refresh_every", self.refresh_every)
 
 
 class PolicyStage(Stage[PolicyLearner]):
@@ -118,6 +43,7 @@ class PolicyStage(Stage[PolicyLearner]):
     name: ClassVar[str] = "policy"
     kind = PolicyLearner
     keeps: ClassVar[str] = "last.ckpt"
+    sharable: ClassVar[bool] = False
     shown = ("evaluation/return_mean", "policy/q_mean", "policy/divergence")
 
     def __init__(
@@ -214,8 +140,13 @@ class PolicyStage(Stage[PolicyLearner]):
         check_conservatism(module, settings)
         report_short_episodes(self.data.dataset, settings.segment_length)
         if settings.imagination is not None and self.dynamics is not None:
-            check_memory(settings.imagination, self.data.obs_dim, self.data.act_dim)
+            check_memory(settings.imagination, self.sizes()[1])
             self._try_imagination(settings.imagination, self.dynamics.module)
+
+    def sizes(self) -> tuple[int, int]:
+        rollouts, data = self.settings.imagination, self.data
+        rows = 0 if rollouts is None else rollouts.store_size(data.obs_dim, data.act_dim)
+        return self.weights_size, rows
 
     def _try_imagination(self, rollouts: Rollouts, dynamics: Dynamics) -> None:
         data = self.data

@@ -14,7 +14,8 @@ from lit_offrl.evaluation.report import Report
 from lit_offrl.pipeline.dynamics import DynamicsSettings, DynamicsStage
 from lit_offrl.pipeline.fingerprint import check_same_config
 from lit_offrl.pipeline.needs import check_unused, needed_stages
-from lit_offrl.pipeline.policy import EVALUATIONS, PolicySettings, PolicyStage
+from lit_offrl.pipeline.policy import EVALUATIONS, PolicyStage
+from lit_offrl.pipeline.policy_settings import PolicySettings
 from lit_offrl.pipeline.prior import PriorSettings, PriorStage
 from lit_offrl.pipeline.settings import RunSettings
 from lit_offrl.pipeline.trainers import make_trainer
@@ -23,7 +24,8 @@ from lit_offrl.pipeline.value import ValueSettings, ValueStage
 from lit_offrl.training.checkpoints import check_run_dir
 from lit_offrl.training.distributed import is_first
 from lit_offrl.training.files import write_whole
-from lit_offrl.training.lock import check_places, lock_folder
+from lit_offrl.training.lock import lock_folder
+from lit_offrl.training.places import check_places, check_space
 
 STAGES = ("dynamics", "value", "prior", "policy")
 
@@ -92,8 +94,8 @@ class Run:
         if not run.reuse:
             check_same_config(run.run_dir, run.config)
         self.wanted = wanted = needed_stages(self.of, until)
-        own = {"value", "prior"} & {n for n in wanted if not self.of[n].checkpoint}
-        other = self.prior_data is not data and bool(own)
+        on_prior_data = {"value", "prior"} & {n for n in wanted if not self.of[n].checkpoint}
+        other = self.prior_data is not data and bool(on_prior_data)
         if other:
             check_same_robot(data.dataset, self.prior_data.dataset)
         make_trainer(run.trainer_options, run.run_dir, [], max_epochs=1, logger=False)
@@ -106,8 +108,11 @@ class Run:
         check_unused(self.of)
         places = [run.run_dir / name for name in ("figures", "tensorboard")]
         stages = (self.dynamics, self.value, self.prior, self.policy)
-        check_places([*places, *(s.folder for s in stages if s is not None and not s.is_taken)])
+        own = [stage for stage in stages if stage is not None and not stage.is_taken]
+        check_places([*places, *(stage.folder for stage in own)])
         self.lock.enter_context(lock_folder(run.run_dir))
+        sizes = [stage.sizes() for stage in own if not stage.is_done]
+        check_space(run.run_dir, *(sum(column) for column in zip((0, 0), *sizes, strict=True)))
         header = f"# lit-offrl {__version__}\n"
         write_whole((header + self.config_text).encode(), run.run_dir / "config.yaml")
         run.make_link()

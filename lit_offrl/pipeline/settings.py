@@ -43,6 +43,7 @@ class RunSettings:
         compile: Whether to compile updates.
         reuse: Whether to go on in a folder with another configuration's results.
         link: A link to the folder, made when the run begins, or ``None``.
+        shared_stages: Where dynamics, values and priors are kept for all runs that have the same, or ``None``.
     """
 
     run_dir: Path
@@ -52,6 +53,7 @@ class RunSettings:
     compile: Compile = "auto"
     reuse: bool = False
     link: Path | None = None
+    shared_stages: Path | None = None
 
     def make_link(self) -> None:
         """Let the link stand for this run's folder, where the file system has links."""

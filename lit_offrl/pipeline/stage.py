@@ -17,6 +17,7 @@ from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.errors import attempt, check
 from lit_offrl.pipeline.fingerprint import hash_file, hash_stage, named_modules
 from lit_offrl.pipeline.settings import RunSettings
+from lit_offrl.pipeline.sharing import share_folder
 from lit_offrl.pipeline.trainers import (
     make_trainer,
     own_callbacks,
@@ -50,6 +51,7 @@ class Stage(ABC, Generic[Module]):
         name: Name of the stage, of its folder and of its block in the configuration.
         kind: Class of the part, or a base of it.
         keeps: The checkpoint that holds the stage's result.
+        sharable: Whether runs with the same ``shared_stages`` train it once.
         shown: Metrics beside the progress bar.
         seconds: Training time, that before a kill included; 0 if it was not run.
     """
@@ -57,11 +59,13 @@ class Stage(ABC, Generic[Module]):
     name: ClassVar[str]
     kind: type[Module]
     keeps: ClassVar[str] = "best.ckpt"
+    sharable: ClassVar[bool] = True
     shown: tuple[str, ...] = ()
 
     def __init__(self, run: RunSettings, settings: Any, data: OfflineDataModule) -> None:
         self.run, self.settings, self.data = run, settings, data
         self.seconds = 0.0
+        self.weights_size = 0
         self.is_taken = settings.checkpoint is not None
 
     # What a stage is.
@@ -138,10 +142,15 @@ class Stage(ABC, Generic[Module]):
             owner = f"{self.name}.module"
             buffer = io.BytesIO()
             attempt(owner, save_module, module, buffer)
+            self.weights_size = buffer.tell()
             buffer.seek(0)
             with torch.random.fork_rng():
                 attempt(owner, load_module, buffer, type(module), True, **self.not_saved())
         attempt(self.name, self.validate)
+
+    def sizes(self) -> tuple[int, int]:
+        """Bytes of the part's weights, and of the imagined rows that a state holds."""
+        return self.weights_size, 0
 
     def not_saved(self) -> dict[str, Any]:
         """Arguments of the part that its checkpoint does not hold."""
@@ -152,11 +161,13 @@ class Stage(ABC, Generic[Module]):
         if self.is_taken:
             print(f"{self.name}: taken from {self.settings.checkpoint}", flush=True)
             return self.module
-        if self.is_done:
-            print(f"{self.name}: already done, reused from {self.folder}", flush=True)
-        else:
-            self._train()
-        return self.take()
+        store = self.run.shared_stages if self.sharable else None
+        with share_folder(self.folder, store):
+            if self.is_done:
+                print(f"{self.name}: already done, reused from {self.folder}", flush=True)
+            else:
+                self._train()
+            return self.take()
 
     @property
     def is_done(self) -> bool:

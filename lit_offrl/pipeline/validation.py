@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-from lit_offrl.batches import TransitionStore
 from lit_offrl.datasets import OfflineDataset
 from lit_offrl.datasets.subset import check_same_units
 from lit_offrl.dynamics import Rollouts
@@ -17,13 +16,12 @@ from lit_offrl.priors import GaussianPrior, TanhGaussianPrior
 from lit_offrl.training.block_module import BlockModule
 
 
-def check_memory(rollouts: Rollouts, obs_dim: int, act_dim: int) -> None:
-    """Check that the imagined rows fit into this machine's memory, through which their states are saved.
+def check_memory(rollouts: Rollouts, needed: int) -> None:
+    """Check that the imagined rows, of ``needed`` bytes, fit into memory, through which their states are saved.
 
     Raises:
         UserError: They do not.
     """
-    needed = TransitionStore.size_of(rollouts.capacity, obs_dim, act_dim, rollouts.half)
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     # Of a container, where there is a limit.
     limit = Path("/sys/fs/cgroup/memory.max")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import lightning.pytorch as pl
 from lightning.pytorch.loggers import (
@@ -17,15 +17,13 @@ from lightning.pytorch.loggers import (
     TensorBoardLogger,
     WandbLogger,
 )
+from matplotlib.image import imread
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
 
 from lit_offrl.training.distributed import is_first
 from lit_offrl.training.files import write_whole
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 class LoggerFactory(Protocol):
@@ -81,15 +79,16 @@ def _make_logger(given: Any, run_dir: Path, stage: str, key: str) -> Logger:
     return made
 
 
-def log_figure(loggers: Sequence[Logger], name: str, figure: Figure, updates: int) -> None:
-    """Give ``figure`` to the loggers that take figures, and finish them."""
+def log_picture(loggers: Sequence[Logger], name: str, path: Path, updates: int) -> None:
+    """Give the PNG at ``path`` to the loggers that take pictures, and finish them."""
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
-            logger.experiment.add_figure(name, figure, updates)
+            height, width = imread(path).shape[:2]
+            _add_image(logger, name, path.read_bytes(), (height, width), updates)
         elif isinstance(logger, WandbLogger):
-            logger.experiment.log({name: figure})
+            logger.log_image(name, [str(path)], step=updates)
         elif isinstance(logger, MLFlowLogger):
-            logger.experiment.log_figure(logger.run_id, figure, f"{name}.png")
+            logger.experiment.log_artifact(logger.run_id, str(path), name)
         logger.finalize("success")
 
 
@@ -118,9 +117,7 @@ def log_video(loggers: Sequence[Logger], name: str, path: Path, updates: int) ->
     """Give the video at ``path`` to the loggers that take videos, and finish them."""
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
-            image = Summary.Value(tag=name, image=_animation(path))
-            writer = logger.experiment._get_file_writer()
-            writer.add_summary(Summary(value=[image]), updates)
+            _add_image(logger, name, *_animation(path), updates)
         elif isinstance(logger, WandbLogger):
             logger.log_video(name, [str(path)], step=updates)
         elif isinstance(logger, MLFlowLogger):
@@ -128,8 +125,18 @@ def log_video(loggers: Sequence[Logger], name: str, path: Path, updates: int) ->
         logger.finalize("success")
 
 
-def _animation(path: Path) -> Summary.Image:
-    """A video as TensorBoard shows it: a GIF, here of half the size and 5 frames a second.
+def _add_image(
+    logger: TensorBoardLogger, name: str, encoded: bytes, size: tuple[int, int], updates: int
+) -> None:
+    """Write a picture or film as it is, where torch's ``add_image`` would encode it anew."""
+    height, width = size
+    image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=encoded)
+    writer = logger.experiment._get_file_writer()
+    writer.add_summary(Summary(value=[Summary.Value(tag=name, image=image)]), updates)
+
+
+def _animation(path: Path) -> tuple[bytes, tuple[int, int]]:
+    """A video as TensorBoard shows it, and its size: a GIF, here of half the size and 5 frames a second.
 
     torch's ``add_video`` cannot use version 2 of moviepy, which Gymnasium films with.
     """
@@ -140,8 +147,7 @@ def _animation(path: Path) -> Summary.Image:
         gif = Path(folder) / "video.gif"
         small.write_gif(str(gif), fps=5, logger=None)
         width, height = small.size
-        encoded = gif.read_bytes()
-    return Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=encoded)
+        return gif.read_bytes(), (height, width)
 
 
 class ContinuedCurves(pl.Callback):

@@ -9,6 +9,7 @@ import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -229,6 +230,20 @@ def test_a_full_disk_costs_nothing_that_was_trained(
     assert not list((tmp_path / "run").rglob("*.part"))
     fit(tiny, tmp_path / "run", *only)
     assert same(tmp_path / "whole", tmp_path / "run")
+
+
+def test_too_little_disk_space_is_said_before_training(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--config", str(tiny), "--run_dir", str(tmp_path / "run"), "--until"]
+    main(["fit", *arguments, "dynamics"])
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=1000))
+    line = complaint(capsys, *arguments, "prior")
+    assert "run_dir: " in line
+    assert "free space" in line
+    assert not list((tmp_path / "run").glob("value-*"))
+    # What is done needs no more of it.
+    main(["fit", *arguments, "dynamics"])
 
 
 def file_for_folder(run: Path) -> None:

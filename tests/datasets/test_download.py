@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -163,6 +166,22 @@ def test_an_id_of_d4rl_is_a_dataset(
     assert data.env_spec is not None
     assert data.env_spec.id == "Hopper-v4"
     assert (tmp_path / "cache" / "d4rl" / "hopper-medium-v2.hdf5").is_file()
+
+
+@pytest.mark.parametrize("speaks_it", [True, False])
+def test_https_is_tried_first(speaks_it: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def answer(request: urllib.request.Request, timeout: float) -> BytesIO:
+        asked.append((request.full_url, request.get_method()))
+        if not speaks_it:
+            raise urllib.error.URLError("certificate verify failed")
+        return BytesIO()
+
+    monkeypatch.setattr(urllib.request, "urlopen", answer)
+    url = "http://example.org/a.hdf5"
+    assert download.secured(url) == ("https://example.org/a.hdf5" if speaks_it else url)
+    assert asked == [("https://example.org/a.hdf5", "HEAD")]
 
 
 def test_addresses_are_those_of_d4rl() -> None:

@@ -1,0 +1,108 @@
+"""Settings of the stage that trains the policy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from lit_offrl.dynamics import Rollouts
+from lit_offrl.errors import check, check_at_least, check_multiple
+from lit_offrl.pipeline.settings import StageSettings
+from lit_offrl.policy import PolicyLearner, TrainedAlong
+from lit_offrl.policy.sampling import SamplerFactory
+from lit_offrl.priors import BehaviorPrior
+from lit_offrl.training.block_module import BlockModule
+
+
+class PolicyFactory(Protocol):
+    """Builds the learner once data, prior and dynamics are known."""
+
+    def __call__(
+        self,
+        *,
+        obs_dim: int,
+        act_dim: int,
+        prior: BehaviorPrior | None = ...,
+        prior_training: TrainedAlong | None = ...,
+        dynamics: BlockModule | None = ...,
+        dynamics_training: TrainedAlong | None = ...,
+        batch_size: int = ...,
+        real_fraction: float = ...,
+        segment_length: int = ...,
+        updates_per_block: int = ...,
+        updates_per_epoch: int = ...,
+        sampler: SamplerFactory | None = ...,
+    ) -> PolicyLearner: ...
+
+
+@dataclass(kw_only=True)
+class PolicySettings(StageSettings):
+    """The policy.
+
+    Args:
+        module: Class of the learner; null to stop after the prior.
+        checkpoint: Take a trained one from this best.ckpt or last.ckpt, and train nothing; initialize_from
+            is where training starts.
+        initialize_from: Start with actor and critics of this policy's best.ckpt or last.ckpt, and with their
+            standardisation, whatever the data's is.
+        trainer: Options of this stage's lightning.Trainer, such as max_time or gradient_clip_val.
+        callbacks: Lightning callbacks of this stage.
+        imagination: How rows are imagined; null trains on real rows alone.
+        updates: Updates to train for.
+        refresh_every: Updates per epoch, between two refreshes of the imagined rows.
+        batch_size: Rows per update.
+        real_fraction: Share of real rows in a batch, rounded down, where there are imagined ones.
+        segment_length: Rows come as segments of this many consecutive ones, for parts that look ahead along
+            them; batches are rounded up to whole segments.
+        sampler: Class of the sampler of batches; by default that of the two settings above.
+        updates_per_block: Updates per call of Lightning.
+        evaluate_every: Updates between evaluations; 0 for none at all.
+        episodes: Episodes of an evaluation, run side by side.
+        checkpoint_every: Updates between the states a killed run continues from.
+    """
+
+    module: PolicyFactory | None = None
+    initialize_from: str | None = None
+    imagination: Rollouts | None = None
+    updates: int = 1_000_000
+    refresh_every: int = 1000
+    batch_size: int = 256
+    real_fraction: float = 0.05
+    segment_length: int = 1
+    sampler: SamplerFactory | None = None
+    updates_per_block: int = 100
+    evaluate_every: int = 10_000
+    episodes: int = 10
+    checkpoint_every: int = 10_000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        names = ("updates", "refresh_every", "episodes", "checkpoint_every", "segment_length")
+        check_at_least(1, self, *names)
+        check_at_least(0, self, "evaluate_every")
+        self.refresh_every = min(self.refresh_every, self.updates)
+        for name in ("updates", "evaluate_every", "checkpoint_every"):
+            check_multiple(name, getattr(self, name), "policy.refresh_every", self.refresh_every)
+        check(
+            0 <= self.real_fraction <= 1,
+            f"real_fraction: {self.real_fraction} is not within 0 and 1; give a share",
+        )
+        if self.imagination is not None:
+            self._check_imagination(self.imagination.after)
+
+    def _check_imagination(self, after: int) -> None:
+        check(
+            self.real_fraction < 1,
+            "real_fraction: 1 leaves no imagined rows; lower it, or set policy.imagination to null",
+        )
+        check(
+            self.segment_length == 1,
+            f"segment_length: imagined rows come in no segments of {self.segment_length}; set it to 1, or "
+            "policy.imagination to null",
+        )
+        check(
+            after < self.updates,
+            f"imagination.after: {after} of {self.updates} policy.updates leave none with imagined rows; "
+            "lower it",
+        )
+        check_multiple("imagination.after", after, "policy.refresh_every", self.refresh_every)
