@@ -20,6 +20,10 @@ lit-offrl {__version__}: model-based offline reinforcement learning with behavio
   lit-offrl fit --config FILE --print_config      what a run would use, all defaults filled in
   lit-offrl evaluate RUN|CHECKPOINT ... [--video true]
                                                   episodes of trained policies and priors
+  lit-offrl export RUN|CHECKPOINT --to onnx|torchscript|safetensors|hub-folder [--guard true]
+                                                  a policy as a file that runs without lit-offrl, or for the hub
+  lit-offrl sweep --config FILE --space SPACE [--trials N] [--jobs N] [-- --key value ...]
+                                                  a search over settings, each trial a run
   lit-offrl experiment FILE [--scale NAME] [--jobs N] [--dry_run true]
                                                   a grid of configurations, datasets and seeds
   lit-offrl report RUN ... [--against published] [--output FOLDER]
@@ -103,6 +107,14 @@ def run_verb(args: list[str]) -> None:
         from lit_offrl.cli.evaluate import run_evaluate
 
         run_evaluate(args[1:])
+    elif args[0] == "sweep":
+        from lit_offrl.cli.sweep import run_sweep
+
+        run_sweep(args[1:])
+    elif args[0] == "export":
+        from lit_offrl.cli.export import run_export
+
+        run_export(args[1:])
     elif args[0] == "experiment":
         from lit_offrl.cli.experiment import run_experiment
 

@@ -97,7 +97,9 @@ class FinishedRun:
             return self.load_file(path)
         policy = self.load("policy") if stage == "prior" else None
         if isinstance(policy, PolicyLearner) and "prior" in policy.along:
-            return policy.trained_parts["prior"]  # type: ignore[return-value]
+            prior: BlockModule = policy.trained_parts["prior"]  # type: ignore[assignment]
+            prior.trained_on = policy.trained_on
+            return prior
         return None
 
     def load_file(self, path: Path) -> BlockModule:
