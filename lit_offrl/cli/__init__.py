@@ -20,6 +20,8 @@ lit-offrl {__version__}: model-based offline reinforcement learning with behavio
   lit-offrl fit --config FILE --print_config      what a run would use, all defaults filled in
   lit-offrl evaluate RUN|CHECKPOINT ... [--video true]
                                                   episodes of trained policies and priors
+  lit-offrl select RUN|CHECKPOINT ... [--truth true]
+                                                  rank policies by estimates, without an environment
   lit-offrl data make ID --environment ENV --steps N --keep replay|rollouts
                                                   a dataset of your own, by a policy trained online
   lit-offrl data list | info ID | check ID | import FILE --to ID | fetch ID | collect ID ...
@@ -99,6 +101,10 @@ def run_verb(args: list[str]) -> None:
         from lit_offrl.cli.evaluate import run_evaluate
 
         run_evaluate(args[1:])
+    elif args[0] == "select":
+        from lit_offrl.cli.select import run_select
+
+        run_select(args[1:])
     else:
         from lit_offrl.cli.fit import run_fit
 
