@@ -22,6 +22,8 @@ lit-offrl {__version__}: model-based offline reinforcement learning with behavio
                                                   episodes of trained policies and priors
   lit-offrl select RUN|CHECKPOINT ... [--truth true]
                                                   rank policies by estimates, without an environment
+  lit-offrl experiment FILE [--scale NAME] [--jobs N] [--dry_run true]
+                                                  a grid of configurations, datasets and seeds
   lit-offrl data make ID --environment ENV --steps N --keep replay|rollouts
                                                   a dataset of your own, by a policy trained online
   lit-offrl data list | info ID | check ID | import FILE --to ID | fetch ID | collect ID ...
@@ -105,6 +107,10 @@ def run_verb(args: list[str]) -> None:
         from lit_offrl.cli.select import run_select
 
         run_select(args[1:])
+    elif args[0] == "experiment":
+        from lit_offrl.cli.experiment import run_experiment
+
+        run_experiment(args[1:])
     else:
         from lit_offrl.cli.fit import run_fit
 

@@ -30,11 +30,13 @@ from lit_offrl.cli.messages import reason_of
 from lit_offrl.cli.trainer_options import check_options
 from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.errors import UserError, check, check_numbers
-from lit_offrl.pipeline.fingerprint import hash_config
-from lit_offrl.pipeline.many_seeds import fit_together
+from lit_offrl.many_seeds import fit_together
 from lit_offrl.pipeline.run import STAGES, Run
 from lit_offrl.pipeline.settings import RunSettings
+from lit_offrl.runs.identity import check_same_config, hash_config
+from lit_offrl.runs.summary import SUMMARY, RunOfMany, summary_table, write_summary
 from lit_offrl.training.distributed import is_first
+from lit_offrl.training.processes import FAMILY
 
 
 def run_fit(args: list[str]) -> None:
@@ -144,9 +146,11 @@ class OfflineRLCLI(LightningCLI):
             vars(init.trainer),
             config,
             fit.compile,
-            reuse=reuse,
             link=None if fit.run_dir or number else Path("runs/latest"),
+            shared_stages=None if fit.shared_stages is None else Path(fit.shared_stages),
         )
+        if not reuse:
+            check_same_config(settings.run_dir, config)
         # Each has samplers of its own; the rows are there once.
         data = copy(init.data) if number else init.data
         prior = init.prior
@@ -162,11 +166,28 @@ class OfflineRLCLI(LightningCLI):
         devices = chosen_devices(vars(self.init.trainer), first.settings.run_dir)
         if len(devices) > 1:
             spread(self.given, fit.run_dir, fit.seed_everything, fit.seeds, devices)
+            self._summarise()
             return
         # Read before the data module is copied, so that all copies share it.
         _ = self.init.data.dataset
         others = [self._run(number) for number in range(1, fit.seeds)]
         fit_together([first, *others], fit.until)
+        self._summarise()
+
+    def _summarise(self) -> None:
+        """Write and print what all seeds gave, where each has come to its end."""
+        fit, folder = self.config.fit, self.runs[0].settings.run_dir
+        if fit.until not in (None, "policy") or not is_first() or FAMILY.parent:
+            return
+        path = folder.parent / SUMMARY
+        if fit.run_dir is None:
+            name = folder.name.removesuffix(f"-seed{fit.seed_everything}")
+            path = folder.with_name(f"{name}-{SUMMARY}")
+        runs = []
+        for seed in range(fit.seed_everything, fit.seed_everything + fit.seeds):
+            own = folder.with_name(f"{folder.name.removesuffix(str(fit.seed_everything))}{seed}")
+            runs.append(RunOfMany(str(fit.data.dataset), self.name, seed, own))
+        print("\n".join(["", *summary_table(write_summary(runs, path)), str(path)]), flush=True)
 
 
 def without_enums(value: Any) -> Any:

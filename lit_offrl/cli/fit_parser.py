@@ -15,6 +15,7 @@ from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.datasets import Layout
 from lit_offrl.datasets.subset import ExtraDataset, Subset
 from lit_offrl.dynamics import Rollouts
+from lit_offrl.errors import UserError
 from lit_offrl.pipeline.dynamics import DynamicsSettings
 from lit_offrl.pipeline.policy_settings import PolicySettings
 from lit_offrl.pipeline.prior import PriorSettings
@@ -41,9 +42,13 @@ class FitParser(LightningArgumentParser):
     """Lightning's parser, whose errors are one line."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        fail(self.reason(message))
+
+    def reason(self, message: str) -> str:
+        """The parser's complaint as one line."""
         parsers = [self, *self._subcommands()]
         options = [a.dest for parser in parsers for a in parser._actions]
-        fail(explain(message, options, refused_options()))
+        return explain(message, options, refused_options())
 
     def get_defaults(self, *args: Any, **kwargs: Any) -> Namespace:
         """Default values; of default classes the names alone, as their arguments are filled in last of all."""
@@ -69,6 +74,24 @@ class FitParser(LightningArgumentParser):
     def _subcommands(self) -> list[Any]:
         action = self._subcommands_action
         return [] if action is None else list(action._name_parser_map.values())
+
+
+class CellParser(FitParser):
+    """A parser of what another file says about a run."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        raise UserError(self.reason(message)) from ex
+
+
+def make_fit_parser() -> FitParser:
+    """The parser of the options of ``fit`` alone, which raises :class:`UserError`."""
+    parser = CellParser()
+    parser.add_argument("-c", "--config", action="config", help="A YAML file; several may stack.")
+    parser.add_argument("--seed_everything", type=bool | int, default=0)
+    add_run_options(parser)
+    add_trainer_options(parser)
+    add_stages(parser)
+    return parser
 
 
 def is_class(value: Any) -> bool:
@@ -109,6 +132,13 @@ def add_run_options(parser: LightningArgumentParser) -> None:
         type=PositiveInt,
         default=1,
         help="Train this many seeds at once, from seed_everything on.",
+    )
+    parser.add_argument(
+        "--shared_stages",
+        type=str | None,
+        default=None,
+        help="Folder where dynamics, values and priors are kept for all runs that name it: what is the same is "
+        "trained once.",
     )
     parser.add_argument(
         "--compile",

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from lit_offrl.pipeline.trainers import make_trainer
 from lit_offrl.training.distributed import SharedBatches
+from lit_offrl.training.trainers import make_trainer
 
 
 def chosen_devices(placement: dict[str, Any], run_dir: Path) -> list[torch.device]:

@@ -15,7 +15,7 @@ from lit_offrl.errors import UserError
 # Values that a text may stand for: anchors within anchors grow without bound.
 MOST_VALUES = 100_000
 # Options whose values are names, whatever they look like.
-NAMES = {"c", "config", "run_dir", "dataset", "environment", "checkpoint"}
+NAMES = {"c", "config", "run_dir", "shared_stages", "dataset", "environment", "checkpoint"}
 INTEGER = re.compile(r"[-+]?[0-9][0-9_]*")
 FLOAT = re.compile(
     r"[-+]?([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9_]+)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"

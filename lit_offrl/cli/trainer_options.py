@@ -9,7 +9,7 @@ from typing import Any
 import lightning.pytorch as pl
 
 from lit_offrl.errors import check, check_numbers
-from lit_offrl.pipeline.trainers import PLACEMENT
+from lit_offrl.training.trainers import PLACEMENT
 
 # Options of Trainer that cannot work, and why.
 REFUSED = {

@@ -28,6 +28,7 @@ def collect(
     policy: str = "random",
     deterministic: bool = False,
     seed: int = 0,
+    trust: bool = False,
 ) -> None:
     """Run a policy and write its rollouts.
 
@@ -39,6 +40,7 @@ def collect(
             stable-baselines3's SAC.
         deterministic: Play the policy's best actions rather than draw from it.
         seed: Seeds starts and draws.
+        trust: Load classes that the checkpoint names from your own modules, which runs their code.
 
     Raises:
         UserError: The dataset exists, the environment cannot be made, or there is no such policy.
@@ -46,13 +48,18 @@ def collect(
     check_free(id)
     check(steps > 0, f"steps: {steps} is too small; give at least 1")
     check(0 <= seed < 2**31, f"seed: {seed} is not within 0 and 2^31; give one that is")
-    made_in, episodes = make_env(environment, steps, policy, seed, deterministic)
+    made_in, episodes = make_env(environment, steps, policy, seed, deterministic, trust)
     how = "best actions" if deterministic else "draws"
     write(id, made_in, episodes, policy, f"{steps} steps, {how}, seed {seed}.")
 
 
 def make_env(
-    environment: str, steps: int, policy: str, seed: int, deterministic: bool = False
+    environment: str,
+    steps: int,
+    policy: str,
+    seed: int,
+    deterministic: bool = False,
+    trust: bool = False,
 ) -> tuple[str, list[EpisodeBuffer]]:
     """Run ``policy`` for a number of steps.
 
@@ -63,7 +70,7 @@ def make_env(
         UserError: The environment cannot be made, or there is no such policy.
     """
     playing = Recorder(make_learnable_env(environment), "collect", steps)
-    act = load_policy(policy, playing, deterministic, seed)
+    act = load_policy(policy, playing, deterministic, seed, trust)
     assert playing.spec is not None
     return playing.spec.id, rollout(playing, act, steps, seed)
 
@@ -79,7 +86,9 @@ def rollout(playing: Recorder, act: Policy, steps: int, seed: int) -> list[Episo
     return playing.episodes()
 
 
-def load_policy(policy: str, env: Recorder, deterministic: bool, seed: int) -> Policy:
+def load_policy(
+    policy: str, env: Recorder, deterministic: bool, seed: int, trust: bool = False
+) -> Policy:
     """Load ``policy`` as a function from an observation to an action of ``env``.
 
     Raises:
@@ -91,7 +100,7 @@ def load_policy(policy: str, env: Recorder, deterministic: bool, seed: int) -> P
         return lambda observation: np.asarray(space.sample())
     if Path(policy).suffix == ".zip":
         return _stable_baselines(policy, deterministic, seed)
-    module = load_module(policy, BlockModule)  # type: ignore[type-abstract]
+    module = load_module(policy, BlockModule, trust)  # type: ignore[type-abstract]
     sizes = {"obs_dim": env.observation_space, "act_dim": space}
     for name, its in sizes.items():
         made, needed = module.init_arguments().get(name), int(np.prod(its.shape or ()))

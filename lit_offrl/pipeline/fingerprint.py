@@ -10,19 +10,14 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lit_offrl.errors import UserError
-from lit_offrl.pipeline.trainers import PLACEMENT
+from lit_offrl.training.trainers import PLACEMENT
 
 # Part of every hash: raise it when a stage's result changes for the same configuration.
 FORMAT = 5
 
 # What a stage's result does not depend on: how its part is trained further is the policy's.
 NOT_HASHED = ("checkpoint", "data", "jointly")
-
-# What does not make another run: where it is kept, how far it goes, and how many seeds go beside it.
-NOT_IDENTITY = {"base", "run_dir", "reuse", "until", "seeds"}
 
 
 def hash_stage(
@@ -39,50 +34,6 @@ def hash_stage(
         del shared["precision"]
     parts = [FORMAT, name, block, shared, list(sources(block)), rows, seed, *upstream]
     return blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=5).hexdigest()
-
-
-def hash_config(config: dict[str, Any]) -> str:
-    """Short hash of a whole configuration but for its seed, which names a run by itself."""
-    given = {key: value for key, value in config.items() if key not in NOT_IDENTITY}
-    del given["seed_everything"]
-    # Seeds that are spread over devices are of one configuration.
-    given["trainer"] = {k: v for k, v in config["trainer"].items() if k != "devices"}
-    return blake2b(json.dumps(given, sort_keys=True).encode(), digest_size=4).hexdigest()
-
-
-def check_same_config(run_dir: Path, config: dict[str, Any]) -> None:
-    """Refuse a folder with the results of another configuration.
-
-    Raises:
-        UserError: It is one.
-    """
-    try:
-        saved = yaml.safe_load((run_dir / "config.yaml").read_text(errors="replace"))
-    except (OSError, yaml.YAMLError):
-        return
-    if not isinstance(saved, dict) or not any(run_dir.glob("*-*/")):
-        return
-    before, now = leaves(saved), leaves(config)
-    changed = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
-    for key in changed[:1]:
-        raise UserError(
-            f"run_dir: '{run_dir}' holds results of another configuration, with {key} "
-            f"{before.get(key)} rather than {now.get(key)}; choose another --run_dir, or go on there with "
-            "--reuse true"
-        )
-
-
-def leaves(config: dict[str, Any], key: str = "") -> dict[str, str]:
-    """Every value that results may depend on, as text, by its key."""
-    found: dict[str, str] = {}
-    for name, value in config.items():
-        if key in ("", "trainer.") and name in NOT_IDENTITY | PLACEMENT:
-            continue
-        if isinstance(value, dict) and value:
-            found |= leaves(value, f"{key}{name}.")
-        else:
-            found[f"{key}{name}"] = json.dumps(value)
-    return found
 
 
 def canonical(block: Any) -> Any:

@@ -42,6 +42,7 @@ class PolicyStage(Stage[PolicyLearner]):
     name: ClassVar[str] = "policy"
     kind = PolicyLearner
     keeps: ClassVar[str] = "last.ckpt"
+    sharable: ClassVar[bool] = False
     shown = ("evaluation/return_mean", "policy/q_mean", "policy/divergence")
 
     def __init__(

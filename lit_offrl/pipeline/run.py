@@ -15,21 +15,19 @@ from lit_offrl.estimates.horizon import horizon_for
 from lit_offrl.evaluation import AnyEvaluator, make_evaluator, read_evaluations
 from lit_offrl.evaluation.report import Report
 from lit_offrl.pipeline.dynamics import DynamicsSettings, DynamicsStage
-from lit_offrl.pipeline.fingerprint import check_same_config
 from lit_offrl.pipeline.needs import check_unused, needed_stages
 from lit_offrl.pipeline.policy import EVALUATIONS, PolicyStage
 from lit_offrl.pipeline.policy_settings import PolicySettings
 from lit_offrl.pipeline.prior import PriorSettings, PriorStage
 from lit_offrl.pipeline.settings import RunSettings
-from lit_offrl.pipeline.trainers import make_trainer
 from lit_offrl.pipeline.validation import check_same_robot
 from lit_offrl.pipeline.value import ValueSettings, ValueStage
 from lit_offrl.policy import PolicyLearner
-from lit_offrl.training.checkpoints import check_run_dir
 from lit_offrl.training.distributed import is_first
 from lit_offrl.training.files import write_whole
 from lit_offrl.training.lock import lock_folder
 from lit_offrl.training.places import check_places, check_space
+from lit_offrl.training.trainers import make_trainer
 
 STAGES = ("dynamics", "value", "prior", "policy")
 
@@ -94,9 +92,6 @@ class Run:
             UserError: Something the user gave cannot be used.
         """
         run, data = self.settings, self.data
-        check_run_dir(run.run_dir)
-        if not run.reuse:
-            check_same_config(run.run_dir, run.config)
         self.wanted = wanted = needed_stages(self.of, until)
         on_prior_data = {"value", "prior"} & {n for n in wanted if not self.of[n].checkpoint}
         other = self.prior_data is not data and bool(on_prior_data)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from lit_offrl.errors import check_numbers
-from lit_offrl.pipeline.trainers import CallbackFactory
 from lit_offrl.training.acceleration import Compile
 from lit_offrl.training.distributed import is_first
+from lit_offrl.training.trainers import CallbackFactory
 
 
 @dataclass(kw_only=True)
@@ -41,8 +41,8 @@ class RunSettings:
         trainer: Options of every stage's ``lightning.Trainer``.
         config: The whole configuration as plain values.
         compile: Whether to compile updates.
-        reuse: Whether to go on in a folder with another configuration's results.
         link: A link to the folder, made when the run begins, or ``None``.
+        shared_stages: Where dynamics, values and priors are kept for all runs that have the same, or ``None``.
     """
 
     run_dir: Path
@@ -50,8 +50,8 @@ class RunSettings:
     trainer: dict[str, Any]
     config: dict[str, Any]
     compile: Compile = "auto"
-    reuse: bool = False
     link: Path | None = None
+    shared_stages: Path | None = None
 
     def make_link(self) -> None:
         """Let the link stand for this run's folder, where the file system has links."""

@@ -17,10 +17,6 @@ from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.errors import attempt, check
 from lit_offrl.pipeline.fingerprint import hash_file, hash_stage, named_modules
 from lit_offrl.pipeline.settings import RunSettings
-from lit_offrl.pipeline.trainers import (
-    make_trainer,
-    own_callbacks,
-)
 from lit_offrl.training.block_module import BlockModule
 from lit_offrl.training.blocks import seed_part
 from lit_offrl.training.checkpoints import (
@@ -32,8 +28,13 @@ from lit_offrl.training.checkpoints import (
 from lit_offrl.training.distributed import is_first
 from lit_offrl.training.loggers import ContinuedCurves, make_loggers
 from lit_offrl.training.progress import StageBar
+from lit_offrl.training.sharing import share_folder
 from lit_offrl.training.stage_files import read_done, write_done
 from lit_offrl.training.state import ResumeState, fit_or_resume, generations
+from lit_offrl.training.trainers import (
+    make_trainer,
+    own_callbacks,
+)
 
 Module = TypeVar("Module", bound=BlockModule)
 
@@ -50,6 +51,7 @@ class Stage(ABC, Generic[Module]):
         name: Name of the stage, of its folder and of its block in the configuration.
         kind: Class of the part, or a base of it.
         keeps: The checkpoint that holds the stage's result.
+        sharable: Whether runs with the same ``shared_stages`` train it once.
         shown: Metrics beside the progress bar.
         seconds: Training time, that before a kill included; 0 if it was not run.
     """
@@ -57,6 +59,7 @@ class Stage(ABC, Generic[Module]):
     name: ClassVar[str]
     kind: type[Module]
     keeps: ClassVar[str] = "best.ckpt"
+    sharable: ClassVar[bool] = True
     shown: tuple[str, ...] = ()
 
     def __init__(self, run: RunSettings, settings: Any, data: OfflineDataModule) -> None:
@@ -158,11 +161,13 @@ class Stage(ABC, Generic[Module]):
         if self.is_taken:
             print(f"{self.name}: taken from {self.settings.checkpoint}", flush=True)
             return self.module
-        if self.is_done:
-            print(f"{self.name}: already done, reused from {self.folder}", flush=True)
-        else:
-            self._train()
-        return self.take()
+        store = self.run.shared_stages if self.sharable else None
+        with share_folder(self.folder, store):
+            if self.is_done:
+                print(f"{self.name}: already done, reused from {self.folder}", flush=True)
+            else:
+                self._train()
+            return self.take()
 
     @property
     def is_done(self) -> bool:

@@ -1,1 +1,1 @@
-"""Run folders, read back."""
+"""Runs that were made: their folders, read back."""

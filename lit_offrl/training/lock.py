@@ -18,11 +18,16 @@ from lit_offrl.training.distributed import is_first
 
 
 @contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path, option: str = "run_dir", wait: bool = False) -> Iterator[None]:
     """Make ``folder`` and keep others from training in it until the end, which may be a kill.
 
     The system's lock ends with its process; the file says whose it is. A file of another host, whose lock
     may not be known here, stands for a lock, but for one of the same job of SLURM, which was requeued.
+
+    Args:
+        folder: The folder.
+        option: The option that names it.
+        wait: Wait for another process to end rather than raise.
 
     Raises:
         UserError: Another process trains there, or nothing can be written there.
@@ -36,35 +41,48 @@ def lock_folder(folder: Path) -> Iterator[None]:
         file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+")
     except OSError as error:
         raise UserError(
-            f"run_dir: '{folder}' cannot be written to ({error.strerror}); choose another --run_dir"
+            f"{option}: '{folder}' cannot be written to ({error.strerror}); choose another --{option}"
         ) from None
     with file:
-        try:
-            # Not flock, whose locks are passed on to forked processes.
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            taken = False
-        except (BlockingIOError, PermissionError):
-            taken = True
-        except OSError:
-            # A file system without locks.
-            taken = _is_alive(_read(file.read()))
-            file.seek(0)
-        owner = _read(file.read())
-        mine = _describe()
-        elsewhere = owner.get("host") not in (None, mine["host"])
-        requeued = owner.get("job") is not None and owner.get("job") == mine["job"]
-        if taken or (elsewhere and not requeued):
+        mine, said = _describe(), False
+        while True:
+            owner, taken = _try_lock(file)
+            elsewhere = owner.get("host") not in (None, mine["host"])
+            requeued = owner.get("job") is not None and owner.get("job") == mine["job"]
+            if not taken and (not elsewhere or requeued):
+                break
             hint = f"delete '{path}' if it has ended" if elsewhere else "wait for its end"
-            raise UserError(
-                f"run_dir: '{folder}' is in use by {_said(owner)}; {hint}, or choose another --run_dir"
-            )
+            if not wait:
+                raise UserError(
+                    f"{option}: '{folder}' is in use by {_said(owner)}; {hint}, or choose another --{option}"
+                )
+            if not said:
+                also = f"; {hint}" if elsewhere else ""
+                print(f"{option}: waits for '{folder}', in use by {_said(owner)}{also}", flush=True)
+            said = True
+            time.sleep(1)
         if owner:
-            print(f"run_dir: was left by {_said(owner)}, which has ended", flush=True)
+            print(f"{option}: '{folder}' was left by {_said(owner)}, which has ended", flush=True)
         _write(file, json.dumps(mine))
         try:
             yield
         finally:
             _write(file, "")
+
+
+def _try_lock(file: Any) -> tuple[dict[str, Any], bool]:
+    """Lock ``file`` if it can be, and give whose it was and whether another process has it."""
+    file.seek(0)
+    try:
+        # Not flock, whose locks are passed on to forked processes.
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return _read(file.read()), False
+    except (BlockingIOError, PermissionError):
+        return _read(file.read()), True
+    except OSError:
+        # A file system without locks.
+        owner = _read(file.read())
+        return owner, _is_alive(owner)
 
 
 def _describe() -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ def mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "hostile.py").write_text(HOSTILE.format(mark=tmp_path / "mark"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
+    # Another test's.
+    monkeypatch.delitem(sys.modules, "hostile", raising=False)
     return tmp_path / "mark"
 
 
@@ -92,6 +95,19 @@ def test_trust_is_given_by_hand(mark: Path, tmp_path: Path) -> None:
     assert type(load_module(path, BehaviorPrior, trust=["hostile"])).__name__ == "Prior"
     assert mark.exists()
     assert load_module(path, BehaviorPrior, trust=True).init_arguments()["hidden"] == [8]
+
+
+def test_collect_trusts_a_policy_by_hand(
+    mark: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+    path = checkpoint(tmp_path, class_path="hostile.Prior")
+    where = ["--environment", "InvertedPendulum-v5", "--steps", "5", "--policy", str(path)]
+    with pytest.raises(SystemExit, match="2"):
+        main(["data", "collect", "mine/own-v0", *where])
+    assert not mark.exists()
+    main(["data", "collect", "mine/own-v0", *where, "--trust", "true"])
+    assert mark.exists()
 
 
 def test_fit_trusts_what_its_configuration_names(

@@ -16,7 +16,6 @@ import pytest
 import torch
 import yaml
 
-from benchmarks.results import ON_MIXED, SYSTEMS, arguments_of
 from lit_offrl.cli import main
 from lit_offrl.cli.configs import expand_configs
 from lit_offrl.datasets.d4rl import addresses
@@ -77,7 +76,7 @@ STACKS: list[tuple[tuple[str, ...], str]] = [
     *[(below, name) for name in ABLATIONS for below in (("mabe",), ("mabe", EXPERT), (EXPERT,))],
 ]
 # The algorithms that name data of their own; any other needs --data.dataset.
-OWN_DATA = ("mabe_halfcheetah", "mabe_transfer", "multitask", "quickstart")
+OWN_DATA = ("demo", "mabe_halfcheetah", "mabe_transfer", "multitask", "quickstart")
 
 
 def resolve(*names: str) -> dict[str, Any]:
@@ -545,21 +544,6 @@ def test_algorithms_have_what_makes_them() -> None:
     assert fitted - flat == mabe | {"awr", "mabe_no_rl", "mabe_no_uncertainty"}
     along = {n for n, c in found.items() if c["prior"]["jointly"]}
     assert along == {"bm_mpo", "bm_svg", "abm_mpo", "abm_svg", "bear", "multitask"}
-
-
-@pytest.mark.parametrize("system", [*SYSTEMS, *ON_MIXED])
-def test_the_results_table_runs_what_there_is(
-    system: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for part in ("dynamics-1", "weighted/prior-1", "flat/prior-1", "diffusion/prior-1"):
-        folder = tmp_path / "parts-hopper-mixed-0" / part
-        folder.mkdir(parents=True)
-        (folder / "best.ckpt").touch()
-    given = arguments_of(tmp_path, system, "hopper-mixed", 0)
-    with pytest.raises(SystemExit) as stopped:
-        main(["fit", *given, "--print_config"])
-    assert stopped.value.code == 0
-    assert "dataset: gym/hopper/mixed-v0" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["sac", "mopo", "mbpo", "cql", "combo"])

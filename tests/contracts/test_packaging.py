@@ -7,6 +7,8 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
@@ -58,3 +60,21 @@ def test_every_tested_version_is_allowed() -> None:
             str, map(Requirement, control)
         ):
             assert pinned[requirement.name] in requirement.specifier, requirement
+
+
+def test_hooks_and_tests_format_with_the_same_ruff() -> None:
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    (ruff,) = [hook["rev"] for hook in hooks if hook["repo"].endswith("ruff-pre-commit")]
+    assert f"ruff=={ruff.removeprefix('v')}" in (ROOT / "constraints.txt").read_text().split()
+
+
+def test_one_version_is_cited() -> None:
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert str(cited["version"]) == lit_offrl.__version__
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / ".github/workflows").glob("*.yml")))
+def test_workflows_run_on_the_oldest_and_newest_python(path: Path) -> None:
+    workflow = yaml.safe_load(path.read_text())
+    named = [c.rpartition(" ")[2] for c in PROJECT["classifiers"] if "Python :: 3." in c]
+    assert workflow["jobs"]["check"]["strategy"]["matrix"]["python"] == [named[0], named[-1]]

@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import ExponentialLR
 
 from lit_offrl.cli.many_devices import spread
 from lit_offrl.errors import Stopped
-from lit_offrl.pipeline.many_seeds import EachSeed
+from lit_offrl.many_seeds import EachSeed
 from lit_offrl.policy import PolicyLearner
 from lit_offrl.training.acceleration import Replay
 from lit_offrl.training.block_module import BlockModule
@@ -86,7 +86,11 @@ def test_seeds_together_give_what_each_gives_alone(
     fit(tiny, tmp_path / "many", "--seeds", "2", "--seed_everything", "3")
     said = capsys.readouterr().out
     assert "policy: seeds 3, 4 together" in said
-    assert "2 seeds: return" in said
+    summary = json.loads((tmp_path / "many" / "summary.json").read_text())
+    (group,) = summary["groups"]
+    assert (group["seeds"], group["n"]) == ([3, 4], 2)
+    assert [row["folder"] for row in summary["runs"]] == ["seed3", "seed4"]
+    assert f"{group['return']['iqm']:.1f}" in said
     for seed in (3, 4):
         many, alone = tmp_path / "many" / f"seed{seed}", tmp_path / f"alone{seed}"
         fit(tiny, alone, "--seed_everything", str(seed))

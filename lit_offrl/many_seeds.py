@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from hashlib import blake2b
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import lightning.pytorch as pl
@@ -56,13 +55,8 @@ def _fit_all(runs: Sequence[Run], until: str | None) -> None:
     for run in runs:
         if run.policy is not None:
             run.policy.fit()
-    results = [run.finish(until) for run in runs]
-    returns = [r["policy"]["return_mean"] for r in results if r and r["policy"]]
-    if returns:
-        spread = f"{min(returns):.0f} to {max(returns):.0f}"
-        print(
-            f"\n{len(returns)} seeds: return {median(returns):.0f} (median), {spread}", flush=True
-        )
+    for run in runs:
+        run.finish(until)
 
 
 def can_be_stacked(stage: PolicyStage) -> bool:

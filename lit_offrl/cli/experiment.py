@@ -1,0 +1,158 @@
+"""``lit-offrl experiment FILE``: a grid of runs."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from jsonargparse import set_parsing_settings
+
+from lit_offrl.cli.configs import expand_configs, read_yaml
+from lit_offrl.cli.data import VerbParser
+from lit_offrl.cli.fit import without_enums
+from lit_offrl.cli.fit_parser import make_fit_parser
+from lit_offrl.datamodule import OfflineDataModule
+from lit_offrl.errors import UserError, check
+from lit_offrl.experiments.engines import Engine, LocalEngine, RayEngine
+from lit_offrl.experiments.estimate import measure
+from lit_offrl.experiments.grid import Cell, Resolve, choose_cells, make_cells, resolve_cells
+from lit_offrl.experiments.progress import LOG, Table
+from lit_offrl.experiments.schedule import Schedule, list_runs, read_state
+from lit_offrl.experiments.settings import Experiment, read_experiment
+from lit_offrl.runs.summary import SUMMARY, summary_table, write_summary
+from lit_offrl.training.files import write_whole
+from lit_offrl.training.lock import lock_folder
+
+RESOLVED = "experiment.yaml"
+
+
+def run_experiment(args: list[str]) -> None:
+    """Do what ``args``, those after ``experiment``, say.
+
+    Raises:
+        UserError: They cannot be understood, or what they ask for cannot be done.
+        SystemExit: Help was asked for, or a cell failed.
+    """
+    parser = VerbParser(prog="lit-offrl experiment")
+    parser.add_argument("file", type=str, help="The experiment's YAML file.")
+    parser.add_function_arguments(experiment, skip={"file"}, as_positional=False)
+    experiment(**vars(parser.parse_args(args)))
+
+
+def experiment(
+    file: str,
+    scale: str | None = None,
+    output: str | None = None,
+    only: list[str] | None = None,
+    jobs: int | None = None,
+    threads: int = 1,
+    engine: Literal["local", "ray"] = "local",
+    gpus: float = 0,
+    dry_run: bool = False,
+) -> None:
+    """Run every cell of a grid as a run of its own, and go on where the same command was stopped.
+
+    Args:
+        file: The experiment's YAML file.
+        scale: Which of the file's scales, such as small or paper.
+        output: Folder of all runs; by default the file's, or runs/ and its name and scale.
+        only: Patterns of cells' names to run alone, such as ["*/mabe/*", "*/seed0"].
+        jobs: Cells side by side; by default one, or with Ray as many as there is room for.
+        threads: Threads of each cell.
+        engine: Processes of this machine, or of a Ray cluster.
+        gpus: GPUs of each cell, with Ray, such as 0.5.
+        dry_run: Print the cells and an estimate of the hours by a short measurement, and run nothing.
+
+    Raises:
+        UserError: The file cannot be used, or its folder is another experiment's.
+        SystemExit: With code 1 if a cell failed.
+    """
+    check(jobs is None or jobs >= 1, f"--jobs: {jobs} is too small; give at least 1")
+    check(threads >= 1, f"--threads: {threads} is too small; give at least 1")
+    check(gpus >= 0, f"--gpus: {gpus} is too small; give at least 0")
+    check(not gpus or engine == "ray", "--gpus: needs --engine ray; give both or none")
+    found = read_file(file, scale, output)
+    try:
+        every = make_cells(found)
+        cells = choose_cells(every, only or [])
+        print(f"{file}: {len(cells)} cells in {found.output}; reading configurations", flush=True)
+        configs = resolve_cells(cells, make_resolve())
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from error
+    if dry_run:
+        print("\n".join(cell.name for cell in cells), flush=True)
+        for line in measure(cells, configs, jobs or 1, threads):
+            print(line, flush=True)
+        return
+    chosen: Engine
+    chosen = RayEngine(jobs, threads, gpus) if engine == "ray" else LocalEngine(jobs or 1, threads)
+    with lock_folder(found.output, "output"):
+        run_all(found, every, cells, configs, chosen)
+
+
+def read_file(file: str, scale: str | None, output: str | None) -> Experiment:
+    """The experiment of a file.
+
+    Raises:
+        UserError: It cannot be used.
+    """
+    path = Path(file)
+    check(path.is_file(), f"'{file}': no such file; give an experiment's YAML file")
+    values = read_yaml(path)
+    if output is not None:
+        for block in [values, *(values.get("scale") or {}).values()]:
+            block.pop("output", None)
+        values["output"] = output
+    return read_experiment(values, path, scale)
+
+
+def run_all(
+    found: Experiment,
+    every: Sequence[Cell],
+    cells: Sequence[Cell],
+    configs: dict[str, dict[str, Any]],
+    engine: Engine,
+) -> None:
+    """Run some cells of ``every``, and write and print what all have given.
+
+    Raises:
+        UserError: A cell's folder holds results of other settings.
+        SystemExit: With code 1 if a cell failed.
+    """
+    schedule = Schedule(cells, configs, found.evaluate, engine, Table(cells))
+    values = {**found.values, "output": str(found.output)}
+    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    write_whole(text.encode(), found.output / RESOLVED)
+    print(f"{schedule.count('done')} of {len(cells)} cells are done", flush=True)
+    try:
+        failed = schedule.run()
+    finally:
+        states = {cell.name: read_state(cell, found.evaluate) for cell in every} | schedule.states
+        evaluated = found.evaluate is not None
+        groups = write_summary(list_runs(every, states, evaluated), found.output / SUMMARY)
+    print("\n".join([*summary_table(groups), str(found.output / SUMMARY)]), flush=True)
+    for cell in failed:
+        print(f"failed: {cell.name}; see {cell.folder / LOG}", flush=True)
+    if failed:
+        raise SystemExit(1)
+
+
+def make_resolve() -> Resolve:
+    """What gives the configuration that arguments of ``fit`` stand for; the parser is built once."""
+    set_parsing_settings(subclasses_disabled=[OfflineDataModule])
+    parser = make_fit_parser()
+
+    def resolve(arguments: list[str]) -> dict[str, Any]:
+        expanded, _ = expand_configs(arguments)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=DeprecationWarning)
+            parsed = parser.parse_args(expanded)
+            parsed.pop("config", None)
+            text = parser.dump(without_enums(parsed), skip_none=False, skip_check=True)
+        config: dict[str, Any] = yaml.safe_load(text)
+        return config
+
+    return resolve

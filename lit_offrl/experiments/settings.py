@@ -1,0 +1,215 @@
+"""What an experiment's file says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from lit_offrl.errors import UserError, check
+from lit_offrl.experiments.keys import check_keys, names_of, read_options
+
+# Keys of a scale's block that go on with the file's own; others take their place.
+ADDED = ("settings", "exclude")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A configuration, a dataset or a variant.
+
+    Attributes:
+        name: What folders and tables call it.
+        files: Configuration files, stacked.
+        set: Options of ``lit-offrl fit``, such as ``policy.updates``, and their values.
+        preset: What stands for ``{preset}`` in names of files.
+    """
+
+    name: str
+    files: tuple[str, ...] = ()
+    set: Mapping[str, Any] = field(default_factory=dict)
+    preset: str = ""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Options of the cells whose names match.
+
+    Attributes:
+        config: Patterns of configurations, of which one has to match.
+        dataset: Patterns of datasets.
+        variant: Patterns of variants.
+        set: The options.
+    """
+
+    config: tuple[str, ...]
+    dataset: tuple[str, ...]
+    variant: tuple[str, ...]
+    set: Mapping[str, Any]
+
+    def matches(self, config: str, dataset: str, variant: str) -> bool:
+        """Whether the rule is about this cell."""
+        pairs = (config, self.config), (dataset, self.dataset), (variant, self.variant)
+        return all(any(fnmatchcase(name, one) for one in patterns) for name, patterns in pairs)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A grid of runs.
+
+    Attributes:
+        values: The file's keys, with those of the scale.
+        configs: The configurations.
+        datasets: The datasets.
+        variants: Named sets of options that each configuration is run with; one without a name by default.
+        seeds: The seeds.
+        stack: Configuration files that are stacked on all others.
+        settings: Options by patterns of names, the later over the earlier.
+        exclude: Cells that there are not.
+        evaluate: ``episodes`` and ``seed`` of an evaluation of each last policy; ``None`` for the run's own.
+        output: The folder.
+    """
+
+    values: dict[str, Any]
+    configs: list[Part]
+    datasets: list[Part]
+    variants: list[Part]
+    seeds: list[int]
+    stack: tuple[str, ...]
+    settings: list[Rule]
+    exclude: list[Rule]
+    evaluate: dict[str, int] | None
+    output: Path
+
+
+KEYS = [one.name for one in fields(Experiment) if one.name != "values"]
+
+
+def read_experiment(values: Mapping[str, Any], file: Path, scale: str | None) -> Experiment:
+    """The experiment that a file describes.
+
+    Args:
+        values: The file's keys.
+        file: Its path, for messages and for the folder's name.
+        scale: Which of its scales; ``None`` where it has none.
+
+    Raises:
+        UserError: A key is unknown, or a value cannot be used.
+    """
+    scales = values.get("scale") or {}
+    known = ", ".join(scales) or "none"
+    check(isinstance(scales, dict), f"{file}: scale: {scales!r} is no block; name scales below it")
+    check(
+        (scale is None and not scales) or scale in scales,
+        f"--scale: {scale or 'not given'}, and '{file}' has {known}; "
+        + ("give one of these" if scales else "leave it out"),
+    )
+    check_keys(values, [*KEYS, "scale"], str(file))
+    chosen = scales.get(scale) or {}
+    check_keys(chosen, KEYS, f"{file}: scale.{scale}")
+    merged = {key: value for key, value in values.items() if key != "scale"}
+    for key, value in chosen.items():
+        merged[key] = [*(merged.get(key) or []), *value] if key in ADDED else value
+    name = "-".join(filter(None, [file.stem, scale]))
+    try:
+        return make_experiment(merged, Path("runs") / name)
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from None
+
+
+def make_experiment(values: dict[str, Any], output: Path) -> Experiment:
+    """The experiment of a file's ``values``.
+
+    Raises:
+        UserError: A value cannot be used.
+    """
+    seeds = values.get("seeds", [0])
+    check(
+        isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds),
+        f"seeds: {seeds!r} is no list of integers of at least 0; give one, such as [0, 1, 2]",
+    )
+    return Experiment(
+        values=values,
+        configs=read_parts("configs", values.get("configs"), file_key=True),
+        datasets=read_parts("datasets", values.get("datasets")),
+        variants=read_parts("variants", values.get("variants") or {"": {}}),
+        seeds=seeds,
+        stack=names_of("stack", values.get("stack") or []),
+        settings=[read_rule("settings", rule) for rule in values.get("settings") or []],
+        exclude=[read_rule("exclude", rule) for rule in values.get("exclude") or []],
+        evaluate=read_evaluate(values.get("evaluate")),
+        output=Path(str(values.get("output") or output)),
+    )
+
+
+def read_parts(key: str, given: Any, file_key: bool = False) -> list[Part]:
+    """The parts below ``key``: a list of files or datasets, or a block of named ones.
+
+    Raises:
+        UserError: They cannot be used.
+    """
+    if isinstance(given, list):
+        given = {
+            Path(str(one)).stem if file_key else str(one).replace("/", "-").replace(":", "-"): one
+            for one in given
+        }
+    check(
+        isinstance(given, dict),
+        f"{key}: {given!r} is no list nor a block of named ones; give one, such as {key}: [...]",
+    )
+    found = []
+    for name, value in given.items():
+        where, block = f"{key}.{name}", value
+        check(
+            isinstance(name, str) and "/" not in name,
+            f"{key}: {name!r} cannot be a folder's name; give another",
+        )
+        if file_key:
+            block = value if isinstance(value, dict) else {"files": value or name}
+            check_keys(block, ["files", "set"], where)
+            files = names_of(f"{where}.files", block.get("files") or name)
+            found.append(Part(name, files, read_options(where, block.get("set"))))
+        elif key == "datasets":
+            block = value if isinstance(value, dict) else {"dataset": value}
+            check_keys(block, ["dataset", "files", "preset", "set"], where)
+            own = {} if block.get("dataset") is None else {"data.dataset": block["dataset"]}
+            own |= read_options(where, block.get("set"))
+            files = names_of(f"{where}.files", block.get("files") or [])
+            found.append(Part(name, files, own, str(block.get("preset") or name)))
+        else:
+            found.append(Part(name, set=read_options(where, value)))
+    return found
+
+
+def read_rule(key: str, given: Any) -> Rule:
+    """A rule's patterns and options.
+
+    Raises:
+        UserError: They cannot be used.
+    """
+    known = ["config", "dataset", "variant", *(["set"] if key == "settings" else [])]
+    check_keys(given, known, key)
+    patterns = {
+        name: names_of(f"{key}.{name}", given.get(name, "*"))
+        for name in ("config", "dataset", "variant")
+    }
+    return Rule(**patterns, set=read_options(key, given.get("set")))
+
+
+def read_evaluate(given: Any) -> dict[str, int] | None:
+    """Episodes and seed of the last evaluation.
+
+    Raises:
+        UserError: They cannot be used.
+    """
+    if given is None:
+        return None
+    check_keys(given, ["episodes", "seed"], "evaluate")
+    found = {"episodes": 50, "seed": 0, **given}
+    for name, value in found.items():
+        check(
+            type(value) is int and value >= (name == "episodes"),
+            f"evaluate.{name}: {value!r} is no integer that can be used; give one",
+        )
+    return found

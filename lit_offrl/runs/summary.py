@@ -1,0 +1,142 @@
+"""What several runs gave, together: results by run, and statistics over seeds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from scipy.stats import trim_mean
+
+from lit_offrl.evaluation import read_evaluations
+from lit_offrl.training.files import write_json
+
+SUMMARY = "summary.json"
+# Results of a run over which statistics are taken: of the last policy, and the mean of its last ten evaluations.
+RESULTS = ("return", "score", "return_last10", "score_last10")
+
+
+@dataclass(frozen=True)
+class RunOfMany:
+    """One run among several.
+
+    Attributes:
+        dataset: What the group calls its dataset.
+        config: What the group calls its configuration.
+        seed: Seed of the run.
+        folder: The run's folder.
+        state: ``done``, ``failed``, ``running`` or ``waiting``.
+        evaluation: File of ``lit-offrl evaluate`` whose return and score stand for the last policy's; by
+            default those of ``results.json``.
+    """
+
+    dataset: str
+    config: str
+    seed: int
+    folder: Path
+    state: str = "done"
+    evaluation: Path | None = None
+
+    def results(self) -> dict[str, Any]:
+        """Results of the run; empty where there are none yet."""
+        try:
+            found: dict[str, Any] = json.loads((self.folder / "results.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        acting = found["policy"] or found["prior"] or {}
+        if self.evaluation is not None and self.evaluation.is_file():
+            acting = next(iter(json.loads(self.evaluation.read_text()).values()))
+        files = sorted(
+            self.folder.glob("policy-*/evaluations.json"), key=lambda path: path.stat().st_mtime
+        )
+        last = read_evaluations(files[-1])[-10:] if files and found["policy"] else []
+        means = {
+            f"{key}_last10": fmean(entry[name] for entry in last)
+            for key, name in (("return", "return_mean"), ("score", "score"))
+            if last and all(name in entry for entry in last)
+        }
+        return {
+            "data": found["dataset"]["name"],
+            "return": acting.get("return_mean"),
+            "score": acting.get("score"),
+            **means,
+            "updates": found["updates"],
+            "hours": found["seconds"]["total"] / 3600,
+        }
+
+
+def write_summary(runs: Sequence[RunOfMany], path: Path) -> list[dict[str, Any]]:
+    """Write ``summary.json``: every run, and statistics over the seeds of each dataset and configuration.
+
+    Args:
+        runs: The runs, in the order of the table.
+        path: The file.
+
+    Returns:
+        One entry for each dataset and configuration: ``dataset``, ``config``, ``seeds`` of those with a result,
+        ``n`` of them, and for each of :data:`RESULTS` that any has ``mean``, ``sd`` (of a sample, ``None`` for
+        one seed) and ``iqm``.
+    """
+    rows = []
+    for run in runs:
+        folder = str(run.folder.relative_to(path.parent))
+        evaluated = None if run.evaluation is None else run.evaluation.name
+        rows.append({**asdict(run), "folder": folder, "evaluation": evaluated, **run.results()})
+    names = dict.fromkeys((run.dataset, run.config) for run in runs)
+    groups = [
+        describe_group(
+            [row for row in rows if (row["dataset"], row["config"]) == (dataset, config)]
+        )
+        for dataset, config in names
+    ]
+    write_json({"runs": rows, "groups": groups}, path)
+    return groups
+
+
+def describe_group(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Statistics over the seeds of one dataset and configuration."""
+    there = [row for row in rows if row.get("return") is not None]
+    found: dict[str, Any] = {
+        "dataset": rows[0]["dataset"],
+        "config": rows[0]["config"],
+        "n": len(there),
+        "seeds": [row["seed"] for row in there],
+    }
+    for name in RESULTS:
+        values = [row[name] for row in there if row.get(name) is not None]
+        if values:
+            found[name] = describe_values(values)
+    return found
+
+
+def describe_values(values: Sequence[float]) -> dict[str, float | None]:
+    """Mean, standard deviation of a sample and interquartile mean of ``values [n]``.
+
+    The interquartile mean leaves out ``n // 4`` values at either end: below four it is the mean.
+    """
+    return {
+        "mean": fmean(values),
+        "sd": float(np.std(values, ddof=1)) if len(values) > 1 else None,
+        "iqm": float(trim_mean(values, 0.25)),
+    }
+
+
+def summary_table(groups: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Lines of a table of what :func:`write_summary` gave: scores where there are any, returns elsewhere."""
+    width = max(len(f"{group['dataset']} {group['config']}") for group in groups) + 2
+    yield f"{'':<{width}}{'seeds':>5}{'':>8}{'mean':>9}{'sd':>8}{'IQM':>9}{'last 10':>9}"
+    for group in groups:
+        kind = "score" if "score" in group else "return"
+        line = f"{group['dataset']} {group['config']:<{width - len(group['dataset']) - 1}}"
+        line += f"{group['n']:>5}"
+        if kind in group:
+            last10 = group.get(f"{kind}_last10", {}).get("mean")
+            values = (group[kind]["mean"], group[kind]["sd"], group[kind]["iqm"], last10)
+            shown = ("" if value is None else f"{value:.1f}" for value in values)
+            mean, sd, iqm, last = shown
+            line += f"{kind:>8}{mean:>9}{sd:>8}{iqm:>9}{last:>9}"
+        yield line
