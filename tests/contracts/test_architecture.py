@@ -28,6 +28,7 @@ LAYERS = [
     {"seeds_data"},
     {"dynamics", "priors", "collect"},
     {"policy"},
+    {"estimates"},
     {"evaluation"},
     {"testing"},
     {"pipeline"},
