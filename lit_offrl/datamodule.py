@@ -134,9 +134,8 @@ class OfflineDataModule(pl.LightningDataModule):
         if self.tasks:
             # The same episodes for all of them.
             chosen = None if self.subset is None else self.subset.numbers(self._open(None).read())
-            return add_task_column(
-                [self._read(self._open(reward), chosen) for reward in self.tasks]
-            )
+            parts = [self._read(self._open(reward), chosen) for reward in self.tasks]
+            return add_task_column(parts, self.task_names)
         data = read_mapped(self.log) if self.mapped else self._read(self.log)
         # It may hold all columns of a file, which the rows are now made of.
         del self.log

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from importlib import import_module
 
 from lit_offrl import __version__
 from lit_offrl.cli.messages import fail
@@ -12,23 +13,30 @@ from lit_offrl.cli.strict_yaml import use_strict_yaml
 from lit_offrl.errors import Stopped, UserError, first_line
 from lit_offrl.training.processes import FAMILY, stopping_once
 
+# The module of each verb, whose function run_<verb> takes the arguments after it; imports are slow.
+VERBS = ("fit", "evaluate", "select", "report", "export", "experiment", "sweep", "data")
+
 HELP = f"""\
 lit-offrl {__version__}: model-based offline reinforcement learning with behaviour priors
 
-  lit-offrl fit --config FILE [--key value ...]   train dynamics, prior and policy, and evaluate them
-  lit-offrl fit --help                            every option
-  lit-offrl fit --config FILE --print_config      what a run would use, all defaults filled in
-  lit-offrl evaluate RUN|CHECKPOINT ... [--video true]
-                                                  episodes of trained policies and priors
-  lit-offrl experiment FILE [--scale NAME] [--jobs N] [--dry_run true]
-                                                  a grid of configurations, datasets and seeds
-  lit-offrl report RUN ... [--against published] [--output FOLDER]
-                                                  a page and a table of finished runs
-  lit-offrl data make ID --environment ENV --steps N --keep replay|rollouts
-                                                  a dataset of your own, by a policy trained online
-  lit-offrl data list | info ID | check ID | import FILE --to ID | fetch ID | collect ID ...
-  lit-offrl data make --help                      options of make; so for the others
-  lit-offrl --version
+  fit         train dynamics, prior and policy on a dataset, and evaluate them
+              lit-offrl fit --config demo
+  evaluate    returns and intervals of trained policies and priors; films of them
+              lit-offrl evaluate runs/latest --episodes 100 --part all
+  select      rank policies by estimates from the data alone, without an environment
+              lit-offrl select runs/mabe-* runs/mopo-*
+  report      a page, tables and figures of finished runs, beside published results
+              lit-offrl report runs/* --against published
+  export      a policy as a file that runs without lit-offrl, or as a folder for the hub
+              lit-offrl export runs/latest --to onnx --guard true
+  experiment  a grid of configurations, datasets and seeds
+              lit-offrl experiment experiments/mabe_table1.yaml --scale small --dry_run true
+  sweep       a search over settings
+              lit-offrl sweep --config mabe --space space.yaml --trials 20
+  data        list, info, check, import, fetch, collect, make
+              lit-offrl data info bundled/halfcheetah-mixed
+
+lit-offrl VERB --help lists the options of a verb; fit --config FILE --print_config shows what a run would use.
 """
 
 # What a disk or its owner refuses; other errors of the system are somebody's fault.
@@ -94,24 +102,14 @@ def main(args: list[str] | None = None) -> None:
 
 
 def run_verb(args: list[str]) -> None:
-    """Run what the first of ``args`` names; imports are slow, and each verb has its own."""
-    if args[0] == "data":
-        from lit_offrl.cli.data import run_data_verb
+    """Run what the first of ``args`` names.
 
-        run_data_verb(args[1:])
-    elif args[0] == "evaluate":
-        from lit_offrl.cli.evaluate import run_evaluate
-
-        run_evaluate(args[1:])
-    elif args[0] == "experiment":
-        from lit_offrl.cli.experiment import run_experiment
-
-        run_experiment(args[1:])
-    elif args[0] == "report":
-        from lit_offrl.cli.report import run_report
-
-        run_report(args[1:])
-    else:
-        from lit_offrl.cli.fit import run_fit
-
-        run_fit(args)
+    Raises:
+        UserError: There is no such verb.
+    """
+    verb = args[0]
+    if verb not in VERBS:
+        # Lightning's own verbs among them.
+        raise UserError(f"'{verb}' is no verb; give one of {', '.join(VERBS)}")
+    module = import_module(f"lit_offrl.cli.{verb}")
+    getattr(module, f"run_{verb}")(args if verb == "fit" else args[1:])

@@ -20,7 +20,7 @@ from lit_offrl.datasets.validate import find_problems
 from lit_offrl.errors import UserError, check
 
 
-def run_data_verb(args: list[str]) -> None:
+def run_data(args: list[str]) -> None:
     """Do what ``args``, those after ``data``, say.
 
     Raises:

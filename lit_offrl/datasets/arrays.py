@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
-from lit_offrl.datasets.columns import ACTION_KEYS, Layout
+from lit_offrl.datasets.columns import ACTION_KEYS, Layout, name_numbers
 from lit_offrl.datasets.episode import LoggedEpisode
 from lit_offrl.datasets.layouts import recognise
 from lit_offrl.datasets.lazy import Columns, LazyColumns, is_number
@@ -58,7 +58,10 @@ class ArrayReader(DatasetReader):
         # Read when somebody asks, and once.
         self._info = cache(lambda name: np.asarray(columns[names[name]]))
         self.infos = tuple(names)
+        self.names: dict[str, list[str]] = {}
         self.arrays = {kind: self._joined(columns, kind) for kind in self.found}
+        self.observation_names = self.names["observations"]
+        self.action_names = self.names["actions"]
         self.steps = len(self.arrays["actions"])
         self.has_rewards = "rewards" in self.found
         for kind, values in self.arrays.items():
@@ -189,6 +192,9 @@ class ArrayReader(DatasetReader):
                     f"{where}, row {row}: holds {held}, not numbers; fix it, or take another column as "
                     f"data.layout.{kind}"
                 )
+        named = zip(self.found[kind], parts, strict=True)
+        sizes = [(name, math.prod(part.shape[1:])) for name, part in named]
+        self.names[kind] = [one for size in sizes for one in name_numbers(*size)]
         if kind not in ("observations", "next_observations", "actions"):
             # Some of D4RL's rewards and flags are columns of one number.
             whole = parts[0]

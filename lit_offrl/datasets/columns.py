@@ -158,6 +158,11 @@ class Layout:
         return found
 
 
+def name_numbers(name: str, count: int) -> list[str]:
+    """Names of the ``count`` numbers that one row of a column holds: ``speed``, or ``observations[0]`` and on."""
+    return [name] if count == 1 else [f"{name}[{number}]" for number in range(count)]
+
+
 def missing(name: str, columns: Collection[str], file: str) -> str:
     """Message for a missing column, with the closest name."""
     close = difflib.get_close_matches(name, columns, n=1)

@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
+from typing import Any, Literal
 
 import torch
 from gymnasium.envs.registration import EnvSpec
 from torch import Tensor
 
-from lit_offrl.datasets.columns import ActionBox
+from lit_offrl.datasets.columns import ActionBox, name_numbers
 from lit_offrl.datasets.references import score
 from lit_offrl.errors import UserError, check
+from lit_offrl.nets import Moments
 from lit_offrl.transitions import Transitions
 
 # Rows handled at once where all are passed over: tens of megabytes, whatever their number.
@@ -37,6 +39,8 @@ class OfflineDataset:
         action_box: Smallest and largest action in the log's units, ``[act]`` each, scaled to -1 and 1;
             ``None`` if unknown.
         has_rewards: Whether there are rewards; else they are NaN, and only actions can be cloned.
+        observation_names: What each number of an observation is called; empty if unknown.
+        action_names: The same of an action.
     """
 
     name: str
@@ -47,6 +51,8 @@ class OfflineDataset:
     score_max: float | None
     action_box: ActionBox | None = None
     has_rewards: bool = True
+    observation_names: tuple[str, ...] = ()
+    action_names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.transitions)
@@ -150,6 +156,37 @@ class OfflineDataset:
                 digest.update(column.contiguous().numpy().data)
         digest.update(self.episode_starts.numpy().data)
         return digest.hexdigest()
+
+    def name_columns(self, kind: Literal["observation", "action"]) -> tuple[str, ...]:
+        """What each number of an observation or an action is called: ``observation[0]`` if unknown."""
+        known: tuple[str, ...] = getattr(self, f"{kind}_names")
+        size = self.obs_dim if kind == "observation" else self.act_dim
+        return known or tuple(name_numbers(kind, size))
+
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """What whoever uses a part that was trained on the rows has to know of them, in plain values.
+
+        Returns:
+            Name, fingerprint, rows, environment; names, range, mean and standard deviation of
+            observations (in the log's units), names and bounds of actions (likewise).
+        """
+        moments = Moments()
+        for rows in self.chunks():
+            moments.add(rows.observations)
+        ends = {"low": moments.low, "high": moments.high, "mean": moments.mean, "std": moments.std}
+        box = self.action_box or ([-1.0] * self.act_dim, [1.0] * self.act_dim)
+        return {
+            "name": self.name,
+            "fingerprint": self.fingerprint,
+            "rows": len(self),
+            "environment": None if self.env_spec is None else self.env_spec.id,
+            "observation_names": list(self.name_columns("observation")),
+            **{f"observation_{end}": values.double().tolist() for end, values in ends.items()},
+            "action_names": list(self.name_columns("action")),
+            "action_low": [float(bound) for bound in box[0]],
+            "action_high": [float(bound) for bound in box[1]],
+        }
 
     def segments(self, length: int, key: str = "segment_length") -> Tensor:
         """Starts of all runs of ``length`` rows that stay within one episode, ``[S]`` int64.

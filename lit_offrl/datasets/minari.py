@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from gymnasium.spaces import Box, Dict, Space
 
-from lit_offrl.datasets.columns import Layout
+from lit_offrl.datasets.columns import Layout, name_numbers
 from lit_offrl.datasets.episode import LoggedEpisode
 from lit_offrl.datasets.files import FORMATS, check_self_contained
 from lit_offrl.datasets.minari_remote import PREFIX
@@ -59,6 +59,8 @@ class MinariReader(DatasetReader):
         self.obs_dim = _flat_dim(name, "observation", self.space)
         self.act_dim = _flat_dim(name, "action", box)
         assert isinstance(box, Box)
+        self.observation_names = _names("observation", self.space)
+        self.action_names = name_numbers("action", self.act_dim)
         self.low, self.high = layout.bounds(box.low.ravel(), box.high.ravel(), name)
 
     def read_episodes(self) -> Iterator[LoggedEpisode]:
@@ -160,6 +162,14 @@ def _open(name: str) -> MinariStorage:
         f"data.dataset: no dataset '{name}' under {root}; {hint} "
         f"'{PREFIX}{name}' fetches a public one, MINARI_DATASETS_PATH says where yours are"
     )
+
+
+def _names(name: str, space: Space[Any]) -> list[str]:
+    """What each number is called that :func:`stack` gives: ``arm/angles[0]`` of a dictionary's ``arm``."""
+    if isinstance(space, Dict):
+        parts = space.spaces.items()
+        return [one for key, part in parts for one in _names(f"{name}/{key}", part)]
+    return name_numbers(name, int(np.prod(space.shape or ())))
 
 
 def _flat_dim(name: str, what: str, space: Space[Any]) -> int:

@@ -35,8 +35,7 @@ class DatasetReader(ABC):
 
     Attributes:
         reward: What the steps are worth instead of what was logged; :meth:`with_reward` sets it.
-        files: What it is read from; a folder stands for all that is in it. Without any its rows stay
-            in memory.
+        files: What it is read from, whole folders too; without any its rows stay in memory.
         notes: What the user should know of how it is read.
         has_rewards: Whether rewards were logged; without them only actions can be cloned.
         settings: What else its rows depend on, but for the reward.
@@ -47,6 +46,7 @@ class DatasetReader(ABC):
         high: Largest action, ``[act]``.
         env_spec: What made it, if that is known.
         references: Returns of the scores 0 and 100, if it names them; else they are D4RL's of its task.
+        observation_names: What each number of an observation is called, if known; so ``action_names``.
     """
 
     reward: Reward | None = None
@@ -61,6 +61,8 @@ class DatasetReader(ABC):
     high: np.ndarray
     env_spec: EnvSpec | None = None
     references: References | None = None
+    observation_names: Sequence[str] = ()
+    action_names: Sequence[str] = ()
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -138,6 +140,8 @@ class DatasetReader(ABC):
             score_max=high,
             action_box=(self.low, self.high),
             has_rewards=self.has_rewards or self.reward is not None,
+            observation_names=tuple(self.observation_names),
+            action_names=tuple(self.action_names),
         )
 
     def known_references(self) -> References | None:

@@ -14,11 +14,12 @@ from lit_offrl.datasets.subset import concat
 from lit_offrl.transitions import Transitions
 
 
-def add_task_column(datasets: Sequence[OfflineDataset]) -> OfflineDataset:
+def add_task_column(datasets: Sequence[OfflineDataset], names: Sequence[str]) -> OfflineDataset:
     """The same steps under several rewards as one dataset (docs/decisions.md 11).
 
     Args:
         datasets: One for each task, alike but for their rewards.
+        names: The tasks' names.
 
     Returns:
         All of their rows ``[tasks * n]``, whose observations ``[obs + tasks]`` end with the task as a
@@ -30,8 +31,12 @@ def add_task_column(datasets: Sequence[OfflineDataset]) -> OfflineDataset:
         )
         for number, data in enumerate(datasets)
     ]
+    first = datasets[0]
+    columns = (*first.name_columns("observation"), *(f"task/{name}" for name in names))
     # The scores known are of one task.
-    return replace(concat(parts), name=datasets[0].name, score_min=None, score_max=None)
+    return replace(
+        concat(parts), name=first.name, score_min=None, score_max=None, observation_names=columns
+    )
 
 
 def one_hot(number: int, count: int) -> Tensor:

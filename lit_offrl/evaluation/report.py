@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -11,6 +11,13 @@ import torch
 from torch import Tensor
 
 from lit_offrl.datasets import OfflineDataset
+from lit_offrl.estimates import ModelRollouts
+from lit_offrl.estimates.deployment import (
+    deployment_warnings,
+    describe_estimates,
+    quick_estimates,
+)
+from lit_offrl.estimates.horizon import horizon_for
 from lit_offrl.evaluation import EpisodeStats, Evaluator, MultitaskEvaluator, Panel, draw_curves
 from lit_offrl.policy import PolicyLearner
 from lit_offrl.priors import BehaviorPrior
@@ -37,6 +44,7 @@ class Report:
         evaluator: Where to play, if anywhere.
         evaluations: Those made during training, ascending in updates.
         sample_size: Share of the rows that the prior's weights leave (D-10), if it was fitted here.
+        rollouts: Rollouts in the dynamics, if there are any.
     """
 
     run_dir: Path
@@ -50,6 +58,7 @@ class Report:
     evaluator: Evaluator | MultitaskEvaluator | None
     evaluations: list[dict[str, float]]
     sample_size: float | None
+    rollouts: ModelRollouts | None
 
     def write(self) -> dict[str, Any]:
         """Play prior and policy, draw the curve, write ``results.json`` and print the table.
@@ -67,10 +76,13 @@ class Report:
             "dynamics": self.dynamics,
             "estimate": self._estimate(),
             "actions": self._actions(),
+            "estimates": self._estimates(),
             "updates": 0 if self.learner is None else self.learner.updates,
             "seed": self.seed,
             "seconds": {**self.seconds, "total": sum(self.seconds.values())},
         }
+        warnings = deployment_warnings(results["estimates"] or {}, results["actions"])
+        results["warnings"] = [asdict(warning) for warning in warnings]
         for suffix, returns in self._returns().items():
             results["dataset"][f"return_mean{suffix}"] = float(returns.mean())
             results["dataset"][f"return_max{suffix}"] = float(returns.max())
@@ -122,6 +134,16 @@ class Report:
         values = learner.target_values(starts)
         earned = data.returns_to_go(learner.discount)[data.episode_starts]
         return {"policy": float(values.mean()), "data": float(earned.mean())}
+
+    def _estimates(self) -> dict[str, Any] | None:
+        """Rewards a step of log, prior and policy by the dynamics and the critics."""
+        if self.learner is None or not self.dataset.has_rewards:
+            return None
+        parts = {"prior": self.prior, "policy": self.learner}
+        acting = {name: part for name, part in parts.items() if part is not None}
+        discount = self.learner.discount
+        horizon = horizon_for(self.dataset, discount)
+        return quick_estimates(self.dataset, acting, self.rollouts, discount, horizon)
 
     def _actions(self) -> dict[str, dict[str, float]]:
         """Actions at the data's observations: the logged ones, the prior's and the policy's.
@@ -179,4 +201,8 @@ class Report:
                 f"\nthe critics' discounted value of the policy at episode starts: "
                 f"{results['estimate']['policy']:.4g}; no bound or estimate of its return"
             )
+        if results["estimates"] is not None:
+            print("\n" + "\n".join(describe_estimates(results["estimates"])))
+        for warning in results["warnings"]:
+            print(f"warning: {warning['message']}")
         print(f"\n{self.run_dir}", flush=True)

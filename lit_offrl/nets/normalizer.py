@@ -69,7 +69,12 @@ class Normalizer(nn.Module):
         heads: Of several tasks the last ``heads`` numbers, a one-hot vector, stay as they are.
         columns: What is standardised.
         always: Standardise where the data say not to (``standardize`` of ``OfflineDataModule``), too.
+
+    Attributes:
+        settled: Whether its statistics came with trained weights, and stay whatever the data's are.
     """
+
+    settled: bool = False
 
     mean: Tensor
     std: Tensor

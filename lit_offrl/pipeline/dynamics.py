@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lit_offrl.dynamics import Dynamics
 from lit_offrl.errors import attempt, check_at_least
+from lit_offrl.evaluation.diagnostics import Diagnosis, diagnose, draw_diagnosis
 from lit_offrl.evaluation.model_error import draw_segments, imagine_segments, step_errors
 from lit_offrl.evaluation.one_step import describe_fit, one_step_fit
 from lit_offrl.pipeline.settings import StageSettings
@@ -90,21 +91,27 @@ class DynamicsStage(Stage[Dynamics]):
         # Dynamics given may have been trained on this run's withheld rows.
         if not self.is_taken and is_first():
             _, holdout, segments = self.data.holdout(self.data.seed_of(self.name))
-            self.one_step = one_step_fit(module, self.data.dataset.transitions[holdout])
+            rows = self.data.dataset.transitions[holdout]
+            diagnosis = diagnose(module, rows)
+            self.one_step = {**one_step_fit(module, rows), **diagnosis.summary()}
             if not measured:
                 print(describe_fit(self.one_step), flush=True)
-                self._measure(segments, figure)
+                self._measure(segments, diagnosis, figure)
         return module
 
-    def _measure(self, segments: Tensor, path: Path) -> None:
+    def _measure(self, segments: Tensor, diagnosis: Diagnosis, path: Path) -> None:
         held_out = self.data.dataset.transitions[segments]
         imagined = imagine_segments(self.module, held_out)
+        drawn = path.with_name("model_diagnosis.png")
         if imagined is None:
+            draw_diagnosis(diagnosis, None, drawn)
             return
         scale = self.data.dataset.transitions.observations.std(dim=0)
         errors = step_errors(imagined, held_out, scale)
         draw_segments(imagined, held_out, errors, path)
+        draw_diagnosis(diagnosis, errors, drawn)
         loggers, updates = self.loggers, self.module.updates
         by_step = {f"dynamics/error_of_step_{n}": e for n, e in enumerate(errors.tolist(), start=1)}
         log_points(loggers, by_step, updates)
         log_picture(loggers, "dynamics/imagined_segments", path, updates)
+        log_picture(loggers, "dynamics/model_diagnosis", drawn, updates)

@@ -17,7 +17,7 @@ from lit_offrl.training.trainers import PLACEMENT
 FORMAT = 5
 
 # What a stage's result does not depend on: how its part is trained further is the policy's.
-NOT_HASHED = ("checkpoint", "data", "jointly")
+NOT_HASHED = ("checkpoint", "data", "initialize_from", "jointly")
 
 
 def hash_stage(

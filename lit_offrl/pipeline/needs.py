@@ -95,6 +95,11 @@ def check_unused(settings: Mapping[str, Any]) -> None:
         "dynamics.checkpoint: no policy imagines rows; set policy.imagination, or dynamics.checkpoint null",
     )
     check(
+        policy.initialize_from is None or policy.checkpoint is None,
+        "policy.initialize_from: policy.checkpoint replaces training, which would start from it; set one of the "
+        "two null",
+    )
+    check(
         policy.imagination is not None or policy.real_fraction in (type(policy).real_fraction, 1),
         f"policy.real_fraction: {policy.real_fraction} of rows that are all real, as policy.imagination is "
         "null; leave it out, or set policy.imagination",

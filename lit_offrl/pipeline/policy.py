@@ -13,15 +13,16 @@ from lit_offrl.dynamics.imagination import termination_of
 from lit_offrl.errors import attempt, check
 from lit_offrl.evaluation import AnyEvaluator, Evaluation
 from lit_offrl.pipeline.dynamics import DynamicsStage
-from lit_offrl.pipeline.fingerprint import sources
+from lit_offrl.pipeline.fingerprint import hash_file, named_modules, sources
 from lit_offrl.pipeline.policy_settings import PolicySettings
 from lit_offrl.pipeline.prior import PriorStage
 from lit_offrl.pipeline.settings import RunSettings
 from lit_offrl.pipeline.stage import Stage
 from lit_offrl.pipeline.validation import check_conservatism, check_heads, check_memory
 from lit_offrl.policy import PolicyLearner, TrainedAlong
+from lit_offrl.policy.initialization import initialize
 from lit_offrl.testing import check_penalty, check_policy
-from lit_offrl.training.checkpoints import save_module
+from lit_offrl.training.checkpoints import load_module, save_module
 from lit_offrl.training.state import ResumeState
 
 EVALUATIONS = "evaluations.json"
@@ -72,7 +73,18 @@ class PolicyStage(Stage[PolicyLearner]):
         self.apply(module, *names)
         if settings.sampler is not None:
             module.make_sampler = settings.sampler
+        if settings.initialize_from is not None:
+            attempt("policy.initialize_from", self._initialize, module, settings.initialize_from)
         return module
+
+    def _initialize(self, module: PolicyLearner, path: str) -> None:
+        source = load_module(path, PolicyLearner, named_modules(self.run.config))
+        initialize(module, source)
+        data = (source.trained_on or {}).get("name", "data that it does not name")
+        print(
+            f"policy: starts from '{path}', {source.updates} updates on {data}, and keeps its standardisation",
+            flush=True,
+        )
 
     def _parts(self) -> dict[str, Any]:
         parts: dict[str, Any] = {}
@@ -105,6 +117,8 @@ class PolicyStage(Stage[PolicyLearner]):
 
     def upstream(self) -> list[object]:
         found: list[object] = [self.data.environment_name]
+        if self.settings.initialize_from is not None:
+            found.append(hash_file("policy.initialize_from", self.settings.initialize_from))
         for stage in (self.dynamics, self.prior):
             if stage is not None:
                 jointly = self.run.config[stage.name].get("jointly")

@@ -41,7 +41,10 @@ class PolicySettings(StageSettings):
 
     Args:
         module: Class of the learner; null to stop after the prior.
-        checkpoint: Take a trained one from this best.ckpt or last.ckpt instead.
+        checkpoint: Take a trained one from this best.ckpt or last.ckpt, and train nothing; initialize_from
+            is where training starts.
+        initialize_from: Start with actor and critics of this policy's best.ckpt or last.ckpt, and with their
+            standardisation, whatever the data's is.
         trainer: Options of this stage's lightning.Trainer, such as max_time or gradient_clip_val.
         callbacks: Lightning callbacks of this stage.
         imagination: How rows are imagined; null trains on real rows alone.
@@ -59,6 +62,7 @@ class PolicySettings(StageSettings):
     """
 
     module: PolicyFactory | None = None
+    initialize_from: str | None = None
     imagination: Rollouts | None = None
     updates: int = 1_000_000
     refresh_every: int = 1000

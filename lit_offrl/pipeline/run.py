@@ -9,6 +9,9 @@ from lit_offrl import __version__
 from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.datasets.summary import cautions
 from lit_offrl.errors import UserError
+from lit_offrl.estimates import ModelRollouts, find_termination
+from lit_offrl.estimates.deployment import QUICK_STARTS
+from lit_offrl.estimates.horizon import horizon_for
 from lit_offrl.evaluation import AnyEvaluator, make_evaluator, read_evaluations
 from lit_offrl.evaluation.report import Report
 from lit_offrl.pipeline.dynamics import DynamicsSettings, DynamicsStage
@@ -19,6 +22,7 @@ from lit_offrl.pipeline.prior import PriorSettings, PriorStage
 from lit_offrl.pipeline.settings import RunSettings
 from lit_offrl.pipeline.validation import check_same_robot
 from lit_offrl.pipeline.value import ValueSettings, ValueStage
+from lit_offrl.policy import PolicyLearner
 from lit_offrl.training.distributed import is_first
 from lit_offrl.training.files import write_whole
 from lit_offrl.training.lock import lock_folder
@@ -195,4 +199,17 @@ class Run:
             evaluator=self.evaluator,
             evaluations=evaluations,
             sample_size=None if self.prior is None else self.prior.sample_size,
+            rollouts=self._rollouts(learner),
         ).write()
+
+    def _rollouts(self, learner: PolicyLearner | None) -> ModelRollouts | None:
+        """Quick rollouts in the dynamics, where a policy was imagined in them."""
+        if self.dynamics is None or learner is None:
+            return None
+        policy, data, model = self.of["policy"], self.data, self.dynamics.module.cpu()
+        assert isinstance(policy, PolicySettings)
+        given = None if policy.imagination is None else policy.imagination.termination
+        rule = find_termination(model, data.dataset, data.environment_name, given)
+        horizon = horizon_for(data.dataset, learner.discount)
+        settings = data.dataset, rule, learner.discount, horizon, QUICK_STARTS, self.settings.seed
+        return ModelRollouts(model, *settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,9 +19,11 @@ class Acting(ABC):
 
     Attributes:
         needs_prior: Whether it samples the learner's prior, from noise that it is given.
+        uses: The networks of :class:`Networks` that it asks; an exported policy holds these alone.
     """
 
     needs_prior: ClassVar[bool] = False
+    uses: ClassVar[Collection[str]] = Networks._fields
 
     @abstractmethod
     def noise_dim(self, networks: Networks, obs_dim: int) -> int:
@@ -42,6 +45,8 @@ class Acting(ABC):
 @dataclass(frozen=True)
 class ActorAction(Acting):
     """The actor's mode, or a sample of it."""
+
+    uses: ClassVar[Collection[str]] = ("actor",)
 
     def noise_dim(self, networks: Networks, obs_dim: int) -> int:
         dim: int = networks.actor.noise_dim
@@ -74,6 +79,7 @@ class BestCandidate(Acting):
 
     samples: int = 64
     needs_prior: ClassVar[bool] = True
+    uses: ClassVar[Collection[str]] = ("prior", "target_critics")
 
     def __post_init__(self) -> None:
         check_at_least(1, self, "samples")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lit_offrl.pipeline.fingerprint import leaves
 from lit_offrl.reports.records import EvaluatedRun, group_by
 from lit_offrl.reports.tables import Table
+from lit_offrl.runs.identity import leaves
 
 # What names a run rather than what it does.
 NAMES = {"data.dataset", "seed_everything", "version"}

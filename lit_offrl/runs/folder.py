@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,8 @@ from lit_offrl.training.checkpoints import check_run_dir, load_module
 from lit_offrl.training.loggers import LoggerFactory, make_loggers
 
 CONFIG = "config.yaml"
+# Folders above a checkpoint in which its run's configuration is looked for.
+DEEPEST = 6
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,16 @@ class FinishedRun:
         parsed = parser.parse_object({"logger": self.config["trainer"].get("logger")})
         return make_loggers(parser.instantiate(parsed).logger, self.folder, stage, "evaluation")
 
+    @cached_property
+    def termination(self) -> Callable[..., Any] | None:
+        """The rule of terminations that imagination was configured with, if any."""
+        named = ((self.config.get("policy") or {}).get("imagination") or {}).get("termination")
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_argument("--termination", type=Callable | None)
+        parsed = parser.parse_object({"termination": named})
+        found: Callable[..., Any] | None = parser.instantiate(parsed).termination
+        return found
+
     def checkpoint(self, stage: str) -> Path | None:
         """The newest checkpoint that the stage ended with, or was given; ``None`` without any."""
         taken = (self.config.get(stage) or {}).get("checkpoint")
@@ -97,7 +109,9 @@ class FinishedRun:
             return self.load_file(path)
         policy = self.load("policy") if stage == "prior" else None
         if isinstance(policy, PolicyLearner) and "prior" in policy.along:
-            return policy.trained_parts["prior"]  # type: ignore[return-value]
+            prior: BlockModule = policy.trained_parts["prior"]  # type: ignore[assignment]
+            prior.trained_on = policy.trained_on
+            return prior
         return None
 
     def load_file(self, path: Path) -> BlockModule:
@@ -145,5 +159,8 @@ def open_run(path: Path) -> FinishedRun | None:
         UserError: There is no such file or folder, or it is no run's.
     """
     check(path.exists(), f"'{path}': no such file or folder; give a run's folder or a checkpoint")
-    folder = path if path.is_dir() else path.absolute().parent.parent
-    return FinishedRun(folder) if path.is_dir() or (folder / CONFIG).is_file() else None
+    if path.is_dir():
+        return FinishedRun(path)
+    # Callbacks keep checkpoints some folders below the stage's.
+    above = path.absolute().parents[1:DEEPEST]
+    return next((FinishedRun(folder) for folder in above if (folder / CONFIG).is_file()), None)

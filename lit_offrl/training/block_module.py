@@ -59,7 +59,7 @@ class BlockModule(StandardizedModule):
 
     def __init__(self, batch_size: int = 256, updates_per_block: int = 100) -> None:
         super().__init__()
-        others = ["prior", "dynamics", "modules", "weighting"]
+        others = ["prior", "dynamics", "modules", "weighting", "policy"]
         self.save_hyperparameters(ignore=others, logger=False)
         check_numbers(self.hparams)
         self.automatic_optimization = False

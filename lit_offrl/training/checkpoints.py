@@ -38,12 +38,13 @@ def save_module(module: pl.LightningModule, path: Path | io.BytesIO) -> None:
 
 
 def describe_module(module: pl.LightningModule) -> dict[str, Any]:
-    """The class and arguments of ``module``, in values that load with ``weights_only=True``.
+    """The class and arguments of ``module``, and of what data it is, in values that load with ``weights_only=True``.
 
     Raises:
         UserError: An argument of the module is nothing that a checkpoint can hold.
     """
-    return {"lit_offrl": __version__, **_described(module)}
+    data = getattr(module, "trained_on", None)
+    return {"lit_offrl": __version__, "data": data, **_described(module)}
 
 
 def load_module(
@@ -91,6 +92,8 @@ def load_module(
         module.on_load_checkpoint(content)
         module.settle()  # type: ignore[operator]
     module.updates = content["updates"]
+    # Older checkpoints hold none.
+    module.trained_on = content.get("data")  # type: ignore[assignment]
     return module.eval()
 
 

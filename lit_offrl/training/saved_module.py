@@ -15,9 +15,12 @@ class SavedModule(pl.LightningModule):
 
     Attributes:
         updates: Updates done so far; one update steps all optimizers once.
+        trained_on: Description of the data that it was trained on, in plain values; its checkpoints hold
+            it (:attr:`lit_offrl.datasets.OfflineDataset.description`).
     """
 
     updates: int = 0
+    trained_on: dict[str, Any] | None = None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         # What a checkpoint holds: the arguments of the call, before bases add theirs.

@@ -48,6 +48,8 @@ class StandardizedModule(SavedModule):
         Args:
             data: The :class:`lit_offrl.datamodule.OfflineDataModule`.
         """
+        # Rows of one's own may not describe themselves.
+        self.trained_on = getattr(data.dataset, "description", None)
         for part in self.modules():
             if isinstance(part, StandardizedModule) and part.updates == 0:
                 part.fit_statistics(part.statistics_rows(data), data.standardize)
@@ -59,13 +61,14 @@ class StandardizedModule(SavedModule):
             chunks: The rows.
             standardize: As in ``OfflineDataModule``.
         """
-        own = list(_normalizers(self))
+        every = list(_normalizers(self))
+        own = [normalizer for normalizer in every if not normalizer.settled]
         moments: dict[Columns, Moments] = {normalizer.columns: Moments() for normalizer in own}
         moments.setdefault(observations_of, Moments())
         for rows in chunks:
             for columns, found in moments.items():
                 found.add(columns(rows))
-        seen = False
+        seen = len(own) < len(every)
         for normalizer in own:
             used = standardize == "all" or normalizer.always
             if used or (standardize != "none" and not isinstance(normalizer, RewardScale)):

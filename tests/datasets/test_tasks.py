@@ -18,7 +18,8 @@ from tests.factories import Twice, dataset
 def test_every_row_is_there_once_for_each_task() -> None:
     first, second = dataset([3, 2]), dataset([3, 2])
     second.transitions.rewards.fill_(7.0)
-    both = add_task_column([first, second])
+    both = add_task_column([first, second], ["walk", "stand"])
+    assert both.description["observation_names"] == ["observation", "task/walk", "task/stand"]
     assert both.obs_dim == first.obs_dim + 2
     assert both.episode_starts.tolist() == [0, 3, 5, 8]
     rows = both.transitions

@@ -1,0 +1,198 @@
+"""``lit-offrl select``: rank policies by estimates, without their environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from lit_offrl.cli.data import VerbParser
+from lit_offrl.cli.evaluate import ActingPart
+from lit_offrl.cli.lightning_setup import quiet_lightning
+from lit_offrl.datamodule import OfflineDataModule
+from lit_offrl.errors import check
+from lit_offrl.estimates import Estimators
+from lit_offrl.estimates.horizon import horizon_for
+from lit_offrl.estimates.ranking import DECIDING, RANKED, compare
+from lit_offrl.evaluation.diagnostics import draw_estimates
+from lit_offrl.runs.candidates import Candidate, find_candidates, shared_data
+from lit_offrl.runs.folder import seed_folders
+from lit_offrl.runs.shared_parts import find_behavior, find_rollouts
+from lit_offrl.training.files import write_json
+
+
+def run_select(args: list[str]) -> None:
+    """Do what ``args``, those after ``select``, say.
+
+    Raises:
+        UserError: They cannot be understood, or what they ask for cannot be done.
+        SystemExit: Help was asked for.
+    """
+    parser = VerbParser(prog="lit-offrl select")
+    parser.add_argument("paths", nargs="+", type=str, help="Run folders and checkpoints.")
+    parser.add_function_arguments(select, skip={"paths"}, as_positional=False)
+    select(**vars(parser.parse_args(args)))
+
+
+def select(
+    paths: list[str],
+    part: Literal["policy", "prior", "all"] = "policy",
+    every: bool = False,
+    discount: float | None = None,
+    updates: int = 5_000,
+    horizon: int | None = None,
+    starts: int = 100,
+    tail: bool = False,
+    dynamics: str | None = None,
+    behavior: str | None = None,
+    truth: bool = False,
+    episodes: int = 20,
+    seed: int = 0,
+    output: str = "selection.json",
+) -> dict[str, Any]:
+    """Rank policies by what estimates say they are worth, without touching an environment.
+
+    Args:
+        paths: Run folders, also of several seeds, and checkpoints, all of one log.
+        part: Which part of a run folder is a candidate.
+        every: Take all checkpoints of a run's policy rather than its last one.
+        discount: Weight of the next step; by default the first policy's.
+        updates: Updates of fitted Q evaluation for each candidate; 0 leaves it out.
+        horizon: Imagined steps; by default 95 % of the discounted sum or the log's longest episode.
+        starts: Starts of imagined rollouts in each member, among the log's episode starts.
+        tail: Whether fitted values follow the imagined horizon; without them it is cut there.
+        dynamics: Checkpoint or run of the model that all share; by default the first run's that has one.
+        behavior: Checkpoint or run of a prior with the density of the log; by default the first run's.
+        truth: Run episodes in the environment to say how good the ranking is; it decides nothing.
+        episodes: Episodes of each candidate, where truth.
+        seed: Seeds networks, noise and the starts of episodes.
+        output: JSON file of all results.
+
+    Returns:
+        What the file holds.
+
+    Raises:
+        UserError: A path is no run or checkpoint, they are of several logs, or nothing can be estimated.
+    """
+    check_given(discount, updates, starts, horizon)
+    quiet_lightning()
+    folders = [folder for path in paths for folder in seed_folders(Path(path))]
+    candidates = list(find_candidates(folders, part, every))
+    data = shared_data(candidates)
+    data.seed = seed
+    given = discount, horizon, starts, updates, tail, seed
+    estimators = make_estimators(candidates, data, dynamics, behavior, *given)
+    found = []
+    for one in candidates:
+        entry = {"name": one.name, "checkpoint": str(one.checkpoint), "updates": one.module.updates}
+        estimates = estimators(one.module)  # type: ignore[arg-type]
+        real = true_return(one, data, truth, episodes, seed)
+        found.append({**entry, "estimates": estimates, "return": real})
+        print(f"estimated {one.name}", flush=True)
+    result = {**estimators.settings(), "candidates": found, **compare(found)}
+    write_json(result, Path(output))
+    show(result, output)
+    draw_known(found, Path(output).with_suffix(".png"))
+    return result
+
+
+def check_given(discount: float | None, updates: int, starts: int, horizon: int | None) -> None:
+    """Check numbers of the command line.
+
+    Raises:
+        UserError: One is out of bounds.
+    """
+    for name, value, low in (
+        ("updates", updates, 0),
+        ("starts", starts, 1),
+        ("horizon", horizon, 1),
+    ):
+        check(value is None or value >= low, f"--{name}: {value} is too small; give at least {low}")
+    check(
+        discount is None or 0 < discount <= 1,
+        f"--discount: {discount} is not above 0 and at most 1; give another",
+    )
+
+
+def make_estimators(
+    candidates: list[Candidate],
+    data: OfflineDataModule,
+    dynamics: str | None,
+    behavior: str | None,
+    discount: float | None,
+    horizon: int | None,
+    starts: int,
+    updates: int,
+    tail: bool,
+    seed: int,
+) -> Estimators:
+    """What estimates all candidates alike; its arguments are those of :func:`select`.
+
+    Raises:
+        UserError: Nothing can be estimated.
+    """
+    weights = [getattr(one.module, "discount", None) for one in candidates]
+    discount = discount or next((one for one in weights if one is not None), 0.99)
+    horizon = horizon or horizon_for(data.dataset, discount)
+    runs = [one.run for one in candidates if one.run is not None]
+    rollouts = find_rollouts(runs, dynamics, data, discount, horizon, starts, seed)
+    check(
+        bool(updates) or rollouts is not None,
+        "--updates: 0 leaves out fitted Q evaluation, and there is no model; nothing is left to select by",
+    )
+    prior = find_behavior(runs, behavior) if updates else None
+    return Estimators(data, discount, updates, rollouts, prior, tail, seed)
+
+
+def true_return(
+    one: Candidate, data: OfflineDataModule, truth: bool, episodes: int, seed: int
+) -> float | None:
+    """The mean return that is known of a candidate; of new episodes where ``truth``."""
+    if not truth:
+        return one.logged_return()
+    part = ActingPart(one.name, one.module, one.run, one.checkpoint.parent)
+    environment = data.environment_name if one.run is None else None
+    stats = part.evaluator(episodes, environment).run(one.module.act, seed)  # type: ignore[arg-type]
+    return float(stats.returns.mean())
+
+
+def draw_known(found: list[dict[str, Any]], path: Path) -> None:
+    """Draw estimates against true returns, where there are two or more."""
+    known = [one for one in found if one["return"] is not None]
+    if len(known) < 2:
+        return
+    shared = {n: r for n, r in RANKED.items() if all(r[0] in one["estimates"] for one in known)}
+    values = {n: [one["estimates"][e][key] for one in known] for n, (e, key) in shared.items()}
+    draw_estimates(values, [one["return"] for one in known], path)
+    print(path)
+
+
+def show(result: dict[str, Any], output: str) -> None:
+    """Print candidates in the order of their mean rank, agreement and quality."""
+    by_name = {one["name"]: one for one in result["candidates"]}
+    columns = [name for name in RANKED if name in result["ranking"]]
+    width = max(map(len, by_name))
+    print(f"\n{'':<{width}}" + "".join(f"{n:>15}" for n in [*columns, "outside log", "return"]))
+    for name in result["ranking"]["mean_rank"]:
+        estimates = by_name[name]["estimates"]
+        cells = [f"{estimates[RANKED[n][0]][RANKED[n][1]]:.5g}" for n in columns]
+        cells.append(f"{estimates['model']['outside']:.0%}" if "model" in estimates else "")
+        real = by_name[name]["return"]
+        cells.append("" if real is None else f"{real:.5g}")
+        print(f"{name:<{width}}" + "".join(f"{cell:>15}" for cell in cells))
+    print(f"\nestimates: discounted by {result['discount']:g} from the log's episode starts")
+    if result["horizon"] is not None:
+        after = "then fitted values" if result["tail"] else "cut there"
+        print(f"the model's: {result['horizon']} steps from {result['starts']} starts, {after}")
+    print("order: mean rank by " + ", ".join(name for name in DECIDING if name in columns))
+    for pair, value in result["agreement"].items():
+        print(
+            f"agreement of {pair}: rank correlation {'none' if value is None else f'{value:.2f}'}"
+        )
+    if result["quality"]:
+        print(
+            f"\nagainst {result['quality_of']} true returns{'rank correlation':>20}{'regret@1':>12}"
+        )
+        for name, one in result["quality"].items():
+            shown = "none" if one["spearman"] is None else f"{one['spearman']:.2f}"
+            print(f"{name:<28}{shown:>18}{one['regret']:>12.5g}")
+    print(f"\nselected: {result['ranking']['mean_rank'][0]}\n{output}")

@@ -1,0 +1,88 @@
+"""``lit-offrl sweep``: a search over settings, each trial a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from lit_offrl.cli.configs import find_config
+from lit_offrl.cli.data import VerbParser
+from lit_offrl.errors import UserError, check, check_numbers
+from lit_offrl.sweeps.objective import Objective
+from lit_offrl.sweeps.space import read_space
+from lit_offrl.training.lock import lock_folder
+
+
+def run_sweep(args: list[str]) -> None:
+    """Do what ``args``, those after ``sweep``, say; what follows ``--`` is for ``fit``.
+
+    Raises:
+        UserError: They cannot be understood, or what they ask for cannot be done.
+        SystemExit: Help was asked for.
+    """
+    at = args.index("--") if "--" in args else len(args)
+    parser = VerbParser(prog="lit-offrl sweep", usage="%(prog)s [options] [-- options of fit]")
+    parser.add_function_arguments(sweep, skip={"fit"}, as_positional=False)
+    sweep(**vars(parser.parse_args(args[:at])), fit=args[at + 1 :])
+
+
+def sweep(
+    config: str,
+    space: str,
+    fit: list[str],
+    run_dir: str | None = None,
+    objective: str = "policy.return_mean",
+    direction: Literal["maximize", "minimize"] = "maximize",
+    trials: int = 20,
+    jobs: int = 1,
+    prune: bool = False,
+    seed: int = 0,
+    storage: str | None = None,
+) -> None:
+    """Search for the settings whose runs have the best objective.
+
+    Args:
+        config: Configuration of all runs, as that of fit.
+        space: YAML file of keys, each with a list of values or a range.
+        fit: Further arguments of fit.
+        run_dir: Folder of the sweep; by default sweeps/CONFIG-SPACE. A sweep that is there goes on.
+        objective: Number of a run's results.json or selection.json, its keys with points between them, or
+            evaluation/NAME of the last evaluation in training.
+        direction: Whether larger or smaller is better.
+        trials: Trials in all, those of earlier calls included, failed ones not.
+        jobs: Trials at a time, each a process.
+        prune: End trials whose evaluations in training are below the median of the others'.
+        seed: Seeds the search; the runs have the seed of the configuration.
+        storage: URL of a database for the study, such as sqlite:///sweep.db; by default a file in run_dir.
+
+    Raises:
+        UserError: What is asked for cannot be done.
+    """
+    check_numbers({"--trials": trials, "--jobs": jobs})
+    check(trials >= 1, f"--trials: {trials} is too small; give at least 1")
+    check(jobs >= 1, f"--jobs: {jobs} is too small; give at least 1")
+    check(0 <= seed < 2**31, f"--seed: {seed} is not within 0 and 2^31; give another")
+    compared = Objective(objective)
+    check(
+        not prune or compared.is_evaluated,
+        f"--prune: evaluations in training do not hold {objective}; leave it out, or take policy.return_mean",
+    )
+    settings = read_space(Path(space))
+    find_config(config)
+    try:
+        from lit_offrl.sweeps.study import FOLDER, TABLE, Sweep
+    except ModuleNotFoundError as error:
+        raise UserError(
+            "sweep: needs optuna, which is not installed; pip install 'lit-offrl[sweep]'"
+        ) from error
+    folder = Path(run_dir or f"sweeps/{Path(config).stem}-{Path(space).stem}")
+    arguments = ["--config", config, *fit]
+    study = Sweep(
+        folder, settings, compared, direction == "maximize", arguments, prune, seed, storage
+    )
+    with lock_folder(folder):
+        best = study.run(trials, jobs).best_trial
+    print(f"\nbest of {trials}: {objective} {best.value:.5g}, {folder / best.user_attrs[FOLDER]}")
+    for key, value in best.params.items():
+        print(f"  --{key} {value}")
+    print(folder / TABLE, flush=True)

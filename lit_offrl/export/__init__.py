@@ -1,0 +1,1 @@
+"""Policies and priors as files that run without this package."""

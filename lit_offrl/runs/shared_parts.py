@@ -1,0 +1,78 @@
+"""The model and the behaviour prior by which the policies of several runs are judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lit_offrl.datamodule import OfflineDataModule
+from lit_offrl.dynamics import Dynamics
+from lit_offrl.errors import UserError, check, first_line
+from lit_offrl.estimates import ModelRollouts, find_termination
+from lit_offrl.estimates.doubly_robust import check_density
+from lit_offrl.priors import BehaviorPrior
+from lit_offrl.runs.folder import FinishedRun, load_part, open_run
+from lit_offrl.training.block_module import BlockModule
+
+FoundPart = tuple[BlockModule, FinishedRun | None]
+
+
+def find_part(runs: list[FinishedRun], stage: str, given: str | None) -> Iterator[FoundPart]:
+    """The trained parts of a stage: that of a run or checkpoint that was given, or each run's."""
+    path = None if given is None else Path(given)
+    if path is not None and path.is_file():
+        yield load_part(path), open_run(path)
+        return
+    for run in runs if path is None else [open_run(path)]:
+        part = None if run is None else run.load(stage)
+        if part is not None:
+            yield part, run
+
+
+def find_rollouts(
+    runs: list[FinishedRun], given: str | None, data: OfflineDataModule, *settings: Any
+) -> ModelRollouts | None:
+    """Rollouts in the model that all candidates share; ``None``, and a line, where there is none.
+
+    Raises:
+        UserError: What was given is no model.
+    """
+    part, run = next(find_part(runs, "dynamics", given), (None, None))
+    if not isinstance(part, Dynamics):
+        check(given is None, f"--dynamics: '{given}' holds no trained dynamics; give some that are")
+        print("model: left out, as no run has dynamics; give some by --dynamics")
+        return None
+    if data.tasks:
+        print("model: left out, as it knows one reward, and the data have several tasks")
+        return None
+    try:
+        rule = None if run is None else run.termination
+        rule = find_termination(part, data.dataset, data.environment_name, rule)
+    except UserError as error:
+        print(f"model: left out, {first_line(error)}")
+        return None
+    return ModelRollouts(part, data.dataset, rule, *settings)
+
+
+def find_behavior(runs: list[FinishedRun], given: str | None) -> BehaviorPrior | None:
+    """The prior whose density is the log's; ``None``, and a line, where there is none.
+
+    Raises:
+        UserError: The one that was given is none.
+    """
+    said = "doubly robust: left out, as no run has a prior; give one by --behavior"
+    for part, _ in find_part(runs, "prior", given):
+        if isinstance(part, BehaviorPrior):
+            try:
+                check_density(part)
+                return part
+            except UserError as error:
+                check(given is None, f"--behavior: '{given}', {error}")
+                said = f"{error}, by --behavior"
+    check(
+        given is None,
+        f"--behavior: '{given}' holds no trained prior; give a run or a checkpoint that does",
+    )
+    print(said)
+    return None

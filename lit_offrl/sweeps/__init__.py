@@ -1,0 +1,1 @@
+"""Searches over settings: each trial is an ordinary run of ``lit-offrl fit``."""

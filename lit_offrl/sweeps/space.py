@@ -1,0 +1,101 @@
+"""What a sweep varies: keys of the configuration, and the values that each may take."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from lit_offrl.errors import UserError, check, first_line
+
+if TYPE_CHECKING:
+    from optuna import Trial
+
+NUMBERS = {"low", "high", "step", "log"}
+EXAMPLE = "give a list of values, or {low: 0.1, high: 10, log: true}"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A key and its values.
+
+    Attributes:
+        key: As on the command line of ``fit``, such as ``policy.imagination.horizon``.
+        choices: Values to choose from, in place of a range.
+        low: Smallest number; with ``high`` an integer, integers are drawn.
+        high: Largest number.
+        step: Distance of the numbers.
+        log: Draw on a logarithmic scale.
+
+    Raises:
+        UserError: They are no values.
+    """
+
+    key: str
+    choices: tuple[Any, ...] = ()
+    low: float = 0
+    high: float = 0
+    step: float | None = None
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        if self.choices:
+            return
+        numbers = [self.low, self.high, 1 if self.step is None else self.step]
+        check(
+            all(isinstance(n, (int, float)) and not isinstance(n, bool) for n in numbers)
+            and isinstance(self.log, bool),
+            f"{self.key}: {numbers} are not numbers; {EXAMPLE}",
+        )
+        check(self.low < self.high, f"{self.key}: low {self.low} is not below high {self.high}")
+        check(not self.log or self.low > 0, f"{self.key}: log needs low above 0, not {self.low}")
+        check(
+            self.step is None or (self.step > 0 and not self.log),
+            f"{self.key}: step {self.step} is not positive, or stands beside log; leave one out",
+        )
+
+    def draw(self, trial: Trial) -> str:
+        """The value of a trial, as on the command line."""
+        if self.choices:
+            # Lists and the like as text: a storage holds plain values alone.
+            texts = [json.dumps(choice) for choice in self.choices]
+            drawn = json.loads(trial.suggest_categorical(self.key, texts))
+            return drawn if isinstance(drawn, str) else json.dumps(drawn)
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            step = 1 if self.step is None else int(self.step)
+            return str(trial.suggest_int(self.key, self.low, self.high, step=step, log=self.log))
+        return repr(
+            trial.suggest_float(self.key, self.low, self.high, step=self.step, log=self.log)
+        )
+
+
+def read_space(path: Path) -> list[Setting]:
+    """The settings of a YAML file: each key with a list of values or a range.
+
+    Raises:
+        UserError: It is no such file.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"--space: '{path}' cannot be read, {first_line(error)}") from error
+    check(
+        isinstance(content, dict) and bool(content),
+        f"--space: '{path}' names no setting; give lines such as 'seed_everything: [0, 1]'",
+    )
+    return [_setting(str(key), value) for key, value in content.items()]
+
+
+def _setting(key: str, value: Any) -> Setting:
+    if isinstance(value, list):
+        check(bool(value), f"{key}: the list is empty; {EXAMPLE}")
+        return Setting(key, choices=tuple(value))
+    check(
+        isinstance(value, dict) and {"low", "high"} <= value.keys() <= NUMBERS,
+        f"{key}: {value!r} is neither a list nor a range; {EXAMPLE}, and keys of several levels with points "
+        "between them",
+    )
+    return Setting(key, **value)
