@@ -226,7 +226,7 @@ def test_help_and_version_are_at_hand(capsys: pytest.CaptureFixture[str]) -> Non
     main([])
     main(["--version"])
     out = capsys.readouterr().out
-    assert "lit-offrl fit --config FILE" in out
+    assert "lit-offrl fit --config demo" in out
 
 
 def test_every_option_is_documented(capsys: pytest.CaptureFixture[str]) -> None:

@@ -507,7 +507,7 @@ def test_algorithms_have_what_makes_them() -> None:
         n for n, c in found.items() if c["policy"]["module"] and c["policy"]["imagination"]
     }
     penalised = {n for n in imagining if found[n]["policy"]["imagination"]["penalty"]}
-    mabe = {"mabe", "mabe_halfcheetah", "mabe_transfer", "quickstart"}
+    mabe = {"demo", "mabe", "mabe_halfcheetah", "mabe_transfer", "quickstart"}
     ablated = {"mabe_flat_prior", "mabe_no_prior"}
     assert penalised == {"mopo", "mobile", "mb2po", *mabe, *ablated}
     assert imagining - penalised == {"mbpo", "combo", "rambo", "mabe_no_uncertainty"}
