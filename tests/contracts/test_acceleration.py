@@ -44,8 +44,15 @@ def trained(name: str, run: Callable[[BlockModule], None]) -> tuple[BlockModule,
     return module, means
 
 
-@pytest.mark.parametrize("name", MODULES)
-@pytest.mark.parametrize("way", ["replay", pytest.param("compile", marks=needs_compiler)])
+def compiled(name: str) -> Any:
+    """The case of a compiled module; half a minute each, so those with most to compile stand for the others."""
+    marks = [needs_compiler] if name in ("mabe", "abm_mpo") else [needs_compiler, pytest.mark.slow]
+    return pytest.param(name, "compile", marks=marks)
+
+
+@pytest.mark.parametrize(
+    ("name", "way"), [*[(name, "replay") for name in MODULES], *map(compiled, MODULES)]
+)
 def test_every_way_does_the_same_updates(
     name: str, way: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

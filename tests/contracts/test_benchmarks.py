@@ -11,6 +11,7 @@ import pytest
 from benchmarks import speed
 
 
+@pytest.mark.slow
 def test_the_speed_benchmark_writes_its_figures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
