@@ -128,6 +128,26 @@ class VerbParser(ArgumentParser):
         raise UserError(explain(message, [action.dest for action in self._actions], {})) from ex
 
 
+def run_function(function: Any, args: list[str], name: str, help: str, **options: Any) -> None:
+    """Call a verb's function with what ``args``, those after the verb, say.
+
+    Args:
+        function: The verb's, of the same name.
+        args: The arguments.
+        name: The function's argument that stands by itself on the command line.
+        help: What that is.
+        options: Further options of it, such as ``nargs``.
+
+    Raises:
+        UserError: They cannot be understood, or what they ask for cannot be done.
+        SystemExit: Help was asked for.
+    """
+    parser = VerbParser(prog=f"lit-offrl {function.__name__}")
+    parser.add_argument(name, type=str, help=help, **options)
+    parser.add_function_arguments(function, skip={name}, as_positional=False)
+    function(**vars(parser.parse_args(args)))
+
+
 POSITIONAL = {
     "id": "The dataset's id, such as mine/cheetah-v0.",
     "file": "The file's path, or d4rl:halfcheetah-medium-v2 and the like.",

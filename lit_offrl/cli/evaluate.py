@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from lit_offrl.cli.data import VerbParser
+from lit_offrl.cli.data import run_function
 from lit_offrl.datasets.references import references_of, score
 from lit_offrl.errors import UserError, check
 from lit_offrl.evaluation import Evaluator, MultitaskEvaluator, make_evaluator
@@ -27,16 +27,8 @@ OUTPUT = "evaluation.json"
 
 
 def run_evaluate(args: list[str]) -> None:
-    """Do what ``args``, those after ``evaluate``, say.
-
-    Raises:
-        UserError: They cannot be understood, or what they ask for cannot be done.
-        SystemExit: Help was asked for.
-    """
-    parser = VerbParser(prog="lit-offrl evaluate")
-    parser.add_argument("paths", nargs="+", type=str, help="Run folders and checkpoints.")
-    parser.add_function_arguments(evaluate, skip={"paths"}, as_positional=False)
-    evaluate(**vars(parser.parse_args(args)))
+    """Do what ``args``, those after ``evaluate``, say."""
+    run_function(evaluate, args, "paths", "Run folders and checkpoints.", nargs="+")
 
 
 def evaluate(

@@ -11,7 +11,7 @@ import yaml
 from jsonargparse import set_parsing_settings
 
 from lit_offrl.cli.configs import expand_configs, read_yaml
-from lit_offrl.cli.data import VerbParser
+from lit_offrl.cli.data import run_function
 from lit_offrl.cli.fit import without_enums
 from lit_offrl.cli.fit_parser import make_fit_parser
 from lit_offrl.datamodule import OfflineDataModule
@@ -30,16 +30,8 @@ RESOLVED = "experiment.yaml"
 
 
 def run_experiment(args: list[str]) -> None:
-    """Do what ``args``, those after ``experiment``, say.
-
-    Raises:
-        UserError: They cannot be understood, or what they ask for cannot be done.
-        SystemExit: Help was asked for, or a cell failed.
-    """
-    parser = VerbParser(prog="lit-offrl experiment")
-    parser.add_argument("file", type=str, help="The experiment's YAML file.")
-    parser.add_function_arguments(experiment, skip={"file"}, as_positional=False)
-    experiment(**vars(parser.parse_args(args)))
+    """Do what ``args``, those after ``experiment``, say."""
+    run_function(experiment, args, "file", "The experiment's YAML file.")
 
 
 def experiment(

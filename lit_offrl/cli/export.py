@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from lit_offrl.cli.data import VerbParser
+from lit_offrl.cli.data import run_function
 from lit_offrl.cli.evaluate import ActingPart, acting_parts
 from lit_offrl.errors import attempt, check
 from lit_offrl.export.formats import FORMATS, Format, largest_difference
@@ -17,16 +17,8 @@ from lit_offrl.runs.folder import FinishedRun
 
 
 def run_export(args: list[str]) -> None:
-    """Do what ``args``, those after ``export``, say.
-
-    Raises:
-        UserError: They cannot be understood, or what they ask for cannot be done.
-        SystemExit: Help was asked for.
-    """
-    parser = VerbParser(prog="lit-offrl export")
-    parser.add_argument("path", type=str, help="A run's folder or a checkpoint.")
-    parser.add_function_arguments(export, skip={"path"}, as_positional=False)
-    export(**vars(parser.parse_args(args)))
+    """Do what ``args``, those after ``export``, say."""
+    run_function(export, args, "path", "A run's folder or a checkpoint.")
 
 
 def export(

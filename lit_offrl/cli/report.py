@@ -5,24 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from lit_offrl.cli.data import VerbParser
+from lit_offrl.cli.data import run_function
 from lit_offrl.reports.found_runs import find_runs
 from lit_offrl.reports.report import RunsReport
 
 
 def run_report(args: list[str]) -> None:
-    """Do what ``args``, those after ``report``, say.
-
-    Raises:
-        UserError: They cannot be understood, or what they ask for cannot be done.
-        SystemExit: Help was asked for.
-    """
-    parser = VerbParser(prog="lit-offrl report")
-    parser.add_argument(
-        "paths", nargs="+", type=str, help="Folders of runs, of their seeds, or of experiments."
+    """Do what ``args``, those after ``report``, say."""
+    run_function(
+        report, args, "paths", "Folders of runs, of their seeds, or of experiments.", nargs="+"
     )
-    parser.add_function_arguments(report, skip={"paths"}, as_positional=False)
-    report(**vars(parser.parse_args(args)))
 
 
 def report(

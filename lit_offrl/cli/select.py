@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from lit_offrl.cli.data import VerbParser
+from lit_offrl.cli.data import run_function
 from lit_offrl.cli.evaluate import ActingPart
 from lit_offrl.cli.lightning_setup import quiet_lightning
 from lit_offrl.datamodule import OfflineDataModule
@@ -21,16 +21,8 @@ from lit_offrl.training.files import write_json
 
 
 def run_select(args: list[str]) -> None:
-    """Do what ``args``, those after ``select``, say.
-
-    Raises:
-        UserError: They cannot be understood, or what they ask for cannot be done.
-        SystemExit: Help was asked for.
-    """
-    parser = VerbParser(prog="lit-offrl select")
-    parser.add_argument("paths", nargs="+", type=str, help="Run folders and checkpoints.")
-    parser.add_function_arguments(select, skip={"paths"}, as_positional=False)
-    select(**vars(parser.parse_args(args)))
+    """Do what ``args``, those after ``select``, say."""
+    run_function(select, args, "paths", "Run folders and checkpoints.", nargs="+")
 
 
 def select(

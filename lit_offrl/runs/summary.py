@@ -10,9 +10,9 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-from scipy.stats import trim_mean
 
 from lit_offrl.evaluation import read_evaluations
+from lit_offrl.evaluation.statistics import interquartile_mean
 from lit_offrl.training.files import write_json
 
 SUMMARY = "summary.json"
@@ -121,7 +121,7 @@ def describe_values(values: Sequence[float]) -> dict[str, float | None]:
     return {
         "mean": fmean(values),
         "sd": float(np.std(values, ddof=1)) if len(values) > 1 else None,
-        "iqm": float(trim_mean(values, 0.25)),
+        "iqm": interquartile_mean(values),
     }
 
 
