@@ -131,13 +131,16 @@ class Sweep:
 
         reported: set[int] = set()
 
-        def goes_on() -> bool:
-            if not self.prune:
-                return True
+        def report() -> None:
             for updates, value in self.objective.progress(run_dir):
                 if updates not in reported:
                     trial.report(value, updates)
                     reported.add(updates)
+
+        def goes_on() -> bool:
+            if not self.prune:
+                return True
+            report()
             return not trial.should_prune()
 
         try:
@@ -153,6 +156,9 @@ class Sweep:
             study.tell(trial, state=TrialState.PRUNED)
             print(f"{name}: {told}: pruned", flush=True)
             return
+        if self.prune:
+            # Evaluations since the last look: other trials are compared with all of them.
+            report()
         value = self.objective.read(run_dir)
         study.tell(trial, value)
         print(f"{name}: {told}: {self.objective.name} {value:.5g}", flush=True)

@@ -135,7 +135,9 @@ def test_a_trial_that_was_cut_short_goes_on_in_its_folder(stand_in: Path) -> Non
     assert (again["state"], again["folder"], float(again["x"])) == ("complete", "trial0000", x)
 
 
-def test_bad_trials_are_pruned(stand_in: Path) -> None:
+def test_bad_trials_are_pruned(stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The five good ones end before the first look at their evaluations.
+    monkeypatch.setattr(trials, "INTERVAL", 2.0)
     found = sweep("--trials", 7, "--prune", "true", "--", "--slow", "1")
     assert [row["state"] for row in found] == ["complete"] * 5 + ["pruned"] * 2
 
