@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test docs docs-serve
+.PHONY: quickstart test help docs docs-serve
 
 # Train dynamics, prior and policy on the bundled data: about a quarter of an hour on two cores.
 quickstart: .venv/installed
@@ -13,6 +13,12 @@ test: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2
+
+# The text of `lit-offrl fit --help`; a test compares it with the options.
+help: .venv/installed
+	mkdir -p build
+	$(BIN)/python -W ignore -c "from lit_offrl.cli.fit_parser import make_fit_parser; print(make_fit_parser().format_help(), end='')" > build/fit_help.txt
+	mv build/fit_help.txt lit_offrl/cli/fit_help.txt
 
 # The site, in build/docs; a warning is an error. docs-serve shows it at http://127.0.0.1:8000.
 docs: .venv/docs-installed

@@ -36,36 +36,39 @@ class OfflineDataModule(pl.LightningDataModule):
     """Reads a dataset once, keeps it on the device or disk, and serves each part its sampler's blocks.
 
     Args:
-        dataset: ``bundled/halfcheetah-mixed``, the id of a local Minari dataset, or with ``minari:``
-            before it of a public one, the path of a folder in Minari's layout,
-            ``d4rl:hopper-medium-v2`` and the like, the path of a file or folder in one of the layouts of
-            docs/data.md, or a pattern; or a DatasetReader of one's own, such as an ArrayReader.
-        layout: Which columns of a file are what.
-        observation_keys: Of observations that are dictionaries, which to put side by side, in the
-            environment too; all by default.
-        subset: Which of its episodes to learn from, but not of those of ``more``; all by default. Of
-            several tasks' returns it looks at the logged ones.
-        more: Other logs of the same robot to learn from, too.
-        reward: What the steps are worth instead of what was logged, such as
+        dataset: The dataset: a bundled one such as ``bundled/halfcheetah-mixed``; ``d4rl:hopper-medium-v2``
+            and the like; the id of a local Minari dataset, or ``minari:ID`` of a public one; the path of a
+            Minari folder, or of a file, a folder or a pattern of files in a layout of docs/data.md; or a
+            DatasetReader of your own, such as an ArrayReader.
+        layout: Names of the columns of a file.
+        observation_keys: Keys to concatenate where observations are dictionaries, in the data and in the
+            environment; all by default.
+        subset: Selection of the dataset's episodes, by share, number or return; all by default. It does not
+            select from the datasets in data.more. With several tasks, the logged returns count.
+        more: Further datasets of the same robot, whose rows are added.
+        reward: Reward function that replaces the logged rewards, such as
             lit_offrl.datasets.rewards.HalfCheetahBackward or a Reward of your own.
-        tasks: Rewards of several tasks that share the networks; null among them is the logged one.
-            Each row is served once for each, and observations end with the task as a one-hot vector.
-        environment: Gymnasium id to evaluate in; by default the reward's, or that of the data.
-        trust_environment: Whether to run the code that a dataset names for its environment, where the environment's
-            id is not registered: whoever made the dataset then runs code here.
-        references: Returns of the scores 0 and 100; by default the log's, or D4RL's of its task.
-        robot: The robot that the configuration is for, such as Hopper, as the names of its environments
-            begin; data that are known to be another's are refused.
-        standardize: What is standardised by its statistics in the data, in every part: ``all`` is
-            observations, the dynamics' targets, and rewards (by their root mean square, for values);
-            ``observations`` is all but rewards; ``none`` is what most papers do.
-        holdout_rows: Rows withheld from dynamics training, at most a fifth of all.
-        holdout_segment: Withhold rows in runs of this many consecutive ones, so that the error of
-            several steps can be measured on them; 1 is the papers' independent rows.
-        storage: Where the rows stay: in ``memory``, which is the device's, or ``mapped`` from a copy
-            on disk, whose folder ``LIT_OFFRL_CACHE`` names; ``auto`` maps what would take more than
-            half of the memory that is free.
-        seed: Seed of the run, from which every part has its own; by default that of Lightning's
+        tasks: Reward functions of several tasks that share the networks; null stands for the logged
+            rewards. Each row is used once for each task, and the task is appended to observations as a
+            one-hot vector.
+        environment: Gymnasium id of the environment for evaluations; by default that of the reward
+            function, or that of the dataset.
+        trust_environment: Whether to run code that the dataset itself names for its environment where the
+            environment's id is not registered; it is code of the dataset's author.
+        references: Returns of scores 0 and 100, such as [-280, 12135]; by default those of the dataset, or
+            D4RL's of its task.
+        robot: Robot that the configuration is for, such as Hopper (the start of its environments' names);
+            data of another known robot are refused.
+        standardize: What is standardised by the data's mean and deviation: ``all`` is observations, the
+            dynamics' targets, and rewards (by their root mean square, for values); ``observations`` is all
+            but rewards; ``none`` is the setting of most papers.
+        holdout_rows: Rows withheld from the training of the dynamics to measure their error, at most a
+            fifth of all.
+        holdout_segment: Length of the segments of consecutive rows in which the holdout is withheld, so
+            that errors over several steps can be measured; 1 withholds single rows, as in the papers.
+        storage: Where rows are kept: in ``memory`` (of the training device), or ``mapped`` from a copy on
+            disk in the folder ``LIT_OFFRL_CACHE``; ``auto`` maps data of more than half of the free memory.
+        seed: Seed of the run, from which every part's seed is derived; by default that of Lightning's
             ``seed_everything``, or 0.
 
     Attributes:

@@ -6,15 +6,25 @@ import errno
 import os
 import sys
 from importlib import import_module
+from pathlib import Path
 
 from lit_offrl import __version__
 from lit_offrl.cli.messages import fail
-from lit_offrl.cli.strict_yaml import use_strict_yaml
 from lit_offrl.errors import Stopped, UserError, first_line
 from lit_offrl.training.processes import FAMILY, stopping_once
 
 # The module of each verb, whose function run_<verb> takes the arguments after it; imports are slow.
-VERBS = ("fit", "evaluate", "select", "report", "export", "experiment", "sweep", "data")
+VERBS = (
+    "fit",
+    "evaluate",
+    "select",
+    "report",
+    "export",
+    "experiment",
+    "sweep",
+    "data",
+    "completion",
+)
 
 HELP = f"""\
 lit-offrl {__version__}: model-based offline reinforcement learning with behaviour priors
@@ -38,6 +48,9 @@ lit-offrl {__version__}: model-based offline reinforcement learning with behavio
 
 lit-offrl VERB --help lists the options of a verb; fit --config FILE --print_config shows what a run would use.
 """
+
+# Kept as a file because the parser that formats it takes seconds to build; ``make help`` writes it.
+FIT_HELP = Path(__file__).with_name("fit_help.txt")
 
 # What a disk or its owner refuses; other errors of the system are somebody's fault.
 REFUSED = {
@@ -74,6 +87,11 @@ def main(args: list[str] | None = None) -> None:
     if args[0] == "--version":
         print(__version__)
         return
+    if args in (["fit", "-h"], ["fit", "--help"]):
+        print(FIT_HELP.read_text("utf-8"), end="")
+        return
+    from lit_offrl.cli.strict_yaml import use_strict_yaml
+
     # Users keep their own priors in the working folder; what else lies there must not hide a library.
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())

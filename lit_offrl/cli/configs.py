@@ -73,8 +73,14 @@ def find_config(name: str) -> Path:
         for candidate in (folder / name, folder / f"{name}.yaml"):
             if candidate.is_file():
                 return candidate
-    known = sorted(file.stem for folder in FOLDERS for file in folder.glob("*.yaml"))
-    raise UserError(f"--config: no file '{name}', nor one of that name: {', '.join(known)}")
+    raise UserError(
+        f"--config: no file '{name}', nor one of that name: {', '.join(config_names())}"
+    )
+
+
+def config_names() -> list[str]:
+    """Names of the configurations that come with the package."""
+    return sorted(file.stem for folder in FOLDERS for file in folder.glob("*.yaml"))
 
 
 def names_of(path: Path) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser
 
+from lit_offrl.cli.help import HelpFormatter
 from lit_offrl.cli.messages import explain
 from lit_offrl.collect import collect, import_dataset, make_dataset
 from lit_offrl.datasets import minari_remote, open_dataset
@@ -27,11 +28,15 @@ def run_data(args: list[str]) -> None:
         UserError: They cannot be understood, or what they ask for cannot be done.
         SystemExit: Help was asked for.
     """
-    parser = VerbParser(prog="lit-offrl data", description="Datasets, and what to do with them.")
+    parser = VerbParser(
+        prog="lit-offrl data",
+        description="List, inspect, check, import, download, collect and make datasets.",
+    )
     verbs = parser.add_subcommands(dest="verb")
     for name, verb in VERBS.items():
-        own = VerbParser(prog=f"lit-offrl data {name}")
         positional = [p for p in inspect.signature(verb).parameters if p in ("id", "file")]
+        words = " ".join(["lit-offrl data", name, *map(str.upper, positional)])
+        own = VerbParser(usage=f"{words} [--KEY VALUE ...]")
         for one in positional:
             own.add_argument(one, type=str, help=POSITIONAL[one])
         own.add_function_arguments(verb, skip=set(positional), as_positional=False)
@@ -42,7 +47,7 @@ def run_data(args: list[str]) -> None:
 
 
 def list_datasets() -> None:
-    """Name the datasets that are on this machine, and D4RL's."""
+    """List the datasets on this machine, and those of D4RL."""
     import minari
 
     for path in sorted(BUNDLED.iterdir()):
@@ -63,13 +68,13 @@ def info(
     layout: Layout = Layout(),
     observation_keys: list[str] | None = None,
 ) -> None:
-    """Print and draw what a dataset holds.
+    """Print a summary of a dataset, and draw a picture of it.
 
     Args:
-        id: What data.dataset takes.
-        figure: Where the picture goes, a PNG; by default the dataset's name in this folder.
-        layout: Which columns of a file are what.
-        observation_keys: Of observations that are dictionaries, which to look at; all by default.
+        id: Dataset, as data.dataset takes it.
+        figure: PNG file of the picture; by default the dataset's name, in the working folder.
+        layout: Names of the columns of a file.
+        observation_keys: Keys to concatenate where observations are dictionaries; all by default.
     """
     data = open_dataset(id, None, layout, observation_keys).read()
     print("\n".join(described(data)))
@@ -84,16 +89,16 @@ def check_dataset(
     layout: Layout = Layout(),
     observation_keys: list[str] | None = None,
 ) -> None:
-    """Check a dataset by every rule, and print the rows that break one.
+    """Check every row of a dataset, and print the rows with problems.
 
     Args:
-        id: What data.dataset takes.
-        most: Problems to print.
-        layout: Which columns of a file are what.
-        observation_keys: Of observations that are dictionaries, which to look at; all by default.
+        id: Dataset, as data.dataset takes it.
+        most: Largest number of problems to print.
+        layout: Names of the columns of a file.
+        observation_keys: Keys to concatenate where observations are dictionaries; all by default.
 
     Raises:
-        UserError: It does not.
+        UserError: The dataset has problems.
     """
     found = list(find_problems(open_dataset(id, None, layout, observation_keys)))
     for line in found[:most]:
@@ -106,11 +111,10 @@ def check_dataset(
 
 
 def fetch(id: str) -> None:
-    """Fetch a public dataset.
+    """Download a public dataset.
 
     Args:
-        id: d4rl:halfcheetah-medium-v2 and the like, or the id of a public Minari dataset, with minari:
-            before it or without.
+        id: Dataset, such as d4rl:halfcheetah-medium-v2, or the id of a public Minari dataset.
 
     Raises:
         UserError: There is none of that name, or no network.
@@ -123,6 +127,9 @@ def fetch(id: str) -> None:
 
 class VerbParser(ArgumentParser):
     """A parser whose errors are one line."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"formatter_class": HelpFormatter, **kwargs})
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         raise UserError(explain(message, [action.dest for action in self._actions], {})) from ex
@@ -142,15 +149,18 @@ def run_function(function: Any, args: list[str], name: str, help: str, **options
         UserError: They cannot be understood, or what they ask for cannot be done.
         SystemExit: Help was asked for.
     """
-    parser = VerbParser(prog=f"lit-offrl {function.__name__}")
+    verb = f"lit-offrl {function.__name__}"
+    several = " ..." if options else ""
+    usage = f"{verb} {name.upper()}{several} [--KEY VALUE ...]"
+    parser = VerbParser(prog=verb, usage=usage)
     parser.add_argument(name, type=str, help=help, **options)
     parser.add_function_arguments(function, skip={name}, as_positional=False)
     function(**vars(parser.parse_args(args)))
 
 
 POSITIONAL = {
-    "id": "The dataset's id, such as mine/cheetah-v0.",
-    "file": "The file's path, or d4rl:halfcheetah-medium-v2 and the like.",
+    "id": "Id of the dataset, such as mine/cheetah-v0.",
+    "file": "Path of a file, a folder or a pattern of files; or d4rl:halfcheetah-medium-v2 and the like.",
 }
 VERBS: dict[str, Any] = {
     "list": list_datasets,

@@ -43,13 +43,13 @@ def evaluate(
     """Run episodes of trained policies and priors, and print and save their returns.
 
     Args:
-        paths: Run folders, also of several seeds, and checkpoints.
-        part: Which part of a run folder acts; by default the policy, or the prior where there is no policy.
-        episodes: Episodes of each, run side by side.
-        seed: Seeds the starts: the same for all paths.
-        environment: Gymnasium id; by default the run's.
+        paths: Run folders, also those that hold several seeds, and checkpoints.
+        part: Part of a run folder that acts; by default the policy, or the prior where there is no policy.
+        episodes: Number of episodes of each part, run side by side.
+        seed: Seed of the episodes' starts, the same for all paths.
+        environment: Gymnasium id of the environment; by default that of the run.
         output: JSON file of all results; by default evaluation.json in each run's folder.
-        video: Also film one episode of each (MP4), beside the results.
+        video: Whether to film one episode of each part as MP4, beside the results.
 
     Raises:
         UserError: A path is no run or checkpoint, or there is no environment.

@@ -31,7 +31,7 @@ RESOLVED = "experiment.yaml"
 
 def run_experiment(args: list[str]) -> None:
     """Do what ``args``, those after ``experiment``, say."""
-    run_function(experiment, args, "file", "The experiment's YAML file.")
+    run_function(experiment, args, "file", "YAML file of the experiment.")
 
 
 def experiment(
@@ -45,18 +45,18 @@ def experiment(
     gpus: float = 0,
     dry_run: bool = False,
 ) -> None:
-    """Run every cell of a grid as a run of its own, and go on where the same command was stopped.
+    """Run every cell of a grid of configurations, datasets and seeds; the same command resumes it.
 
     Args:
-        file: The experiment's YAML file.
-        scale: Which of the file's scales, such as small or paper.
-        output: Folder of all runs; by default the file's, or runs/ and its name and scale.
-        only: Patterns of cells' names to run alone, such as ["*/mabe/*", "*/seed0"].
-        jobs: Cells side by side; by default one, or with Ray as many as there is room for.
-        threads: Threads of each cell.
-        engine: Processes of this machine, or of a Ray cluster.
-        gpus: GPUs of each cell, with Ray, such as 0.5.
-        dry_run: Print the cells and an estimate of the hours by a short measurement, and run nothing.
+        file: YAML file of the experiment.
+        scale: Name of one of the file's scales, such as small or paper.
+        output: Folder of all runs; by default that of the file, or runs/ with the file's name and scale.
+        only: Patterns of names of the cells to run, such as ["*/mabe/*", "*/seed0"]; by default all.
+        jobs: Number of cells to run at once; by default one, or with Ray as many as its resources allow.
+        threads: Number of threads of each cell.
+        engine: Where cells run: local is processes on this machine, ray a Ray cluster.
+        gpus: Number of GPUs of each cell with Ray, such as 0.5.
+        dry_run: Whether to only print the cells and the estimated hours, after a short measurement.
 
     Raises:
         UserError: The file cannot be used, or its folder is another experiment's.

@@ -18,7 +18,7 @@ from lit_offrl.runs.folder import FinishedRun
 
 def run_export(args: list[str]) -> None:
     """Do what ``args``, those after ``export``, say."""
-    run_function(export, args, "path", "A run's folder or a checkpoint.")
+    run_function(export, args, "path", "Run folder or checkpoint.")
 
 
 def export(
@@ -29,16 +29,17 @@ def export(
     guard: bool = False,
     push: str | None = None,
 ) -> None:
-    """Write a trained policy or prior as a file that maps a robot's observations to its actions.
+    """Write a trained policy or prior as a file that maps observations to actions, in the robot's units.
 
     Args:
-        path: A run's folder or a checkpoint.
-        to: Kind of file; safetensors holds weights alone, hub-folder is a folder with checkpoints, results
-            and a model card.
-        output: The file or folder; by default policy.onnx or the like, or hub, in the run's folder.
-        part: Which part of a run's folder; by default the policy, or the prior where there is no policy.
-        guard: Also give how far the observation is from the data, and the prior's log-density of the action.
-        push: Repository on the Hugging Face hub, such as me/my-policy, that a hub-folder is uploaded to.
+        path: Run folder or checkpoint.
+        to: Format: onnx and torchscript run without lit-offrl, safetensors holds weights alone, hub-folder
+            is a folder with checkpoints, results and a model card.
+        output: File or folder to write; by default policy.onnx or the like, or hub, in the run folder.
+        part: Part of a run folder to export; by default the policy, or the prior where there is no policy.
+        guard: Whether the file also gives the distance of the observation from the data and the prior's
+            log-density of the action.
+        push: Repository on the Hugging Face hub to upload a hub-folder to, such as me/my-policy.
 
     Raises:
         UserError: There is no such part, or it cannot be written so.

@@ -20,9 +20,8 @@ from lit_offrl.cli.configs import expand_configs
 from lit_offrl.cli.fit_parser import (
     BLOCKS,
     FitParser,
-    add_run_options,
-    add_stages,
-    add_trainer_options,
+    add_config,
+    add_options,
 )
 from lit_offrl.cli.lightning_setup import chosen_devices, quiet_lightning
 from lit_offrl.cli.many_devices import spread
@@ -72,7 +71,6 @@ class OfflineRLCLI(LightningCLI):
             load_from_checkpoint_support=False,
             seed_everything_default=0,
             args=expanded,
-            parser_kwargs={"fit": {"description": "Train every stage, in order."}},
         )
 
     @staticmethod
@@ -89,15 +87,14 @@ class OfflineRLCLI(LightningCLI):
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         parser = FitParser(**kwargs)
-        parser.add_argument(
-            "-c", "--config", action="config", help="A YAML file; several may stack."
-        )
+        add_config(parser)
         return parser
 
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """None but ours: Lightning's text about the seed is of other programs."""
+
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        add_run_options(parser)
-        add_trainer_options(parser)
-        add_stages(parser)
+        add_options(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         super().parse_arguments(parser, args)

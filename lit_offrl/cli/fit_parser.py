@@ -9,6 +9,18 @@ from jsonargparse.typing import PositiveInt
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 
+from lit_offrl.cli.help import (
+    DESCRIPTION,
+    EPILOG,
+    TITLES,
+    USAGE,
+    HelpFormatter,
+    TrainerHelp,
+    group_of,
+    name_slots,
+    only,
+    order_groups,
+)
 from lit_offrl.cli.messages import explain, fail
 from lit_offrl.cli.trainer_options import OF_A_STAGE, REFUSED, refused_options
 from lit_offrl.datamodule import OfflineDataModule
@@ -40,6 +52,21 @@ BLOCKS = {
 
 class FitParser(LightningArgumentParser):
     """Lightning's parser, whose errors are one line."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"formatter_class": HelpFormatter, "usage": USAGE, **kwargs})
+
+    def format_help(self, *args: Any) -> str:
+        """The help without Trainer's options, unless they alone are asked for."""
+        if "trainer" not in (self.groups or {}) or len(self._action_groups) == 1:
+            return super().format_help(*args)
+        with only(self, list(TITLES)):
+            return super().format_help(*args)
+
+    def parse_args(self, args: Any = None, *more: Any, **options: Any) -> Namespace:  # type: ignore[override]
+        """Parse; the help of parts of parts is reached through the part's own."""
+        given = name_slots(self, args) if isinstance(args, list) else args
+        return super().parse_args(given, *more, **options)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         fail(self.reason(message))
@@ -86,12 +113,30 @@ class CellParser(FitParser):
 def make_fit_parser() -> FitParser:
     """The parser of the options of ``fit`` alone, which raises :class:`UserError`."""
     parser = CellParser()
-    parser.add_argument("-c", "--config", action="config", help="A YAML file; several may stack.")
-    parser.add_argument("--seed_everything", type=bool | int, default=0)
+    add_config(parser)
+    add_options(parser)
+    return parser
+
+
+def add_config(parser: LightningArgumentParser) -> None:
+    """Add the option that names configuration files."""
+    parser.add_argument(
+        "-c",
+        "--config",
+        action="config",
+        metavar="NAME_OR_FILE",
+        help="Name of a configuration of the package, such as mabe, or path of a YAML file; may be given "
+        "several times: later files override earlier ones.",
+    )
+
+
+def add_options(parser: LightningArgumentParser) -> None:
+    """Add all other options of ``fit``."""
+    parser.description, parser.epilog = DESCRIPTION, EPILOG
     add_run_options(parser)
     add_trainer_options(parser)
     add_stages(parser)
-    return parser
+    order_groups(parser)
 
 
 def is_class(value: Any) -> bool:
@@ -101,50 +146,60 @@ def is_class(value: Any) -> bool:
 
 def add_run_options(parser: LightningArgumentParser) -> None:
     """Add what concerns the whole run."""
-    parser.usage = "lit-offrl fit --config FILE [--key value ...]"
+    parser.add_argument(
+        "--seed_everything",
+        type=bool | int,
+        default=0,
+        help="Seed of the run, from which every part's seed is derived; the first one with --seeds.",
+    )
     parser.add_argument(
         "--base",
         type=str | list[str] | None,
         default=None,
-        help="In a YAML file: files below it, relative to its folder.",
+        help="In a YAML file: the files it builds on and overrides, relative to its folder.",
     )
     parser.add_argument(
         "--run_dir",
         type=str | None,
         default=None,
-        help="The run's folder; by default runs/<names of the configs>-<hash of the configuration>-seed<seed>.",
+        help="Folder of the run; null for runs/<names of the configurations>-<hash of all settings>-seed<seed>.",
     )
     parser.add_argument(
         "--reuse",
         type=bool,
         default=False,
-        help="Go on in a folder with results of another configuration; stages whose settings are equal "
-        "are reused.",
+        help="Allow a folder that holds results of other settings: stages with equal settings are kept, the "
+        "others trained again.",
     )
     parser.add_argument(
         "--until",
         type=Literal["dynamics", "value", "prior", "policy"] | None,
         default=None,
-        help="Stop after this stage, skipping those it does not need.",
+        help="Last stage to train; earlier stages that it does not need are skipped. Null trains all.",
     )
     parser.add_argument(
         "--seeds",
         type=PositiveInt,
         default=1,
-        help="Train this many seeds at once, from seed_everything on.",
+        help="Number of seeds to train at once: seed_everything, seed_everything + 1 and so on, each a run.",
     )
     parser.add_argument(
         "--shared_stages",
         type=str | None,
         default=None,
-        help="Folder where dynamics, values and priors are kept for all runs that name it: what is the same is "
-        "trained once.",
+        help="Folder of trained dynamics, values and priors that several runs share: equal stages are trained "
+        "once.",
     )
     parser.add_argument(
         "--compile",
         type=Literal["auto", "always", "never"],
         default="auto",
-        help="Compile whole updates: by default for 20 000 updates or more.",
+        help="When updates run through torch.compile; auto is from 20 000 updates of a stage on.",
+    )
+    parser.add_argument(
+        "--trainer.help",
+        action=TrainerHelp,
+        help="Show the options of lightning.Trainer (devices, precision, loggers, ...) and exit.",
     )
 
 
@@ -158,11 +213,12 @@ def add_trainer_options(parser: LightningArgumentParser) -> None:
         fail_untyped=False,
         sub_configs=True,
     )
-    parser.add_argument(
+    group_of(parser, "trainer").add_argument(
         "--trainer.logger",
         type=bool | list[LoggerFactory] | LoggerFactory | None,
         default=None,
-        help="Loggers by class path; TensorBoard by default, false for none.",
+        help="Loggers by class path, such as lightning.pytorch.loggers.CSVLogger; false for none, null for "
+        "TensorBoard.",
     )
     parser.set_defaults({"trainer.accelerator": "auto", "trainer.devices": 1})
 

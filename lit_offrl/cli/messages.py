@@ -103,6 +103,9 @@ def explain(message: str, options: Iterable[str], refused: Mapping[str, str]) ->
         return "data.dataset: name the dataset, such as --data.dataset bundled/halfcheetah-mixed"
     if "arguments are required: dataset" in message:
         return "prior.data.dataset: say which data the prior is fitted to, or set prior.data null"
+    slot = _found(r"argument (--[\w.]+\.help): expected one argument", message)
+    if slot:
+        return f"{slot}: name a class, such as {slot} lit_offrl.policy.PolicyLearner"
     argument = _found(r"Option '([\w.]+)' is not accepted", message)
     if argument:
         names = {option.split(".")[-1] for option in options} | _arguments_of_parts()

@@ -12,9 +12,7 @@ from lit_offrl.reports.report import RunsReport
 
 def run_report(args: list[str]) -> None:
     """Do what ``args``, those after ``report``, say."""
-    run_function(
-        report, args, "paths", "Folders of runs, of their seeds, or of experiments.", nargs="+"
-    )
+    run_function(report, args, "paths", "Folders that hold runs, at any depth.", nargs="+")
 
 
 def report(
@@ -23,12 +21,12 @@ def report(
     reference: str | None = None,
     output: str = "report",
 ) -> None:
-    """Write a page and a table of finished runs.
+    """Write a report of finished runs: a page, tables and figures.
 
     Args:
         paths: Folders that hold runs, at any depth.
-        against: ``published`` sets the papers' results beside ours.
-        reference: System that the others' differences are drawn to, as the table names it.
+        against: ``published`` shows the papers' results beside these.
+        reference: System of the table from which the others' differences are calculated.
         output: Folder of the report.
 
     Raises:

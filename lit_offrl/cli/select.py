@@ -41,22 +41,26 @@ def select(
     seed: int = 0,
     output: str = "selection.json",
 ) -> dict[str, Any]:
-    """Rank policies by what estimates say they are worth, without touching an environment.
+    """Rank policies by off-policy estimates of their return, without an environment.
 
     Args:
-        paths: Run folders, also of several seeds, and checkpoints, all of one log.
-        part: Which part of a run folder is a candidate.
-        every: Take all checkpoints of a run's policy rather than its last one.
-        discount: Weight of the next step; by default the first policy's.
-        updates: Updates of fitted Q evaluation for each candidate; 0 leaves it out.
-        horizon: Imagined steps; by default 95 % of the discounted sum or the log's longest episode.
-        starts: Starts of imagined rollouts in each member, among the log's episode starts.
-        tail: Whether fitted values follow the imagined horizon; without them it is cut there.
-        dynamics: Checkpoint or run of the model that all share; by default the first run's that has one.
-        behavior: Checkpoint or run of a prior with the density of the log; by default the first run's.
-        truth: Run episodes in the environment to say how good the ranking is; it decides nothing.
-        episodes: Episodes of each candidate, where truth.
-        seed: Seeds networks, noise and the starts of episodes.
+        paths: Run folders, also those that hold several seeds, and checkpoints; all of one dataset.
+        part: Part of a run folder that is a candidate.
+        every: Whether all checkpoints of a run's policy are candidates, rather than the last.
+        discount: Discount factor of all estimates; by default that of the first policy.
+        updates: Number of updates of fitted Q evaluation for each candidate; 0 leaves it out.
+        horizon: Number of steps of rollouts in the model; by default 95 % of the discounted sum, or the
+            longest episode of the data if that is less.
+        starts: Number of rollouts in each member of the model, from starts of the data's episodes.
+        tail: Whether fitted values are added after the horizon of rollouts.
+        dynamics: Checkpoint or run of the dynamics model for all candidates; by default the first run's
+            that has one.
+        behavior: Checkpoint or run of a prior with the density of the data's actions; by default the first
+            run's.
+        truth: Whether to run episodes in the environment to measure the quality of the ranking, which they
+            do not change.
+        episodes: Number of episodes of each candidate with --truth.
+        seed: Seed of networks, noise and starts of episodes.
         output: JSON file of all results.
 
     Returns:

@@ -42,18 +42,19 @@ def sweep(
     """Search for the settings whose runs have the best objective.
 
     Args:
-        config: Configuration of all runs, as that of fit.
+        config: Configuration of all runs, as that of fit: a name or a YAML file.
         space: YAML file of keys, each with a list of values or a range.
-        fit: Further arguments of fit.
-        run_dir: Folder of the sweep; by default sweeps/CONFIG-SPACE. A sweep that is there goes on.
-        objective: Number of a run's results.json or selection.json, its keys with points between them, or
-            evaluation/NAME of the last evaluation in training.
-        direction: Whether larger or smaller is better.
-        trials: Trials in all, those of earlier calls included, failed ones not.
-        jobs: Trials at a time, each a process.
-        prune: End trials whose evaluations in training are below the median of the others'.
-        seed: Seeds the search; the runs have the seed of the configuration.
-        storage: URL of a database for the study, such as sqlite:///sweep.db; by default a file in run_dir.
+        fit: Further arguments of fit, after --.
+        run_dir: Folder of the sweep, which a later call resumes; by default sweeps/CONFIG-SPACE.
+        objective: Number to optimise: keys of a run's results.json or selection.json joined by points, or
+            evaluation/NAME for the last evaluation in training.
+        direction: Whether to maximize or minimize the objective.
+        trials: Number of trials in all, with those of earlier calls and without failed ones.
+        jobs: Number of trials at once, each a process.
+        prune: Whether to stop trials whose evaluations in training are below the median of the others'.
+        seed: Seed of the search; the seed of the runs is that of the configuration.
+        storage: URL of the study's database, such as sqlite:///sweep.db; by default a file in the folder of
+            the sweep.
 
     Raises:
         UserError: What is asked for cannot be done.

@@ -34,11 +34,11 @@ def import_dataset(
     not that of the row after.
 
     Args:
-        file: Its path, a folder or pattern of several, or d4rl:halfcheetah-medium-v2 and the like.
-        to: The new dataset's id, such as mine/robot-v0; written below MINARI_DATASETS_PATH.
-        environment: Gymnasium id of what made it; by default what D4RL's names say.
-        layout: Which columns are what.
-        observation_keys: Of observations that are dictionaries, which to take; all by default.
+        file: Path of a file, a folder or a pattern of files; or d4rl:halfcheetah-medium-v2 and the like.
+        to: Id of the new Minari dataset, such as mine/robot-v0; it is written below MINARI_DATASETS_PATH.
+        environment: Gymnasium id of the environment of the data; by default the one that D4RL's names tell.
+        layout: Names of the columns of a file.
+        observation_keys: Keys to concatenate where observations are dictionaries; all by default.
 
     Raises:
         UserError: The file cannot be read or trained on, the id is taken, or the environment is

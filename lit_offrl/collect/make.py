@@ -34,14 +34,15 @@ def make_dataset(
     a step. All else is stable-baselines3's default.
 
     Args:
-        id: The new Minari dataset's, such as mine/cheetah-v0, written below MINARI_DATASETS_PATH; or
-            one of those names.
-        environment: Gymnasium id, such as HalfCheetah-v5 or lit_offrl/HalfCheetahBackward-v0.
-        steps: Steps in the environment to train for.
-        keep: replay keeps every step of the training, in order; rollouts keeps sampled actions of the
-            final policy instead.
-        rollout_steps: How many of those; 1000000 of each policy for D4RL's.
-        seed: Seeds training and rollouts.
+        id: Id of the new Minari dataset, such as mine/cheetah-v0, written below MINARI_DATASETS_PATH; or a
+            name of D4RL's, such as halfcheetah-medium-replay.
+        environment: Gymnasium id of the environment, such as HalfCheetah-v5 or
+            lit_offrl/HalfCheetahBackward-v0.
+        steps: Number of steps in the environment for which SAC is trained.
+        keep: What becomes the dataset: replay is every step of the training, in order; rollouts is sampled
+            actions of the final policy.
+        rollout_steps: Number of steps of rollouts; for D4RL's names 1000000 of each policy by default.
+        seed: Seed of training and rollouts.
 
     Raises:
         UserError: The dataset exists, the environment cannot be made or learned in, the numbers do

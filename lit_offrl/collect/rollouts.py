@@ -30,17 +30,18 @@ def collect(
     seed: int = 0,
     trust: bool = False,
 ) -> None:
-    """Run a policy and write its rollouts.
+    """Run a policy in an environment, and write its episodes as a dataset.
 
     Args:
-        id: The new Minari dataset's, such as mine/cheetah-v0; written below MINARI_DATASETS_PATH.
-        environment: Gymnasium id, such as HalfCheetah-v5.
-        steps: How many; the last episode is cut there.
-        policy: random; a policy's or prior's checkpoint of ours, best.ckpt or last.ckpt; or a .zip of
-            stable-baselines3's SAC.
-        deterministic: Play the policy's best actions rather than draw from it.
-        seed: Seeds starts and draws.
-        trust: Load classes that the checkpoint names from your own modules, which runs their code.
+        id: Id of the new Minari dataset, such as mine/cheetah-v0; it is written below MINARI_DATASETS_PATH.
+        environment: Gymnasium id of the environment, such as HalfCheetah-v5.
+        steps: Number of steps in the environment; the last episode is cut there.
+        policy: Policy that acts: random; a checkpoint (best.ckpt or last.ckpt) of a policy or a prior; or a
+            .zip of SAC by stable-baselines3.
+        deterministic: Whether the policy takes its most likely action rather than a sample.
+        seed: Seed of starts and samples.
+        trust: Whether to load classes that the checkpoint names from your own modules, which runs their
+            code.
 
     Raises:
         UserError: The dataset exists, the environment cannot be made, or there is no such policy.

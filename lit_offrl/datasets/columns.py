@@ -45,22 +45,25 @@ class Layout:
     Each is a column's name, or a list of names of columns that are put side by side.
 
     Args:
-        observations: By default observations, observation, obs or states.
-        actions: By default actions, action or acts.
-        rewards: By default rewards, reward or next.reward; without them actions can be cloned.
-        next_observations: Without them an observation's follower is that of the next row, and the
-            last row of an episode is left out unless it terminated.
-        terminations: The task ended there. In a column called dones or done, which is also set where an episode was
-            cut, rows with a truncation did not end the task.
-        truncations: The episode was cut there.
-        episodes: Numbers or names, another for each episode.
-        time: Time stamps, in seconds or dates; an episode ends where they run back or jump.
-        time_gap: Seconds that are a jump; by default 1.5 times the median step.
-        drop_nan: Leave out rows that hold NaN or nothing; an episode is cut there.
-        episode_steps: Cut episodes here, where nothing else says where they end.
-        action_low: Smallest action in the units of the log, one number or one for each; by default what
-            a Minari dataset says, -1 for files. It has to be the environment's.
-        action_high: Largest action; 1 by default.
+        observations: Column of observations; by default observations, observation, obs or states.
+        actions: Column of actions; by default actions, action or acts.
+        rewards: Column of rewards; by default rewards, reward or next.reward. Without rewards, only
+            behaviour priors can be trained.
+        next_observations: Column of next observations. Without it, the next observation is that of the next
+            row, and the last row of an episode is dropped unless it is terminal.
+        terminations: Column that is true where the task ended. A column dones or done is also true where an
+            episode was cut: rows with a truncation then do not count as terminal.
+        truncations: Column that is true where the episode was cut, such as by a time limit.
+        episodes: Column with a number or name for each episode.
+        time: Column of time stamps, in seconds or dates; a new episode begins where they decrease or jump.
+        time_gap: Seconds between two rows that count as a jump of time; by default 1.5 times the median
+            step.
+        drop_nan: Whether to drop rows with NaN or empty values; the episode is cut there.
+        episode_steps: Steps after which episodes are cut, if no column marks their ends.
+        action_low: Smallest action of the environment, in the units of the log: one number, or one for each
+            dimension; by default that of the Minari dataset, or -1 for files.
+        action_high: Largest action of the environment, likewise; by default that of the Minari dataset, or
+            1 for files.
 
     Raises:
         UserError: There would be no step in an episode.

@@ -23,12 +23,11 @@ class Subset:
     """Selects the episodes to learn from.
 
     Args:
-        fraction: Share of the episodes that are left, drawn at random.
-        episodes: How many of those, at most.
-        lowest: Leave out episodes whose return is below this quantile of all, such as 0.9 for the
-            best tenth.
-        highest: Leave out those above this quantile.
-        seed: Of the draw.
+        fraction: Share of the episodes to keep, drawn at random from those within the quantiles.
+        episodes: Most episodes to keep.
+        lowest: Quantile of returns below which episodes are dropped, such as 0.9 to keep the best tenth.
+        highest: Quantile of returns above which episodes are dropped.
+        seed: Seed of the random draw.
 
     Raises:
         UserError: A share is not within 0 and 1, or no episode would be left.
@@ -78,11 +77,11 @@ class ExtraDataset:
     """A further dataset of the same robot to learn from.
 
     Args:
-        dataset: As data.dataset.
-        layout: As data.layout.
-        observation_keys: As data.observation_keys.
-        weight: How often its rows are seen beside the first log's: 2 takes each episode twice, 0.5 a
-            random half of them.
+        dataset: The dataset, as in ``data.dataset``.
+        layout: Names of the columns of a file, as in ``data.layout``.
+        observation_keys: Keys to concatenate where observations are dictionaries, as in
+            ``data.observation_keys``.
+        weight: Number of copies of the dataset's episodes: 2 takes each twice, 0.5 a random half of them.
 
     Raises:
         UserError: The weight is not positive.

@@ -52,14 +52,14 @@ class ModelStep(NamedTuple):
 
 
 class Dynamics(BlockModule):
-    """A model of the next observation and the reward.
+    """Base class of dynamics models, which predict the next observation and the reward.
 
     A subclass builds its networks in ``__init__(self, obs_dim, act_dim, ...)`` and writes
     :meth:`sample`, :meth:`losses`, :meth:`sampler` and :meth:`configure_optimizers`.
 
     Attributes:
         act_dim: Size of an action.
-        learns_terminations: Whether :meth:`ended` is learned along.
+        learns_terminations: Whether :meth:`ended` is learned from the data.
     """
 
     log_prefix = "dynamics"

@@ -29,7 +29,7 @@ from lit_offrl.transitions import Transitions
 
 
 class DynamicsEnsemble(Dynamics):
-    """Members that each predict a Gaussian over reward and change of observation.
+    """Ensemble of networks that each predict a Gaussian of reward and change of observation.
 
     Members train on bags of their own (D-1). After each epoch a member whose holdout error fell by
     more than ``min_improvement`` snapshots its weights; training stops once no member did for more
@@ -39,14 +39,16 @@ class DynamicsEnsemble(Dynamics):
     Args:
         obs_dim: Size of an observation.
         act_dim: Size of an action.
-        members: How many networks are trained.
-        elites: How many of them imagine.
+        members: Number of networks to train.
+        elites: Number of members with the lowest holdout error, which predict imagined rows.
         hidden: Widths of the hidden layers.
-        weight_decay: L2 coefficient of each layer in turn, the output layer's last; biases are free.
+        weight_decay: L2 coefficient of the weights of each layer in turn, the output layer last; biases
+            have none.
         learning_rate: Learning rate of the Adam optimizer.
-        patience: Epochs in a row without a snapshot that training survives.
-        min_improvement: Relative fall of a member's holdout error that earns a snapshot.
-        batch_size: Rows per member per update.
+        patience: Number of epochs in a row without improvement of any member after which training stops.
+        min_improvement: Relative decrease of a member's holdout error that counts as an improvement; the
+            member's weights are then kept as its best.
+        batch_size: Rows of each member in one update.
         updates_per_block: Updates per ``training_step``.
     """
 

@@ -31,11 +31,11 @@ class Imagining(Protocol):
 
 
 class Imagination(PerEpoch):
-    """Imagines new rows with the current policy at the start of every epoch.
+    """Callback that adds imagined rows, by rollouts of the current policy, at the start of every epoch.
 
     Args:
-        dynamics: A fitted model.
-        rollouts: How rows are imagined; or give the arguments of :class:`Rollouts` themselves.
+        dynamics: A trained dynamics model.
+        rollouts: Settings of the rollouts; or give the arguments of :class:`Rollouts` themselves.
         **settings: Arguments of :class:`Rollouts`, such as ``horizon`` and ``penalty``.
     """
 

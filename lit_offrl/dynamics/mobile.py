@@ -16,7 +16,7 @@ from lit_offrl.nets import normal_points
 
 @dataclass(frozen=True)
 class TargetSpread(Penalty):
-    """Standard deviation over members of the target value that each member predicts (MOBILE).
+    """Penalty by the spread of target values: their standard deviation over members (MOBILE).
 
     ``std_i [ r_i + discount * mean_k V(s'_ik) ]`` with divisor ``members - 1``. ``s'_ik`` are points of
     member ``i``'s Gaussian: ``mean_i + std_i * z_k``, with ``z_k`` of
@@ -24,11 +24,11 @@ class TargetSpread(Penalty):
     function of its inputs alone.
 
     Args:
-        samples: Next observations per member; 0 takes the member's mean, which costs a tenth of the
-            release's 10. An odd number contains the mean itself.
-        members: ``elites``, as in the release, or ``all``.
-        discount: Weight of the next value; 1 in the release, whose coefficient absorbs it.
-        with_reward: Add each member's mean reward; the release leaves it out.
+        samples: Next observations drawn from each member; 0 takes each member's mean, at a tenth of the
+            cost of the release's 10. An odd number includes the mean.
+        members: Whether the ``elites`` count, as in the release, or ``all`` members.
+        discount: Factor of the next value; 1 in the release, whose penalty coefficient includes it.
+        with_reward: Whether to add each member's mean reward to its target value; the release does not.
 
     Raises:
         UserError: ``samples`` is negative or ``discount`` is not above 0 and at most 1.

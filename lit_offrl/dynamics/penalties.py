@@ -16,7 +16,7 @@ Values = Callable[[Tensor], Tensor]
 
 
 class Penalty(ABC):
-    """How far each imagined row is not to be trusted, in the units of rewards.
+    """Base class of penalties: uncertainty of each imagined row, in units of rewards.
 
     The penalties below count a standard deviation of any predicted number as the root mean square of
     rewards (``ModelStep.in_reward_units``), or, of models whose targets are raw, add up raw units.
@@ -24,7 +24,7 @@ class Penalty(ABC):
     Rows come on the device that imagines, and once on the CPU: in the trial before training.
 
     Attributes:
-        needs_values: Whether it is given the learner's values.
+        needs_values: Whether the penalty takes the learner's target values.
     """
 
     needs_values: ClassVar[bool] = False
@@ -60,10 +60,10 @@ class Penalty(ABC):
 
 @dataclass(frozen=True)
 class MaxStd(Penalty):
-    """``max over members of |std|_2``, over reward and observation (MOPO; D-3).
+    """Penalty by the largest deviation: ``max over members of |std|_2``, over reward and observation (MOPO; D-3).
 
     Args:
-        members: Ask all members, as MOPO's release does, or only the elites.
+        members: Whether all members count, as in MOPO's release, or only the elites.
     """
 
     members: Literal["all", "elites"] = "all"
@@ -83,7 +83,7 @@ class MaxStd(Penalty):
 
 @dataclass(frozen=True)
 class MeanStd(Penalty):
-    """``mean over members of |std|_2``, over reward and observation (MOPO's "avg. var.")."""
+    """Penalty by the mean deviation: ``mean over members of |std|_2``, over reward and observation (MOPO's "avg. var.")."""
 
     def __call__(
         self,
@@ -98,7 +98,7 @@ class MeanStd(Penalty):
 
 @dataclass(frozen=True)
 class Disagreement(Penalty):
-    """``max over members of |mean_i - mean over members|_2``, observation only (MOPO's "ens. pen.")."""
+    """Penalty by disagreement of the members: ``max over members of |mean_i - mean over members|_2``, observation only (MOPO's "ens. pen.")."""
 
     def __call__(
         self,

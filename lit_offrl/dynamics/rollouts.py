@@ -25,25 +25,30 @@ CPU_CHUNK = 5000
 
 @dataclass(frozen=True)
 class Rollouts:
-    """How rows are imagined.
+    """Settings of rollouts in the dynamics model.
 
     Args:
-        horizon: Imagined steps from each start (h).
-        starts: Real observations to start from at each refresh.
-        after: Updates on real rows alone before the first refresh (MB2PO's first stage).
-        retain: Refreshes whose rows are kept; more where rows end before the horizon, as their number
-            is what is bounded.
-        half: Keep their observations and actions in float16, for half the memory: 86 bytes a row
-            rather than 166 with 17 observations and 6 actions.
-        penalty: What the reward is lowered by, in reward units; null for nothing.
+        horizon: Number of steps of each rollout (h).
+        starts: Number of rollouts in each refresh; each starts at an observation of the dataset.
+        after: Number of updates on rows of the dataset alone before the first rollouts (MB2PO's first
+            stage).
+        retain: Number of refreshes whose rows are kept. The limit is retain * starts * horizon rows, so
+            that more refreshes are kept where rollouts end early.
+        half: Whether to store imagined observations and actions in float16: 86 in place of 166 bytes a row
+            with 17 observations and 6 actions.
+        penalty: Uncertainty penalty that is subtracted from imagined rewards, such as
+            lit_offrl.dynamics.MaxStd; null for none.
         penalty_coefficient: Factor of the penalty (MOPO's lambda, MABE's xi).
-        guard: Drop rows that leave the data's range and step no further from them; false counts and
-            warns. A dropped row is no truncation: its value would be that of where it went.
-        margin: Widths of that range by which they may leave it, in each number and the reward.
-        reward: Imagine the elite's sampled reward, or its mean (D-4).
-        actions: The policy's, or uniform on ``[-1, 1]``, as for MOPO's out-of-distribution tasks
-            (docs/decisions.md 3.2).
-        termination: Function of next observations; by default the environment's own rule.
+        guard: Whether to drop rows outside the range of the data and end their rollouts; false only counts
+            them and warns. The row before a dropped one is not marked as terminal or truncated, as its
+            value would be that of the dropped observation.
+        margin: Distance from the range of the data, in widths of that range, at which a row counts as
+            outside; for each dimension of the observation and the reward.
+        reward: Whether the imagined reward is a sample of the elite's prediction or its mean (D-4).
+        actions: Whether actions are the policy's, or uniform on ``[-1, 1]``, as in MOPO's
+            out-of-distribution tasks (docs/decisions.md 3.2).
+        termination: Function of next observations that tells which are terminal; by default the known rule
+            of the environment.
     """
 
     horizon: int = 5

@@ -18,7 +18,7 @@ from lit_offrl.transitions import Transitions
 
 
 class TerminatingEnsemble(DynamicsEnsemble):
-    """A :class:`DynamicsEnsemble` with a classifier of next observations beside it.
+    """Dynamics ensemble with a classifier of terminal next observations.
 
     The papers give imagination the true rule. Where there is one, take it: a learned rule knows no
     fall that the log does not hold.
@@ -27,7 +27,7 @@ class TerminatingEnsemble(DynamicsEnsemble):
         obs_dim: Size of an observation.
         act_dim: Size of an action.
         termination_hidden: Widths of the classifier's hidden layers.
-        **kwargs: What :class:`DynamicsEnsemble` takes.
+        **kwargs: Arguments of :class:`DynamicsEnsemble`.
     """
 
     learns_terminations: ClassVar[bool] = True

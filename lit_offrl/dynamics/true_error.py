@@ -17,7 +17,7 @@ from lit_offrl.errors import check
 
 
 class TrueError(Penalty):
-    """``|mean of the row's member - true next observation|_2``, an oracle's (MOPO's "true"; D-6).
+    """True error of the dynamics, from the environment: ``|mean of the row's member - true next observation|_2`` (MOPO's "true"; D-6).
 
     For diagnosis only: it plays in the environment, which an offline learner may not do. HalfCheetah's
     observation is its state but for the place along the track, on which nothing depends; other robots

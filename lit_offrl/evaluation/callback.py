@@ -36,9 +36,9 @@ class Evaluation(PerEpoch):
 
     Args:
         every: Updates between two evaluations.
-        episodes: Episodes of an evaluation, run side by side.
+        episodes: Number of episodes of each evaluation, run side by side.
         path: JSON file that collects every evaluation, ascending in updates.
-        evaluator: Where to run episodes; by default the environment of the data module.
+        evaluator: Runner of the episodes; by default one of the data module's environment.
     """
 
     def __init__(

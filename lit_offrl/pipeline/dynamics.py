@@ -34,15 +34,18 @@ class DynamicsSettings(StageSettings):
     """The dynamics.
 
     Args:
-        module: Class of the dynamics; null for none.
-        checkpoint: Take trained dynamics from this best.ckpt instead.
-        trainer: Options of this stage's lightning.Trainer, such as max_time or gradient_clip_val.
-        callbacks: Lightning callbacks of this stage.
-        jointly: Train them further in the policy's updates, such as by
-            lit_offrl.policy.AdversarialDynamics (RAMBO); null leaves them as they were fitted.
-        batch_size: Rows per member per update.
-        updates_per_block: Updates per call of Lightning.
-        max_epochs: Most epochs, if early stopping has not stopped before; the papers set no limit.
+        module: Class of the dynamics model, such as lit_offrl.dynamics.DynamicsEnsemble or
+            TerminatingEnsemble, or a subclass of Dynamics; null for model-free training.
+        checkpoint: Checkpoint (best.ckpt) of a trained dynamics model to use instead of training one.
+        trainer: Options of lightning.Trainer for this stage, such as max_time or gradient_clip_val.
+        callbacks: Lightning callbacks of this stage, by class path.
+        jointly: How the dynamics are trained further in the policy's updates, such as
+            lit_offrl.policy.AdversarialDynamics (RAMBO); null keeps them fixed.
+        batch_size: Rows of each ensemble member in one update.
+        updates_per_block: Updates in one step of Lightning's loop; more is faster, but callbacks and logs
+            act less often.
+        max_epochs: Largest number of epochs (passes over the data); early stopping usually ends training
+            before. The papers set no limit.
     """
 
     module: DynamicsFactory | None = None

@@ -40,25 +40,30 @@ class PolicySettings(StageSettings):
     """The policy.
 
     Args:
-        module: Class of the learner; null to stop after the prior.
-        checkpoint: Take a trained one from this best.ckpt or last.ckpt, and train nothing; initialize_from
-            is where training starts.
-        initialize_from: Start with actor and critics of this policy's best.ckpt or last.ckpt, and with their
-            standardisation, whatever the data's is.
-        trainer: Options of this stage's lightning.Trainer, such as max_time or gradient_clip_val.
-        callbacks: Lightning callbacks of this stage.
-        imagination: How rows are imagined; null trains on real rows alone.
-        updates: Updates to train for.
-        refresh_every: Updates per epoch, between two refreshes of the imagined rows.
-        batch_size: Rows per update.
-        real_fraction: Share of real rows in a batch, rounded down, where there are imagined ones.
-        segment_length: Rows come as segments of this many consecutive ones, for parts that look ahead along
-            them; batches are rounded up to whole segments.
-        sampler: Class of the sampler of batches; by default that of the two settings above.
-        updates_per_block: Updates per call of Lightning.
-        evaluate_every: Updates between evaluations; 0 for none at all.
-        episodes: Episodes of an evaluation, run side by side.
-        checkpoint_every: Updates between the states a killed run continues from.
+        module: Class of the policy learner, such as lit_offrl.policy.PolicyLearner; null to stop after the
+            prior.
+        checkpoint: Checkpoint (best.ckpt or last.ckpt) of a trained policy to evaluate, without any
+            training; to continue training from one, give initialize_from.
+        initialize_from: Checkpoint (best.ckpt or last.ckpt) of a policy whose actor, critics and
+            standardisation training starts with.
+        trainer: Options of lightning.Trainer for this stage, such as max_time or gradient_clip_val.
+        callbacks: Lightning callbacks of this stage, by class path.
+        imagination: Rollouts in the dynamics model that add imagined rows; null trains on rows of the
+            dataset alone.
+        updates: Number of updates of the policy and its critics.
+        refresh_every: Updates in an epoch; new rows are imagined between two epochs.
+        batch_size: Rows in one update, real and imagined together.
+        real_fraction: Share of rows of the dataset in each batch, rounded down; the others are imagined.
+            Without imagination all are of the dataset.
+        segment_length: Consecutive rows that are sampled together, for parts that need the rows that
+            follow, such as SegmentAdvantage; the batch size is rounded up to whole segments.
+        sampler: Class that samples the batches, a subclass of Sampler; by default the one that
+            real_fraction and segment_length describe.
+        updates_per_block: Updates in one step of Lightning's loop; more is faster, but callbacks and logs
+            act less often.
+        evaluate_every: Updates between two evaluations in the environment; 0 for none.
+        episodes: Number of episodes of each evaluation, run side by side.
+        checkpoint_every: Updates between two saved states from which an interrupted run resumes.
     """
 
     module: PolicyFactory | None = None

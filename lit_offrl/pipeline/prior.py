@@ -39,20 +39,23 @@ class PriorSettings(StageSettings):
     """The behaviour prior.
 
     Args:
-        module: Class of the prior, a subclass of BehaviorPrior; null for no prior.
-        weighting: How much each row counts in its loss.
-        checkpoint: Take a trained one from this best.ckpt instead.
-        trainer: Options of this stage's lightning.Trainer, such as max_time or gradient_clip_val.
-        callbacks: Lightning callbacks of this stage.
-        jointly: Train it in the policy's updates, such as by lit_offrl.policy.WeightedLikelihood (ABM); no
-            setting below then matters, and weighting is refused. By default it is fitted before the policy.
-        data: Other data for value and prior, such as an expert's in another domain; dynamics, policy and
-            evaluation stay with the run's own. By default all share those.
-        batch_size: Rows per update.
-        updates_per_block: Updates per call of Lightning.
-        validation_fraction: Share of the rows withheld to stop early on.
-        patience: Epochs in a row without improvement on them at which training stops.
-        max_epochs: Most epochs, if early stopping has not stopped before.
+        module: Class of the prior: lit_offrl.priors.TanhGaussianPrior, GaussianPrior, DiffusionPrior, or a
+            subclass of BehaviorPrior; null for no prior.
+        weighting: Weights of the rows in the prior's loss; the uniform ones are behaviour cloning.
+        checkpoint: Checkpoint (best.ckpt) of a trained prior to use instead of training one.
+        trainer: Options of lightning.Trainer for this stage, such as max_time or gradient_clip_val.
+        callbacks: Lightning callbacks of this stage, by class path.
+        jointly: How the prior is trained in the policy's updates instead of before, such as
+            lit_offrl.policy.WeightedLikelihood (ABM). The prior's weighting and budget are then not used.
+        data: Separate dataset for value and prior, such as an expert's in another domain; dynamics, policy
+            and evaluation use the run's data. Null uses the run's data for all.
+        batch_size: Rows of the dataset in one update.
+        updates_per_block: Updates in one step of Lightning's loop; more is faster, but callbacks and logs
+            act less often.
+        validation_fraction: Share of the rows withheld for validation, by which early stopping decides.
+        patience: Number of epochs in a row without a lower validation loss after which training stops.
+        max_epochs: Largest number of epochs (passes over the data), if early stopping does not end training
+            before.
     """
 
     module: PriorFactory | None = None

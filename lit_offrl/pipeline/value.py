@@ -32,16 +32,19 @@ class ValueSettings(StageSettings):
     """The values of logged actions, fitted only where the prior's weighting needs them.
 
     Args:
-        module: Class of the estimator, such as lit_offrl.priors.BehaviorValue; null for none.
-        checkpoint: Take a trained one from this best.ckpt instead.
-        trainer: Options of this stage's lightning.Trainer, such as max_time or gradient_clip_val.
-        callbacks: Lightning callbacks of this stage.
-        batch_size: Rows per update.
-        updates_per_block: Updates per call of Lightning.
-        window: Updates whose mean loss is compared with the best window so far.
-        patience: Windows in a row without improvement at which training stops.
-        min_improvement: Relative fall of the loss that counts as improvement.
-        max_updates: Most updates, if early stopping has not stopped before.
+        module: Class of the value estimator: lit_offrl.priors.BehaviorValue (SARSA), ReturnRegression, or a
+            subclass of ValueEstimator; null for none.
+        checkpoint: Checkpoint (best.ckpt) of a trained value estimator to use instead of training one.
+        trainer: Options of lightning.Trainer for this stage, such as max_time or gradient_clip_val.
+        callbacks: Lightning callbacks of this stage, by class path.
+        batch_size: Rows of the dataset in one update.
+        updates_per_block: Updates in one step of Lightning's loop; more is faster, but callbacks and logs
+            act less often.
+        window: Updates over which the loss is averaged before early stopping compares it with the lowest
+            average so far.
+        patience: Number of windows in a row without improvement after which training stops.
+        min_improvement: Relative decrease of the loss that counts as an improvement.
+        max_updates: Largest number of updates, if early stopping does not end training before.
     """
 
     module: ValueFactory | None = None

@@ -15,7 +15,7 @@ from lit_offrl.policy.networks import Networks
 
 
 class Acting(ABC):
-    """Actions that a learner takes when it is evaluated and when it imagines.
+    """Base class of acting: how actions are chosen in evaluations and in rollouts of the model.
 
     Attributes:
         needs_prior: Whether it samples the learner's prior, from noise that it is given.
@@ -44,7 +44,7 @@ class Acting(ABC):
 
 @dataclass(frozen=True)
 class ActorAction(Acting):
-    """The actor's mode, or a sample of it."""
+    """Acts by the actor: its mode in evaluations, a sample in rollouts of the model."""
 
     uses: ClassVar[Collection[str]] = ("actor",)
 
@@ -61,14 +61,14 @@ class ActorAction(Acting):
 
 @dataclass(frozen=True)
 class BestCandidate(Acting):
-    """Of ``samples`` actions of the prior the one with the largest target value.
+    """Acts by the best of ``samples`` actions of the prior, by the target critics' value.
 
     ``argmax_j min_k Qbar_k(s, a_j)``. Without noise the candidates are made from fixed points
     (:func:`lit_offrl.nets.normal_points`), so evaluation is deterministic; the release draws new ones
     at each step, and has no other actor. The actor is trained as ever, and does not act.
 
     Args:
-        samples: Candidates (N).
+        samples: Number of actions to draw from the prior (N).
 
     Raises:
         UserError: There are no samples.

@@ -28,14 +28,15 @@ class ActorCritic(BlockModule):
         act_dim: Size of an action.
         actor: Family of the policy's distribution.
         critics: Family of the action values.
-        acting: How it acts when it is evaluated and when it imagines.
+        acting: How actions are chosen in evaluations and in rollouts of the model.
         actor_hidden: Widths of the actor's hidden layers.
         critic_hidden: Widths of the critics' hidden layers (D-12).
-        heads: Number of tasks that share the networks but for their last layers; with more than one,
-            the last ``heads`` numbers of an observation are the task's one-hot vector.
-        discount: Weight of the next step's value.
-        polyak_rate: Rate at which the target networks follow.
-        target_period: Copy networks to their targets every so many updates, in place of following.
+        heads: Number of tasks, each with last layers of its own; with more than one, the last ``heads``
+            numbers of an observation are the task's one-hot vector.
+        discount: Discount factor of the next step's value.
+        polyak_rate: Share of the networks' weights that moves into their target networks in each update.
+        target_period: Number of updates after which the networks are copied to their targets, instead of
+            the moving average; null for the average.
         actor_learning_rate: Learning rate of the actor's Adam optimizer.
         actor_weight_decay: Weight decay of the actor, added to the gradients (L2).
         critic_learning_rate: Learning rate of the critics' Adam optimizer.

@@ -17,7 +17,7 @@ from lit_offrl.transitions import Transitions
 
 
 class Advantage(ABC):
-    """A number ``[...]`` for each logged action.
+    """Base class of advantage estimates of logged actions, ``[...]``.
 
     Attributes:
         needs_target_actor: Whether the learner keeps a slowly following copy of its actor.
@@ -53,7 +53,7 @@ class Advantage(ABC):
 
 @dataclass(frozen=True)
 class StateValueAdvantage(Advantage):
-    """``min_j Qbar_j(s, a) - V(s)``, with the ``V`` that the backup fits (IQL)."""
+    """Advantage over a state value: ``min_j Qbar_j(s, a) - V(s)``, with the ``V`` that the backup fits (IQL)."""
 
     needs_state_values: ClassVar[bool] = True
 
@@ -69,10 +69,10 @@ class StateValueAdvantage(Advantage):
 
 @dataclass(frozen=True)
 class SampledAdvantage(Advantage):
-    """``Q(s, a) - mean_j Q(s, a_j)`` with ``a_j`` of the policy and ``Q`` the smaller value (AWAC).
+    """Advantage over actions ``a_j`` of the policy: ``Q(s, a) - mean_j Q(s, a_j)``, ``Q`` the smaller value (AWAC).
 
     Args:
-        samples: Actions of the policy.
+        samples: Number of actions of the policy over which the baseline is averaged.
         space: Compare returns, ``raw``, or what quantile critics predict, ``phi``, where differences
             between large returns are small (D-22).
 
@@ -110,13 +110,14 @@ class SampledAdvantage(Advantage):
 
 @dataclass(frozen=True)
 class SegmentAdvantage(Advantage):
-    """``sum_j discount^(j-t) r_j + discount^(N-t) V(s_N) - V(s_t)`` within a segment (ABM eq. 4).
+    """Advantage in a segment: ``sum_j discount^(j-t) r_j + discount^(N-t) V(s_N) - V(s_t)`` (ABM eq. 4).
 
     ``V(s)`` is the mean of the target critics over draws of the target actor. Nothing follows a
     termination.
 
     Args:
-        samples: Draws of the target actor at each state (M), where the backup has not drawn already.
+        samples: Number of actions of the target actor at each state (M) for the value, unless the backup
+            has drawn them.
 
     Raises:
         UserError: There are no samples.

@@ -36,7 +36,7 @@ class GaussianDynamics(Protocol):
 
 @dataclass(frozen=True)
 class AdversarialDynamics(TrainedAlong):
-    """The dynamics' own loss of real rows ``+ weight * mean A log p(s', r | s, a)`` (RAMBO).
+    """Adversarial training: the dynamics' loss of real rows ``+ weight * mean A log p(s', r | s, a)`` (RAMBO).
 
     ``s`` are the imagined rows' observations (all rows' if none is imagined), ``a`` actions of the
     policy, ``(s', r)`` samples of a random elite, ``p`` the mixture of the elites, and
@@ -47,8 +47,10 @@ class AdversarialDynamics(TrainedAlong):
     Args:
         weight: Weight of the adversarial term; 0 for the dynamics' own loss alone.
         standardized: Subtract the mean of ``A`` and divide by its standard deviation.
-        termination: Function of next observations; by default that of the imagined rows.
-        learning_rate: Learning rate of the dynamics while they are trained along; by default theirs.
+        termination: Function of next observations that tells which are terminal; by default that of the
+            rollouts.
+        learning_rate: Learning rate of the dynamics in the policy's updates; null for that of their own
+            training.
 
     Raises:
         UserError: The weight is negative, or the learning rate is not positive.

@@ -19,7 +19,7 @@ Rule = Callable[..., Any]
 
 
 class TrainedAlong(ABC):
-    """How another part, such as the prior or the dynamics, is trained in the policy's updates.
+    """Base class of losses by which the prior or the dynamics are trained in the policy's updates.
 
     The part is saved with the learner and has an optimizer of its own.
 

@@ -15,7 +15,7 @@ from lit_offrl.transitions import Transitions
 
 
 class Backup(ABC):
-    """A value ``[...]`` of each next observation, or its quantiles ``[..., quantiles]``.
+    """Base class of backups: a value ``[...]`` of each next observation, or its quantiles ``[..., quantiles]``.
 
     Attributes:
         needs_target_actor: Whether the learner keeps a slowly following copy of its actor.
@@ -58,7 +58,7 @@ class Backup(ABC):
 
 @dataclass(frozen=True)
 class PolicyBackup(Backup):
-    """``min_j Qbar_j(s', a') - coefficient * divergence(s')`` with ``a'`` of the policy.
+    """Backup by the policy's action: ``min_j Qbar_j(s', a') - coefficient * divergence(s')`` (MOPO, BRAC).
 
     The constraint decides whether its divergence is subtracted (MABE, MOPO, SAC, BRAC-v) or not
     (BRAC-p, CQL, COMBO).
@@ -84,11 +84,11 @@ class PolicyBackup(Backup):
 
 @dataclass(frozen=True)
 class SmoothedBackup(Backup):
-    """``min_j Qbar_j(s', a')`` at the target actor's deterministic action, blurred (TD3).
+    """Backup with a smoothed action: ``min_j Qbar_j(s', a')`` at the target actor's mode plus noise (TD3).
 
     Args:
-        std: Of the noise that is added to the action.
-        clip: Largest noise, of either sign.
+        std: Standard deviation of the noise that is added to the action.
+        clip: Bound of the noise, on either side.
 
     Raises:
         UserError: Either is negative.
@@ -113,12 +113,12 @@ class SmoothedBackup(Backup):
 
 @dataclass(frozen=True)
 class SampledBackup(Backup):
-    """The mean or largest ``min_k Qbar_k(s', a_j)`` over several draws of the target actor.
+    """Backup by several actions of the target actor: the mean or largest ``min_k Qbar_k(s', a_j)``.
 
     Args:
-        samples: How many (M).
-        reduce: ``mean`` is the policy's value (MPO, SVG, ABM; docs/decisions.md 8), ``max`` leans to
-            the best draw (BEAR).
+        samples: Number of actions of the target actor (M).
+        reduce: ``mean`` estimates the policy's value (MPO, SVG, ABM; docs/decisions.md 8), ``max`` takes
+            the best action (BEAR).
 
     Raises:
         UserError: There are no samples.
@@ -159,12 +159,13 @@ def values_of_draws(networks: Networks, observations: Tensor, noise: Tensor) -> 
 
 @dataclass(frozen=True)
 class ExpectileBackup(Backup):
-    """``V(s')``, with ``V`` an expectile of ``min_j Qbar_j`` over the data's own actions (IQL).
+    """Backup by ``V(s')``, an expectile of ``min_j Qbar_j`` over the data's actions (IQL).
 
     No action outside the data is ever valued.
 
     Args:
-        expectile: Above 0.5 it leans towards the better actions; towards 1 it is their maximum.
+        expectile: Expectile of the values of the data's actions: 0.5 is their mean, values towards 1
+            approach their maximum.
 
     Raises:
         UserError: The expectile is not within 0 and 1.

@@ -17,16 +17,17 @@ from lit_offrl.transitions import Transitions
 
 @dataclass(frozen=True)
 class Conservatism:
-    """``weight * (log integral exp Q(s, a) da - E_real Q)`` for each critic, CQL(H).
+    """Conservative term of each critic's loss: ``weight * (log integral exp Q(s, a) da - E_real Q)`` (CQL(H)).
 
     The integral is estimated at each state from all draws together: ``samples`` uniform ones, as
     many of the policy there and as many of the policy at the next observation, each by its density.
 
     Args:
-        weight: How hard values are pushed.
-        samples: Draws of each of the three kinds.
-        states: Where values are pushed down: at ``all`` rows of the batch, or at ``imagined`` ones
-            alone (COMBO). They are pushed up at the real ones.
+        weight: Factor of this term in the critics' loss.
+        samples: Number of actions of each of the three kinds (uniform, policy, policy at the next
+            observation) in the estimate of the integral.
+        states: Where values are decreased: at ``all`` rows of the batch (CQL), or at ``imagined`` rows
+            alone (COMBO). They are increased at rows of the dataset.
 
     Raises:
         UserError: The weight is negative or there are no samples.

@@ -26,14 +26,14 @@ SATURATED = 1 - 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class Constraint(ABC):
-    """A divergence per state and the settings of its coefficient.
+    """Base class of constraints on the policy: a divergence at each state, and its coefficient.
 
     Args:
-        coefficient: Where the coefficient starts; where it stays if ``fixed``.
-        fixed: Do not learn the coefficient.
-        in_target: Subtract the divergence from the critics' target too.
-        minimum: Smallest coefficient.
-        maximum: Largest coefficient.
+        coefficient: Initial value of the coefficient; its value throughout if ``fixed``.
+        fixed: Whether the coefficient stays as it is, instead of being learned.
+        in_target: Whether the divergence is also subtracted from the critics' targets.
+        minimum: Smallest value of the coefficient.
+        maximum: Largest value of the coefficient.
 
     Raises:
         UserError: The coefficient or its bounds are not positive and in order.
@@ -84,12 +84,14 @@ class Constraint(ABC):
 
 @dataclass(frozen=True)
 class PriorDivergence(Constraint):
-    """``KL(pi || prior)``: exact between Gaussians that are both squashed or both not, else a one-sample estimate (MABE, BRAC).
+    """Constraint ``KL(pi || prior)`` to the behaviour prior (MABE, BRAC).
+
+    It is exact between Gaussians that are both squashed or both not, else a one-sample estimate.
 
     It contains the policy's negative entropy, so no temperature stands beside it (D-11).
 
     Args:
-        target: The divergence at which the coefficient rests, in nats (delta).
+        target: Divergence in nats at which the learned coefficient is in balance (delta).
     """
 
     target: float = 1.0
@@ -114,11 +116,11 @@ class PriorDivergence(Constraint):
 
 @dataclass(frozen=True)
 class EntropyTemperature(Constraint):
-    """``log pi(a|s)``, which is kept at the negative of a target entropy (MOPO, MBPO, SAC).
+    """Entropy constraint: ``E log pi(a|s)`` is held at the negative of a target entropy (MOPO, MBPO, SAC).
 
     Args:
-        target_entropy: In nats; by default minus the number of action dimensions, as in SAC.
-            MOPO's release has -3.
+        target_entropy: Entropy of the policy in nats at which the learned coefficient is in balance; by
+            default minus the number of action dimensions, as in SAC. MOPO's release has -3.
     """
 
     target_entropy: float | None = None

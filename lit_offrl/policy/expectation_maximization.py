@@ -22,7 +22,7 @@ from lit_offrl.transitions import Transitions
 
 @dataclass(frozen=True)
 class ExpectationMaximization(Improvement):
-    """Fits the policy to the prior's actions, reweighed by their values (MPO, ABM eq. 5 to 10).
+    """Actor loss by expectation maximization: fits actions of the prior, weighted by value (MPO, ABM eq. 5 to 10).
 
     At each state actions are drawn from the prior or, without one, from the target actor, and
     weighed by ``softmax_j(Qbar(s, a_j) / temperature)``, whose temperature is learned to keep the
@@ -30,12 +30,14 @@ class ExpectationMaximization(Improvement):
     are each held near the target actor's by a multiplier of their own (D-20).
 
     Args:
-        samples: Actions at each state (M).
-        divergence: Of the weighed actions from the drawn ones, in nats (epsilon).
-        mean_divergence: Of the target actor from the actor with the target's deviation, in nats.
-        std_divergence: Of the target actor from the actor with the target's mean, in nats.
-        temperature: Where the temperature starts (eta).
-        multiplier: Where both multipliers start (alpha).
+        samples: Number of actions drawn at each state (M).
+        divergence: Largest KL divergence of the reweighted actions from the drawn ones, in nats (epsilon).
+        mean_divergence: Largest KL divergence between target actor and actor that is due to their means, in
+            nats.
+        std_divergence: Largest KL divergence between target actor and actor that is due to their
+            deviations, in nats.
+        temperature: Initial value of the temperature (eta), which is learned.
+        multiplier: Initial value of the multipliers (alpha) of both divergences, which are learned.
 
     Raises:
         UserError: An argument is not positive.

@@ -19,7 +19,7 @@ from lit_offrl.nets import (
 
 
 class ActorKind(ABC):
-    """A family of policies."""
+    """Base class of actor families, which make the actor's network."""
 
     @abstractmethod
     def build(self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int) -> nn.Module:
@@ -61,7 +61,7 @@ class TanhGaussianMixtureActor(ActorKind):
     """A mixture of diagonal Gaussians squashed by tanh (AWAC as in MB2PO).
 
     Args:
-        components: Gaussians in it.
+        components: Number of Gaussians.
     """
 
     components: int = 5
@@ -76,7 +76,7 @@ class TanhGaussianMixtureActor(ActorKind):
 
 
 class CriticKind(ABC):
-    """A family of action values."""
+    """Base class of critic families, which make the critics' networks."""
 
     @abstractmethod
     def build(self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int) -> Critics:
@@ -85,10 +85,10 @@ class CriticKind(ABC):
 
 @dataclass(frozen=True)
 class ScalarCritics(CriticKind):
-    """Expected returns.
+    """Critics that estimate the expected return.
 
     Args:
-        count: Of independent networks; where a value is asked for, it is the smallest of theirs.
+        count: Number of independent critics; values are the smallest of theirs.
         normalized: Layer normalisation and tanh after the first layer and ELU after the others
             (ABM, D-24), in place of ReLU.
     """
@@ -107,10 +107,10 @@ class ScalarCritics(CriticKind):
 
 @dataclass(frozen=True)
 class QuantilePair(CriticKind):
-    """Two distributions of the return, by quantiles on a compressed scale (MB2PO).
+    """Two critics of the return's distribution, by quantiles on a compressed scale (MB2PO).
 
     Args:
-        quantiles: Of each.
+        quantiles: Number of quantiles of each of the two critics.
     """
 
     quantiles: int = 100

@@ -23,7 +23,7 @@ from lit_offrl.transitions import Transitions
 
 
 class Improvement(ABC):
-    """A loss of the actor, to which the learner adds that of its constraint.
+    """Base class of actor losses, to which the learner adds the constraint's.
 
     Attributes:
         needs_gaussian: Whether the policy must be one Gaussian, squashed or not.
@@ -79,7 +79,7 @@ class Improvement(ABC):
 
 @dataclass(frozen=True)
 class ValueGradient(Improvement):
-    """``-mean min_j Q_j(s, a)`` through reparameterised actions (SAC, MOPO, MABE, BRAC, CQL)."""
+    """Actor loss by the value's gradient: ``-mean min_j Q_j(s, a)`` through reparameterised actions (SAC, MOPO, MABE, BRAC, CQL)."""
 
     needs_gaussian: ClassVar[bool] = True
 
@@ -98,10 +98,10 @@ class ValueGradient(Improvement):
 
 @dataclass(frozen=True)
 class SampledGradient(Improvement):
-    """``-mean_j min_k Qbar_k(s, a_j)`` over several reparameterised actions (SVG, docs/decisions.md 10.2).
+    """Actor loss by several actions: ``-mean_j min_k Qbar_k(s, a_j)`` over several reparameterised actions (SVG, docs/decisions.md 10.2).
 
     Args:
-        samples: Actions at each state (M).
+        samples: Number of actions at each state (M).
 
     Raises:
         UserError: There are no samples.
@@ -133,12 +133,12 @@ class SampledGradient(Improvement):
 
 @dataclass(frozen=True)
 class ImitatingGradient(Improvement):
-    """``-weight / mean|Q| * mean Q(s, pi(s)) + mean (pi(s) - a)^2``, ``pi(s)`` deterministic (TD3+BC).
+    """Actor loss with imitation: ``-weight / mean|Q| * mean Q(s, pi(s)) + mean (pi(s) - a)^2``, ``pi(s)`` deterministic (TD3+BC).
 
     The first critic alone is climbed. In batches with imagined rows ``a`` would be the policy's own.
 
     Args:
-        weight: How much the value counts against imitation (alpha).
+        weight: Factor of the normalised value beside the imitation loss (alpha).
 
     Raises:
         UserError: The weight is negative.
@@ -168,11 +168,11 @@ class ImitatingGradient(Improvement):
 
 @dataclass(frozen=True)
 class WeightedLikelihood(Improvement, TrainedAlong):
-    """``-mean f(A) log pi(a|s)`` over the data's actions (IQL, AWAC, CRR; ABM's prior).
+    """Weighted likelihood ``-mean f(A) log pi(a|s)`` of the data's actions (IQL, AWAC, CRR; ABM's prior).
 
     Args:
-        weighting: ``f``.
-        advantage: ``A``.
+        weighting: Weights of advantages (``f``), such as lit_offrl.policy.Exponential.
+        advantage: Advantage of logged actions (``A``), such as lit_offrl.policy.StateValueAdvantage.
     """
 
     weighting: AdvantageWeights = Exponential()

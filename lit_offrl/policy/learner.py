@@ -35,27 +35,33 @@ from lit_offrl.transitions import Transitions
 
 
 class PolicyLearner(ActorCritic):
-    """Learns a policy from real and imagined rows.
+    """Actor-critic learner of a policy, from rows of the dataset and imagined rows.
 
     Args:
         obs_dim: Size of an observation.
         act_dim: Size of an action.
-        constraint: Divergence constraint of the policy, or ``None``.
-        prior: The fitted prior, frozen here; the untrained one, with ``prior_training``; or ``None``.
-        improvement: Loss of the actor.
-        backup: Value of next observations in the critics' targets.
-        conservatism: Pushes values down outside the data, or ``None``.
-        critic_steps: Steps of the critics per update, each on its own share of the batch; the actor
-            learns from the last share (TD3's delay of 2 is 2).
-        start_at_prior: Initialise the actor with the prior's weights.
-        prior_training: How the prior is trained in the policy's updates, or ``None`` if it is fitted. The
-            constraint and the improvement then use its target network.
-        dynamics: The dynamics, where ``dynamics_training`` trains them.
-        dynamics_training: How the dynamics are trained in the policy's updates, or ``None``.
-        real_fraction: Share of real rows in a batch, rounded down, where there are imagined ones.
-        segment_length: Rows come as segments of this many consecutive ones (ABM's snippets).
-        updates_per_epoch: Updates per epoch; imagination acts between epochs.
-        sampler: Makes the sampler of batches; by default that of the settings above.
+        constraint: Divergence constraint of the policy, such as lit_offrl.policy.PriorDivergence; null for
+            none.
+        prior: The fitted prior, frozen here, or the one that ``prior_training`` trains; set by the run.
+        improvement: Loss of the actor, such as lit_offrl.policy.ValueGradient.
+        backup: Value of next observations in the critics' targets, such as lit_offrl.policy.PolicyBackup.
+        conservatism: Term of the critics' loss that decreases values outside the data (CQL, COMBO); null
+            for none.
+        critic_steps: Number of critic steps in an update, each on its own part of the batch; the actor uses
+            the last part. 2 is TD3's policy delay.
+        start_at_prior: Whether to initialise the actor with the prior's weights.
+        prior_training: How the prior is trained in the policy's updates; set by ``prior.jointly``.
+            Constraint and improvement then use its target network.
+        dynamics: The dynamics that ``dynamics_training`` trains; set by the run.
+        dynamics_training: How the dynamics are trained in the policy's updates; set by
+            ``dynamics.jointly``.
+        real_fraction: Share of rows of the dataset in each batch, rounded down; set by
+            ``policy.real_fraction``.
+        segment_length: Consecutive rows that are sampled together (ABM's snippets); set by
+            ``policy.segment_length``.
+        updates_per_epoch: Updates in an epoch; rows are imagined between epochs. Set by
+            ``policy.refresh_every``.
+        sampler: Factory of the sampler of batches; set by ``policy.sampler``.
         **kwargs: Arguments of :class:`ActorCritic` and of its bases.
 
     Raises:

@@ -14,7 +14,7 @@ from lit_offrl.training.blocks import Metrics
 
 
 class AdvantageWeights(ABC):
-    """Advantages ``[...]`` to weights ``[...]``."""
+    """Base class of functions from advantages ``[...]`` to weights ``[...]``."""
 
     needs_advantages: ClassVar[bool] = True
 
@@ -35,7 +35,7 @@ class Uniform(AdvantageWeights):
 
 @dataclass(frozen=True)
 class Step(AdvantageWeights):
-    """1 where the advantage is not negative, else 0 (ABM, CRR)."""
+    """Binary weights: 1 where the advantage is not negative, else 0 (ABM, CRR)."""
 
     def __call__(self, advantages: Tensor) -> tuple[Tensor, Metrics]:
         weights = (advantages >= 0).float()
@@ -44,10 +44,11 @@ class Step(AdvantageWeights):
 
 @dataclass(frozen=True)
 class Exponential(AdvantageWeights):
-    """``min(exp(A / temperature), max_weight)`` (IQL, AWAC, CRR).
+    """Exponential weights: ``min(exp(A / temperature), max_weight)`` (IQL, AWAC, CRR).
 
     Args:
-        temperature: The smaller, the more the better actions count; 1/3 is IQL's beta of 3.
+        temperature: Divisor of the advantages: smaller values give the weight to fewer, better actions; 1/3
+            is IQL's beta of 3.
         max_weight: Largest weight.
 
     Raises:

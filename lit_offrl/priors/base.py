@@ -31,7 +31,7 @@ MOST_VALIDATED = 100_000
 
 
 class BehaviorPrior(BlockModule):
-    """A model of the behaviour in the data, fitted to weighted rows with early stopping.
+    """Base class of behaviour priors: models of the data's actions, fitted to weighted rows with early stopping.
 
     A subclass builds its networks in ``__init__(self, obs_dim, act_dim, ..., **kwargs)``, passes
     ``**kwargs`` on to ``super().__init__``, and writes one of three methods, the first that it can:
@@ -45,11 +45,11 @@ class BehaviorPrior(BlockModule):
 
     Args:
         learning_rate: Learning rate of the Adam optimizer.
-        weighting: How much each row counts in the loss.
+        weighting: Weights of the rows in the loss.
         batch_size: Rows per update.
         updates_per_block: Updates per ``training_step``.
-        validation_fraction: Share of the rows withheld to stop early on.
-        patience: Epochs in a row without improvement on them at which training stops.
+        validation_fraction: Share of the rows withheld for validation, by which early stopping decides.
+        patience: Number of epochs in a row without a lower validation loss after which training stops.
 
     Attributes:
         noise_dim: Standard normal numbers that :meth:`sample` makes an action from; 0 for a

@@ -33,19 +33,20 @@ from lit_offrl.transitions import Transitions
 
 
 class ValueEstimator(BlockModule):
-    """Estimates of how good each logged action is, from which a weighting makes weights.
+    """Base class of value estimates of logged actions, from which weightings are calculated.
 
     Args:
         batch_size: Rows per update.
         updates_per_block: Updates per ``training_step``.
-        window: Updates per epoch, whose mean loss is compared with the best window so far.
-        patience: Windows in a row without improvement at which training stops.
-        min_improvement: Relative fall of the loss that counts as improvement.
+        window: Updates in an epoch, over which the loss is averaged before early stopping compares it with
+            the lowest average so far.
+        patience: Number of windows in a row without improvement after which training stops.
+        min_improvement: Relative decrease of the loss that counts as an improvement.
 
     Attributes:
         gives_advantages: Whether the estimate is an advantage. The ``rewards`` of its rows are then
             the discounted returns from there to the end of the episode.
-        discount: Weight of the next step.
+        discount: Discount factor of the next step.
     """
 
     log_prefix = "value"
@@ -104,14 +105,14 @@ class ValueEstimator(BlockModule):
 
 
 class BehaviorValue(ValueEstimator):
-    """Twin action values by SARSA on the data alone; no action outside it is ever valued (D-9).
+    """Value estimator: twin action values of the data's behaviour, by SARSA on logged actions alone (D-9).
 
     Args:
         obs_dim: Size of an observation.
         act_dim: Size of an action.
         hidden: Widths of the hidden layers (D-12).
-        discount: Weight of the next step's value.
-        polyak_rate: How fast the target critics follow.
+        discount: Discount factor of the next step's value.
+        polyak_rate: Share of the critics' weights that moves into the target critics in each update.
         learning_rate: Learning rate of the Adam optimizer.
         **kwargs: Arguments of :class:`ValueEstimator`.
     """
@@ -160,7 +161,7 @@ class BehaviorValue(ValueEstimator):
 
 
 class ReturnRegression(ValueEstimator):
-    """Advantages of logged actions over a regressed value: ``R - V(s)`` (AWR, docs/decisions.md 19).
+    """Value estimator: advantages ``R - V(s)`` with a regression of returns (AWR, docs/decisions.md 19).
 
     ``R`` is the discounted return to the end of the episode, and ``V`` is regressed on it. Rows so near
     to where an episode was cut that it is not known have no weight.
@@ -169,7 +170,7 @@ class ReturnRegression(ValueEstimator):
         obs_dim: Size of an observation.
         act_dim: Size of an action.
         hidden: Widths of the hidden layers.
-        discount: Weight of the next step's return.
+        discount: Discount factor of the returns.
         learning_rate: Learning rate of the Adam optimizer.
         **kwargs: Arguments of :class:`ValueEstimator`.
     """

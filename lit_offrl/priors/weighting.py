@@ -15,12 +15,12 @@ from lit_offrl.priors.behavior_value import ValueEstimator
 
 
 class Weighting(ABC):
-    """Weights of rows ``[n]``, the largest of them 1.
+    """Base class of weightings: weights of rows in the prior's loss, ``[n]``, at most 1.
 
     Attributes:
-        needs_values: Whether a :class:`ValueEstimator` has to be fitted first.
-        needs_rewards: Whether the data have to have rewards.
-        needs_advantages: Whether its estimates have to be advantages.
+        needs_values: Whether a :class:`ValueEstimator` must be fitted first.
+        needs_rewards: Whether the data must have rewards.
+        needs_advantages: Whether the estimator must estimate advantages.
         value: The fitted estimator, where ``needs_values``.
     """
 
@@ -80,7 +80,7 @@ class Weighting(ABC):
 
 @dataclass(frozen=True)
 class UniformWeighting(Weighting):
-    """Every row counts the same: the flat prior, which is behaviour cloning."""
+    """Equal weights: the prior is fitted to all actions alike, as in behaviour cloning."""
 
     needs_values: ClassVar[bool] = False
     needs_rewards: ClassVar[bool] = False
@@ -91,10 +91,11 @@ class UniformWeighting(Weighting):
 
 @dataclass(frozen=True)
 class ReturnWeighting(Weighting):
-    """``exp(R(episode) / max R / temperature)`` (MABE on halfcheetah-medium-expert).
+    """Weights by the episode's return: ``exp(R(episode) / max R / temperature)`` (MABE on halfcheetah-medium-expert).
 
     Args:
-        temperature: The smaller, the fewer episodes count (eta, D-10).
+        temperature: Divisor of the scaled returns: smaller values give the weight to fewer, better episodes
+            (eta, D-10).
     """
 
     temperature: float = 0.2
@@ -109,14 +110,15 @@ class ReturnWeighting(Weighting):
 
 @dataclass(frozen=True)
 class ValueWeighting(Weighting):
-    """``exp(Q(s, a) / scale / temperature)`` (MABE).
+    """Weights by value: ``exp(Q(s, a) / scale / temperature)`` (MABE).
 
     Args:
-        value: The fitted estimator.
-        temperature: The smaller, the fewer actions count (eta, D-10).
+        value: The fitted estimator, set by the run.
+        temperature: Divisor of the scaled values: smaller values give the weight to fewer, better actions
+            (eta, D-10).
         scale: ``max_q`` divides by the largest absolute value (appendix C.1), ``rmax`` by the largest
             reward over ``1 - discount`` (main text).
-        discount: That of the value estimator, for ``rmax``.
+        discount: Discount of the value estimator, used by ``rmax``; set by the run.
     """
 
     value: ValueEstimator | None = None
@@ -146,11 +148,12 @@ class ValueWeighting(Weighting):
 
 @dataclass(frozen=True)
 class AdvantageWeighting(Weighting):
-    """``min(exp(A / std(A) / temperature), max_weight)`` with the advantages of a ReturnRegression (AWR).
+    """Weights by advantage: ``min(exp(A / std(A) / temperature), max_weight)`` with the advantages of a ReturnRegression (AWR).
 
     Args:
-        value: The fitted estimator.
-        temperature: The smaller, the fewer actions count, in standard deviations of the advantages.
+        value: The fitted estimator, set by the run.
+        temperature: Divisor of the standardised advantages: smaller values give the weight to fewer, better
+            actions.
         max_weight: Largest weight before normalisation.
 
     Raises:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -227,19 +226,3 @@ def test_help_and_version_are_at_hand(capsys: pytest.CaptureFixture[str]) -> Non
     main(["--version"])
     out = capsys.readouterr().out
     assert "lit-offrl fit --config demo" in out
-
-
-def test_every_option_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        main(["fit", "--help"])
-    assert stopped.value.code == 0
-    out = capsys.readouterr().out
-    described = {}
-    for option in re.findall(r"^  (-.*(?:\n {10,}.*)*)", out, re.MULTILINE):
-        name, *text = re.split(r" {2,}|\n", option, maxsplit=1)
-        described[name.split()[0]] = " ".join("".join(text).split())
-    assert described["--policy.updates"].startswith("Updates to train for.")
-    # The Trainer's are Lightning's.
-    ours = {name: text for name, text in described.items() if not name.startswith("--trainer")}
-    assert len(ours) > 40
-    assert [name for name, text in ours.items() if not text or text.startswith("(")] == []
