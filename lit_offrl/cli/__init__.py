@@ -45,6 +45,8 @@ lit-offrl {__version__}: model-based offline reinforcement learning with behavio
               lit-offrl sweep --config mabe --space space.yaml --trials 20
   data        list, info, check, import, fetch, collect, make
               lit-offrl data info bundled/halfcheetah-mixed
+  completion  a script with which bash or zsh completes options
+              lit-offrl completion bash > ~/.local/share/bash-completion/completions/lit-offrl
 
 lit-offrl VERB --help lists the options of a verb; fit --config FILE --print_config shows what a run would use.
 """
