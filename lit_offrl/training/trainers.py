@@ -15,6 +15,9 @@ from lit_offrl.errors import attempt, check
 from lit_offrl.training.distributed import SharedBatches
 from lit_offrl.training.processes import requeue
 
+# Prefixes of metrics of the policy's stage, beside its own.
+POLICY_METRICS = ("evaluation", "imagined", "online")
+
 # Options that place a run on devices: the same for all stages.
 PLACEMENT = {
     "accelerator",
@@ -51,7 +54,7 @@ def own_callbacks(stage: str, shared: Any, own: Sequence[CallbackFactory]) -> li
     found = []
     for callback in several:
         monitored = str(getattr(callback, "monitor", None) or "").partition("/")
-        metric_of = {"evaluation": "policy", "imagined": "policy"}.get(monitored[0], monitored[0])
+        metric_of = "policy" if monitored[0] in POLICY_METRICS else monitored[0]
         if not monitored[1] or metric_of == stage:
             found.append(deepcopy(callback))
     return [*found, *(attempt(f"{stage}.callbacks", make) for make in own)]
