@@ -16,6 +16,7 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lit_offrl.errors import attempt, check
 from lit_offrl.training.distributed import SharedBatches
 from lit_offrl.training.processes import requeue
+from lit_offrl.training.progress import StageBar
 
 # Prefixes of metrics of the policy's stage, beside its own.
 POLICY_METRICS = ("evaluation", "imagined", "online")
@@ -70,6 +71,9 @@ def make_trainer(
     Raises:
         UserError: There is none for these settings.
     """
+    if placement.get("enable_progress_bar") is False:
+        # Lightning refuses a bar then.
+        callbacks = [callback for callback in callbacks if not isinstance(callback, StageBar)]
     owned: dict[str, Any] = {
         "callbacks": callbacks,
         "num_sanity_val_steps": 0,
