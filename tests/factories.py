@@ -21,12 +21,16 @@ from lit_offrl.policy import (
     AdversarialDynamics,
     BestCandidate,
     Conservatism,
+    DiverseScalars,
     EntropyTemperature,
     ExpectationMaximization,
     ExpectileBackup,
     Exponential,
     GaussianActor,
     ImitatingGradient,
+    LayerNormScalars,
+    PenalizedBackup,
+    PenalizedGradient,
     PolicyLearner,
     PriorDivergence,
     QuantilePair,
@@ -386,6 +390,15 @@ MODULES: dict[str, tuple[Callable[[], BlockModule], tuple[int, ...]]] = {
         ),
         (6, 16),
     ),
+    "rebrac": (
+        lambda: small_learner(
+            improvement=PenalizedGradient(),
+            backup=PenalizedBackup(),
+            critics=LayerNormScalars(),
+            critic_steps=2,
+        ),
+        (6, 16),
+    ),
     "iql": (
         lambda: small_learner(improvement=WeightedLikelihood(), backup=ExpectileBackup()),
         (6, 16),
@@ -394,6 +407,10 @@ MODULES: dict[str, tuple[Callable[[], BlockModule], tuple[int, ...]]] = {
         lambda: small_learner(
             EntropyTemperature(in_target=False), conservatism=Conservatism(samples=2)
         ),
+        (6, 16),
+    ),
+    "edac": (
+        lambda: small_learner(EntropyTemperature(), critics=DiverseScalars(3)),
         (6, 16),
     ),
     "abm_mpo": (lambda: abm(Step(), improvement=ExpectationMaximization(3)), (6, 5, 3)),

@@ -18,7 +18,12 @@ from lit_offrl.pipeline.policy_settings import PolicySettings
 from lit_offrl.pipeline.prior import PriorStage
 from lit_offrl.pipeline.settings import RunSettings
 from lit_offrl.pipeline.stage import Stage
-from lit_offrl.pipeline.validation import check_conservatism, check_heads, check_memory
+from lit_offrl.pipeline.validation import (
+    check_conservatism,
+    check_heads,
+    check_memory,
+    check_next_actions,
+)
 from lit_offrl.policy import PolicyLearner, TrainedAlong
 from lit_offrl.policy.initialization import initialize
 from lit_offrl.testing import check_penalty, check_policy
@@ -138,6 +143,7 @@ class PolicyStage(Stage[PolicyLearner]):
             "data.tasks: the dynamics know one reward, not several tasks'; set policy.imagination null",
         )
         check_conservatism(module, settings)
+        check_next_actions(module, settings)
         report_short_episodes(self.data.dataset, settings.segment_length)
         if settings.imagination is not None and self.dynamics is not None:
             check_memory(settings.imagination, self.sizes()[1])

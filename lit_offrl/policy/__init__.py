@@ -18,13 +18,18 @@ from lit_offrl.policy.backup import (
 )
 from lit_offrl.policy.conservatism import Conservatism
 from lit_offrl.policy.constraint import Constraint, EntropyTemperature, PriorDivergence
+from lit_offrl.policy.critic_families import (
+    CriticKind,
+    DiverseScalars,
+    LayerNormScalars,
+    QuantilePair,
+    ScalarCritics,
+)
+from lit_offrl.policy.decoupled import PenalizedBackup, PenalizedGradient
 from lit_offrl.policy.expectation_maximization import ExpectationMaximization
 from lit_offrl.policy.families import (
     ActorKind,
-    CriticKind,
     GaussianActor,
-    QuantilePair,
-    ScalarCritics,
     TanhGaussianActor,
     TanhGaussianMixtureActor,
 )
@@ -51,6 +56,7 @@ __all__ = [
     "Conservatism",
     "Constraint",
     "CriticKind",
+    "DiverseScalars",
     "EntropyTemperature",
     "ExpectationMaximization",
     "ExpectileBackup",
@@ -58,7 +64,10 @@ __all__ = [
     "GaussianActor",
     "ImitatingGradient",
     "Improvement",
+    "LayerNormScalars",
     "Networks",
+    "PenalizedBackup",
+    "PenalizedGradient",
     "PolicyBackup",
     "PolicyLearner",
     "PriorDivergence",

@@ -24,12 +24,14 @@ class Backup(ABC):
         subtracts_divergence: Whether this backup subtracts the constraint's divergence where
             ``constraint.in_target`` is set.
         gives_quantiles: Whether it gives all quantiles of critics that have them.
+        needs_next_actions: Whether rows have to hold the log's next actions.
     """
 
     needs_target_actor: ClassVar[bool] = False
     needs_state_values: ClassVar[bool] = False
     subtracts_divergence: ClassVar[bool] = False
     gives_quantiles: ClassVar[bool] = False
+    needs_next_actions: ClassVar[bool] = False
 
     @property
     def draws(self) -> int:
@@ -103,12 +105,16 @@ class SmoothedBackup(Backup):
         check_at_least(0, self, "std", "clip")
 
     def __call__(self, networks: Networks, batch: Transitions, noise: Tensor) -> Tensor:
+        actions = self.actions(networks, batch, noise)
+        value: Tensor = networks.target_critics.lowest(batch.next_observations, actions)
+        return value
+
+    def actions(self, networks: Networks, batch: Transitions, noise: Tensor) -> Tensor:
+        """The blurred action ``[..., act]`` at each next observation."""
         assert networks.target_actor is not None
         mode = networks.target_actor(batch.next_observations).mode
         blur = (self.std * noise[..., 0, : mode.shape[-1]]).clamp(-self.clip, self.clip)
-        actions = (mode + blur).clamp(-1, 1)
-        value: Tensor = networks.target_critics.lowest(batch.next_observations, actions)
-        return value
+        return (mode + blur).clamp(-1, 1)
 
 
 @dataclass(frozen=True)

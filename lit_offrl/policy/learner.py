@@ -140,8 +140,8 @@ class PolicyLearner(ActorCritic):
         return Networks(*nets, *tied, duals, self.discount, scale)
 
     def sampler(self, data: OfflineDataModule, seed: int) -> Sampler:
-        make = self.make_sampler or MixedOrSegments(self.real_fraction, self.segment_length)
-        return make(
+        own = self.real_fraction, self.segment_length, self.backup.needs_next_actions
+        return (self.make_sampler or MixedOrSegments(*own))(
             data=data,
             batch_size=self.batch_size,
             updates_per_block=self.updates_per_block,

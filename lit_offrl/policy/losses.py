@@ -34,6 +34,7 @@ def critic_losses(
     predicted = networks.critics.predict(batch.observations, batch.actions)
     values = networks.critics.values(predicted)
     losses = {"critic": networks.critics.loss(predicted, target)}
+    losses |= networks.critics.own_losses(batch.observations, batch.actions)
     if parts.conservatism is not None:
         drawn = layout.share(noise, "conservatism")
         losses["conservatism"] = parts.conservatism.loss(networks, batch, values, drawn)

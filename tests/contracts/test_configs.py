@@ -56,6 +56,11 @@ PROMISED = [
     "mpo_diffusion",
     "mobile",
     "rambo",
+    "sac_n",
+    "edac",
+    "mabe_n_critics",
+    "rebrac",
+    "mabe_mobile",
 ]
 OUT_OF_DISTRIBUTION = [f"ood/{path.stem}" for path in sorted((CONFIGS / "ood").glob("*.yaml"))]
 DUAL = "presets/brac/dual"
