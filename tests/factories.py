@@ -20,6 +20,7 @@ from lit_offrl.policy import (
     AdvantageWeights,
     AdversarialDynamics,
     BestCandidate,
+    BestDraw,
     Conservatism,
     DiverseScalars,
     EntropyTemperature,
@@ -31,6 +32,7 @@ from lit_offrl.policy import (
     LayerNormScalars,
     PenalizedBackup,
     PenalizedGradient,
+    PerturbedPrior,
     PolicyLearner,
     PriorDivergence,
     QuantilePair,
@@ -50,6 +52,7 @@ from lit_offrl.priors import (
     DiffusionPrior,
     GaussianPrior,
     TanhGaussianPrior,
+    VariationalPrior,
     Weighting,
 )
 from lit_offrl.training.block_module import BlockModule
@@ -452,6 +455,20 @@ MODULES: dict[str, tuple[Callable[[], BlockModule], tuple[int, ...]]] = {
         ),
         (6, 16),
     ),
+    "bcq": (
+        lambda: small_learner(
+            prior=frozen(VariationalPrior(3, 2, (8,))),
+            actor=PerturbedPrior(),
+            backup=SampledBackup(3, "max", 0.75),
+            acting=BestDraw(4),
+        ),
+        (6, 16),
+    ),
+    "mabe_variational": (
+        lambda: small_learner(PriorDivergence(), frozen(VariationalPrior(3, 2, (8,)))),
+        (6, 16),
+    ),
+    "variational": (lambda: VariationalPrior(3, 2, (8,)), (6, 16)),
     "diffusion": (lambda: DiffusionPrior(3, 2, (8,), 3), (6, 16)),
     "value": (lambda: BehaviorValue(3, 2, (8,)), (6, 16)),
     "prior": (lambda: TanhGaussianPrior(3, 2, (8,)), (6, 16)),

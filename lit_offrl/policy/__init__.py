@@ -1,6 +1,6 @@
 """The policy's learner and its parts."""
 
-from lit_offrl.policy.acting import Acting, ActorAction, BestCandidate
+from lit_offrl.policy.acting import Acting, ActorAction, BestCandidate, BestDraw
 from lit_offrl.policy.advantages import (
     Advantage,
     SampledAdvantage,
@@ -42,6 +42,7 @@ from lit_offrl.policy.improvement import (
 )
 from lit_offrl.policy.learner import PolicyLearner
 from lit_offrl.policy.networks import Networks
+from lit_offrl.policy.perturbation import PerturbedPrior
 from lit_offrl.policy.weights import AdvantageWeights, Exponential, Step, Uniform
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "AdversarialDynamics",
     "Backup",
     "BestCandidate",
+    "BestDraw",
     "Conservatism",
     "Constraint",
     "CriticKind",
@@ -68,6 +70,7 @@ __all__ = [
     "Networks",
     "PenalizedBackup",
     "PenalizedGradient",
+    "PerturbedPrior",
     "PolicyBackup",
     "PolicyLearner",
     "PriorDivergence",

@@ -124,18 +124,25 @@ class SampledBackup(Backup):
     Args:
         samples: How many (M).
         reduce: ``mean`` is the policy's value (MPO, SVG, ABM; docs/decisions.md 8), ``max`` leans to
-            the best draw (BEAR).
+            the best draw (BEAR, BCQ).
+        lowest_share: Weight of the smallest of the critics' values in an action's, against the largest
+            (BCQ's lambda, soft clipped double Q).
 
     Raises:
-        UserError: There are no samples.
+        UserError: There are no samples, or the share is not within 0 and 1.
     """
 
     samples: int = 20
     reduce: Literal["mean", "max"] = "mean"
+    lowest_share: float = 1.0
     needs_target_actor: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_at_least(1, self, "samples")
+        check(
+            0 <= self.lowest_share <= 1,
+            f"lowest_share: {self.lowest_share} is not within 0 and 1; give a share, such as 0.75",
+        )
 
     @property
     def draws(self) -> int:
@@ -143,24 +150,30 @@ class SampledBackup(Backup):
 
     @property
     def is_policy_value(self) -> bool:
-        return self.reduce == "mean"
+        return self.reduce == "mean" and self.lowest_share == 1
 
     def __call__(self, networks: Networks, batch: Transitions, noise: Tensor) -> Tensor:
-        values = values_of_draws(networks, batch.next_observations, noise)
-        return values.mean(dim=-1) if self.reduce == "mean" else values.amax(dim=-1)
+        each = values_of_draws(networks, batch.next_observations, noise, self.lowest_share)
+        return each.mean(dim=-1) if self.reduce == "mean" else each.amax(dim=-1)
 
 
-def values_of_draws(networks: Networks, observations: Tensor, noise: Tensor) -> Tensor:
+def values_of_draws(
+    networks: Networks, observations: Tensor, noise: Tensor, lowest_share: float = 1.0
+) -> Tensor:
     """``min_k Qbar_k(s, a_j)`` ``[..., draws]`` of draws ``a_j`` of the target actor.
 
     Args:
         networks: Whose targets are asked.
         observations: ``[..., obs]``.
         noise: Standard normal, ``[..., draws, noise_dim]``.
+        lowest_share: Weight of that minimum; the rest is the maximum's.
     """
     assert networks.target_actor is not None
     actions = networks.target_actor(observations).expand_draws().rsample_from(noise).clamp(-1, 1)
-    return values_of_several(networks.target_critics, observations, actions).amin(dim=0)
+    values = values_of_several(networks.target_critics, observations, actions)
+    if lowest_share == 1:
+        return values.amin(dim=0)
+    return lowest_share * values.amin(dim=0) + (1 - lowest_share) * values.amax(dim=0)
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,7 @@ class PolicyLearner(ActorCritic):
         if prior is not None and "prior" in self.along:
             del self.__dict__["prior"]
             self.prior = target_of(prior)
+        self.propose_from(self.prior)
         self.parts = Parts(
             improvement, backup, constraint, conservatism, self.acting, self.along, start_at_prior
         )

@@ -97,6 +97,8 @@ def actor_losses(
             losses["coefficient"] = parts.constraint.coefficient_loss(
                 log_coefficient, divergence, target_divergence
             )
+    if not policy.has_density:
+        return losses, metrics
     with torch.no_grad():
         metrics["entropy"] = -policy.log_prob(actions).mean()
         metrics["std"] = policy.scale.mean()

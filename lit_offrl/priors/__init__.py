@@ -5,6 +5,7 @@ from lit_offrl.priors.behavior_value import BehaviorValue, ReturnRegression, Val
 from lit_offrl.priors.diffusion import DiffusionPrior
 from lit_offrl.priors.gaussian import GaussianPrior
 from lit_offrl.priors.tanh_gaussian import TanhGaussianPrior
+from lit_offrl.priors.variational import VariationalPrior
 from lit_offrl.priors.weighting import (
     AdvantageWeighting,
     ReturnWeighting,
@@ -26,6 +27,7 @@ __all__ = [
     "UniformWeighting",
     "ValueEstimator",
     "ValueWeighting",
+    "VariationalPrior",
     "Weighting",
     "effective_sample_size",
 ]

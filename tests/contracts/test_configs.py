@@ -61,6 +61,7 @@ PROMISED = [
     "mabe_n_critics",
     "rebrac",
     "mabe_mobile",
+    "bcq",
 ]
 OUT_OF_DISTRIBUTION = [f"ood/{path.stem}" for path in sorted((CONFIGS / "ood").glob("*.yaml"))]
 DUAL = "presets/brac/dual"
@@ -150,7 +151,11 @@ def test_abms_configurations_have_its_constants(
     assert found["critics"]["init_args"] == {"count": 1, "normalized": True}
     assert found["actor"]["init_args"] == {"min_std": 0.1}
     reduce = "max" if name == "bear" else "mean"
-    assert found["backup"]["init_args"] == {"samples": 20, "reduce": reduce}
+    assert found["backup"]["init_args"] == {
+        "samples": 20,
+        "reduce": reduce,
+        "lowest_share": 1.0,
+    }
     if config["prior"]["module"]:
         prior = config["prior"]["module"]["init_args"]
         assert (prior["hidden"], prior["learning_rate"]) == ([256, 256], 2e-4)
