@@ -30,6 +30,7 @@ from lit_offrl.policy import (
     GaussianActor,
     ImitatingGradient,
     LayerNormScalars,
+    MeanDiscrepancy,
     PenalizedBackup,
     PenalizedGradient,
     PerturbedPrior,
@@ -461,6 +462,12 @@ MODULES: dict[str, tuple[Callable[[], BlockModule], tuple[int, ...]]] = {
             actor=PerturbedPrior(),
             backup=SampledBackup(3, "max", 0.75),
             acting=BestDraw(4),
+        ),
+        (6, 16),
+    ),
+    "bear_mmd": (
+        lambda: small_learner(
+            MeanDiscrepancy(samples=2), frozen(VariationalPrior(3, 2, (8,))), acting=BestDraw(4)
         ),
         (6, 16),
     ),

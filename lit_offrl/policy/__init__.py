@@ -26,6 +26,7 @@ from lit_offrl.policy.critic_families import (
     ScalarCritics,
 )
 from lit_offrl.policy.decoupled import PenalizedBackup, PenalizedGradient
+from lit_offrl.policy.discrepancy import MeanDiscrepancy
 from lit_offrl.policy.expectation_maximization import ExpectationMaximization
 from lit_offrl.policy.families import (
     ActorKind,
@@ -67,6 +68,7 @@ __all__ = [
     "ImitatingGradient",
     "Improvement",
     "LayerNormScalars",
+    "MeanDiscrepancy",
     "Networks",
     "PenalizedBackup",
     "PenalizedGradient",

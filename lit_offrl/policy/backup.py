@@ -71,13 +71,13 @@ class PolicyBackup(Backup):
 
     def __call__(self, networks: Networks, batch: Transitions, noise: Tensor) -> Tensor:
         policy = networks.actor(batch.next_observations)
-        actions = policy.rsample_from(noise[..., 0, :])
+        actions = policy.rsample_from(noise[..., 0, : policy.noise_dim])
         inside = actions.clamp(-1, 1)
         value: Tensor = networks.target_critics.lowest(batch.next_observations, inside)
         constraint = networks.constraint
         if constraint is not None and constraint.in_target:
-            prior = networks.prior_at(batch.next_observations)
-            divergence = constraint.divergence(policy, actions, prior)
+            pairs = noise[..., 1:, :]
+            divergence = networks.divergence(batch.next_observations, policy, actions, pairs)
             assert networks.coefficient is not None
             penalty = networks.coefficient * divergence
             value = value - (penalty if value.dim() == penalty.dim() else penalty.unsqueeze(-1))

@@ -125,6 +125,13 @@ def check_prior(parts: Parts, networks: Networks, obs_dim: int, device: torch.de
         )
     if not tied:
         return
+    if constraint is not None and constraint.draws:
+        check(
+            prior.can_be_sampled and prior.sampling_noise_dim(obs_dim) > 0,
+            f"constraint: {type(constraint).__name__} compares samples made of noise that is given, and {name} has "
+            "no sample() that takes any; write it, or use another prior",
+        )
+        return
     check(
         prior.has_density,
         f"constraint: {type(constraint).__name__} needs the prior's density, and {name} can only be sampled; "

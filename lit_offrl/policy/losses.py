@@ -87,8 +87,8 @@ def actor_losses(
     drawn = layout.share(noise, "improvement")
     losses, metrics = parts.improvement.losses(networks, batch, policy, actions, drawn, shared)
     if parts.constraint is not None:
-        prior = networks.prior_at(batch.observations)
-        divergence = parts.constraint.divergence(policy, actions, prior)
+        pairs = layout.share(noise, "constraint")
+        divergence = networks.divergence(batch.observations, policy, actions, pairs)
         coefficient = networks.coefficient
         assert coefficient is not None
         losses["divergence"] = coefficient * divergence

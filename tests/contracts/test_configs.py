@@ -62,6 +62,8 @@ PROMISED = [
     "rebrac",
     "mabe_mobile",
     "bcq",
+    "bear_mmd",
+    "brac_mmd",
 ]
 OUT_OF_DISTRIBUTION = [f"ood/{path.stem}" for path in sorted((CONFIGS / "ood").glob("*.yaml"))]
 DUAL = "presets/brac/dual"
