@@ -51,6 +51,7 @@ from lit_offrl.priors import (
     BehaviorPrior,
     BehaviorValue,
     DiffusionPrior,
+    FlowPrior,
     GaussianPrior,
     TanhGaussianPrior,
     VariationalPrior,
@@ -476,6 +477,10 @@ MODULES: dict[str, tuple[Callable[[], BlockModule], tuple[int, ...]]] = {
         (6, 16),
     ),
     "variational": (lambda: VariationalPrior(3, 2, (8,)), (6, 16)),
+    "mabe_flow": (
+        lambda: small_learner(PriorDivergence(), frozen(FlowPrior(3, 2, (8,)))),
+        (6, 16),
+    ),
     "diffusion": (lambda: DiffusionPrior(3, 2, (8,), 3), (6, 16)),
     "value": (lambda: BehaviorValue(3, 2, (8,)), (6, 16)),
     "prior": (lambda: TanhGaussianPrior(3, 2, (8,)), (6, 16)),

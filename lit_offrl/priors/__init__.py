@@ -3,7 +3,9 @@
 from lit_offrl.priors.base import BehaviorPrior
 from lit_offrl.priors.behavior_value import BehaviorValue, ReturnRegression, ValueEstimator
 from lit_offrl.priors.diffusion import DiffusionPrior
+from lit_offrl.priors.flow import FlowPrior
 from lit_offrl.priors.gaussian import GaussianPrior
+from lit_offrl.priors.return_to_go import ReturnToGoWeighting
 from lit_offrl.priors.tanh_gaussian import TanhGaussianPrior
 from lit_offrl.priors.variational import VariationalPrior
 from lit_offrl.priors.weighting import (
@@ -20,8 +22,10 @@ __all__ = [
     "BehaviorPrior",
     "BehaviorValue",
     "DiffusionPrior",
+    "FlowPrior",
     "GaussianPrior",
     "ReturnRegression",
+    "ReturnToGoWeighting",
     "ReturnWeighting",
     "TanhGaussianPrior",
     "UniformWeighting",

@@ -64,6 +64,8 @@ PROMISED = [
     "bcq",
     "bear_mmd",
     "brac_mmd",
+    "rwr",
+    "bc_flow",
 ]
 OUT_OF_DISTRIBUTION = [f"ood/{path.stem}" for path in sorted((CONFIGS / "ood").glob("*.yaml"))]
 DUAL = "presets/brac/dual"
