@@ -54,6 +54,7 @@ def test_every_cell_stacks_files_that_are_there(file: Path, scale: str) -> None:
         expand_configs(list(options))
 
 
+@pytest.mark.slow
 def test_every_option_of_every_stack_resolves(resolve: Resolve) -> None:
     for cells in stacks().values():
         # All that any cell says: one parse for each stack.
