@@ -18,19 +18,16 @@ from lit_offrl.policy.backup import (
 )
 from lit_offrl.policy.conservatism import Conservatism
 from lit_offrl.policy.constraint import Constraint, EntropyTemperature, PriorDivergence
-from lit_offrl.policy.critic_families import (
-    CriticKind,
-    DiverseScalars,
-    LayerNormScalars,
-    QuantilePair,
-    ScalarCritics,
-)
+from lit_offrl.policy.critic_families import DiverseScalars, LayerNormScalars
 from lit_offrl.policy.decoupled import PenalizedBackup, PenalizedGradient
 from lit_offrl.policy.discrepancy import MeanDiscrepancy
 from lit_offrl.policy.expectation_maximization import ExpectationMaximization
 from lit_offrl.policy.families import (
     ActorKind,
+    CriticKind,
     GaussianActor,
+    QuantilePair,
+    ScalarCritics,
     TanhGaussianActor,
     TanhGaussianMixtureActor,
 )

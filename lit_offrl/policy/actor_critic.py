@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from lit_offrl.errors import check_at_least
 from lit_offrl.nets import Normalizer, RewardScale, build_trunk, target_of
 from lit_offrl.policy.acting import Acting, ActorAction
-from lit_offrl.policy.critic_families import CriticKind, ScalarCritics
-from lit_offrl.policy.families import ActorKind, TanhGaussianActor
+from lit_offrl.policy.families import ActorKind, CriticKind, ScalarCritics, TanhGaussianActor
 from lit_offrl.policy.networks import Networks
 from lit_offrl.policy.optimizers import actor_optimizer
 from lit_offrl.policy.perturbation import PerturbationNet

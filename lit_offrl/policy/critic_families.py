@@ -1,62 +1,13 @@
-"""Families of critics; the learner chooses their widths."""
+"""Families of critics that are normalised throughout, or kept from agreeing."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lit_offrl.errors import check_at_least
-from lit_offrl.nets import Critics, DiverseCritics, QuantileCritics
-
-
-class CriticKind(ABC):
-    """A family of action values."""
-
-    @abstractmethod
-    def build(self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int) -> Critics:
-        """Observations ``[..., obs]`` and actions ``[..., act]`` to values ``[critics, ...]``."""
-
-
-@dataclass(frozen=True)
-class ScalarCritics(CriticKind):
-    """Expected returns.
-
-    Args:
-        count: Of independent networks; where a value is asked for, it is the smallest of theirs.
-        normalized: Layer normalisation and tanh after the first layer and ELU after the others
-            (ABM, D-24), in place of ReLU.
-    """
-
-    count: int = 2
-    normalized: bool = False
-
-    def __post_init__(self) -> None:
-        check_at_least(1, self, "count")
-
-    def build(self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int) -> Critics:
-        return Critics(
-            obs_dim, act_dim, hidden, self.count, normalized=self.normalized, heads=heads
-        )
-
-
-@dataclass(frozen=True)
-class QuantilePair(CriticKind):
-    """Two distributions of the return, by quantiles on a compressed scale (MB2PO).
-
-    Args:
-        quantiles: Of each.
-    """
-
-    quantiles: int = 100
-
-    def __post_init__(self) -> None:
-        check_at_least(1, self, "quantiles")
-
-    def build(
-        self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int
-    ) -> QuantileCritics:
-        return QuantileCritics(obs_dim, act_dim, hidden, quantiles=self.quantiles, heads=heads)
+from lit_offrl.nets import Critics, DiverseCritics
+from lit_offrl.policy.families import CriticKind
 
 
 @dataclass(frozen=True)

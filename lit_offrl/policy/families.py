@@ -1,4 +1,4 @@
-"""Families of actors; the learner chooses their widths."""
+"""Families of actors and critics; the learner chooses their widths."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from torch import nn
 
 from lit_offrl.errors import check_at_least, check_positive
-from lit_offrl.nets import GaussianNet, TanhGaussianMixtureNet, TanhGaussianNet
+from lit_offrl.nets import (
+    Critics,
+    GaussianNet,
+    QuantileCritics,
+    TanhGaussianMixtureNet,
+    TanhGaussianNet,
+)
 
 
 class ActorKind(ABC):
@@ -67,3 +73,52 @@ class TanhGaussianMixtureActor(ActorKind):
         self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int
     ) -> TanhGaussianMixtureNet:
         return TanhGaussianMixtureNet(obs_dim, act_dim, hidden, self.components, heads)
+
+
+class CriticKind(ABC):
+    """A family of action values."""
+
+    @abstractmethod
+    def build(self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int) -> Critics:
+        """Observations ``[..., obs]`` and actions ``[..., act]`` to values ``[critics, ...]``."""
+
+
+@dataclass(frozen=True)
+class ScalarCritics(CriticKind):
+    """Expected returns.
+
+    Args:
+        count: Of independent networks; where a value is asked for, it is the smallest of theirs.
+        normalized: Layer normalisation and tanh after the first layer and ELU after the others
+            (ABM, D-24), in place of ReLU.
+    """
+
+    count: int = 2
+    normalized: bool = False
+
+    def __post_init__(self) -> None:
+        check_at_least(1, self, "count")
+
+    def build(self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int) -> Critics:
+        return Critics(
+            obs_dim, act_dim, hidden, self.count, normalized=self.normalized, heads=heads
+        )
+
+
+@dataclass(frozen=True)
+class QuantilePair(CriticKind):
+    """Two distributions of the return, by quantiles on a compressed scale (MB2PO).
+
+    Args:
+        quantiles: Of each.
+    """
+
+    quantiles: int = 100
+
+    def __post_init__(self) -> None:
+        check_at_least(1, self, "quantiles")
+
+    def build(
+        self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int
+    ) -> QuantileCritics:
+        return QuantileCritics(obs_dim, act_dim, hidden, quantiles=self.quantiles, heads=heads)
