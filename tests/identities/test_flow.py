@@ -12,10 +12,7 @@ from lit_offrl.priors import FlowPrior
 
 def prior(act_dim: int) -> FlowPrior:
     torch.manual_seed(0)
-    made = FlowPrior(3, act_dim, (16,), 3)
-    for parameter in made.parameters():
-        parameter.data.mul_(2)
-    return made.requires_grad_(False)
+    return FlowPrior(3, act_dim, (16,), 3).requires_grad_(False)
 
 
 @pytest.mark.parametrize("act_dim", [1, 2, 3])
