@@ -25,7 +25,12 @@ from lit_offrl.pipeline.policy_settings import PolicySettings
 from lit_offrl.pipeline.prior import PriorStage
 from lit_offrl.pipeline.settings import RunSettings
 from lit_offrl.pipeline.stage import Stage
-from lit_offrl.pipeline.validation import check_conservatism, check_heads, check_memory
+from lit_offrl.pipeline.validation import (
+    check_conservatism,
+    check_heads,
+    check_memory,
+    check_next_actions,
+)
 from lit_offrl.policy import PolicyLearner, TrainedAlong
 from lit_offrl.policy.initialization import initialize
 from lit_offrl.testing import check_penalty, check_policy
@@ -148,6 +153,7 @@ class PolicyStage(Stage[PolicyLearner]):
             "data.tasks: the dynamics know one reward, not several tasks'; set policy.imagination null",
         )
         check_conservatism(module, settings)
+        check_next_actions(module, settings)
         if settings.online is not None:
             attempt("policy.online", self._try_online, settings.online)
         report_short_episodes(self.data.dataset, settings.segment_length)
