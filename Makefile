@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test help docs docs-serve
+.PHONY: quickstart test help docs docs-serve wheel
 
 # Train dynamics, prior and policy on the bundled data: about a quarter of an hour on two cores.
 quickstart: .venv/installed
@@ -26,6 +26,14 @@ docs: .venv/docs-installed
 
 docs-serve: .venv/docs-installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
+# sdist and wheel, in dist/; the wheel is run from an empty folder, with the other packages of .venv.
+wheel: .venv/build-installed
+	.ci/wheel $(BIN)
+
+.venv/build-installed: .venv/installed
+	$(BIN)/pip install -c constraints.txt -e '.[build]'
+	touch $@
 
 .venv/docs-installed: .venv/installed
 	$(BIN)/pip install -c constraints.txt -e '.[docs]'

@@ -62,9 +62,11 @@ def _fit_all(runs: Sequence[Run], until: str | None) -> None:
 def can_be_stacked(stage: PolicyStage) -> bool:
     """Whether seeds of this policy are trained as one.
 
-    Not where a part draws by itself, a learning rate has a schedule, or a callback of the user's looks at
-    one seed.
+    Not where a part draws by itself, a learning rate has a schedule, a callback of the user's looks at one seed,
+    or the policy acts in its environment.
     """
+    if stage.settings.online is not None:
+        return False
     learner = stage.module
     _, schedulers = parse_optimizers(learner.configure_optimizers())
     if schedulers or stage.settings.callbacks or stage.run.trainer.get("callbacks"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import sys
@@ -23,8 +24,9 @@ from tests.factories import MakeDataset, Say
 settings.register_profile("shared", deadline=None)
 settings.load_profile("shared")
 
-# Tiny networks: a second thread only adds waiting.
+# Tiny networks: a second thread only adds waiting, in the processes that tests start, too.
 torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True)

@@ -20,13 +20,20 @@ from lit_offrl.policy import (
     AdvantageWeights,
     AdversarialDynamics,
     BestCandidate,
+    BestDraw,
     Conservatism,
+    DiverseScalars,
     EntropyTemperature,
     ExpectationMaximization,
     ExpectileBackup,
     Exponential,
     GaussianActor,
     ImitatingGradient,
+    LayerNormScalars,
+    MeanDiscrepancy,
+    PenalizedBackup,
+    PenalizedGradient,
+    PerturbedPrior,
     PolicyLearner,
     PriorDivergence,
     QuantilePair,
@@ -44,8 +51,10 @@ from lit_offrl.priors import (
     BehaviorPrior,
     BehaviorValue,
     DiffusionPrior,
+    FlowPrior,
     GaussianPrior,
     TanhGaussianPrior,
+    VariationalPrior,
     Weighting,
 )
 from lit_offrl.training.block_module import BlockModule
@@ -386,6 +395,15 @@ MODULES: dict[str, tuple[Callable[[], BlockModule], tuple[int, ...]]] = {
         ),
         (6, 16),
     ),
+    "rebrac": (
+        lambda: small_learner(
+            improvement=PenalizedGradient(),
+            backup=PenalizedBackup(),
+            critics=LayerNormScalars(),
+            critic_steps=2,
+        ),
+        (6, 16),
+    ),
     "iql": (
         lambda: small_learner(improvement=WeightedLikelihood(), backup=ExpectileBackup()),
         (6, 16),
@@ -394,6 +412,10 @@ MODULES: dict[str, tuple[Callable[[], BlockModule], tuple[int, ...]]] = {
         lambda: small_learner(
             EntropyTemperature(in_target=False), conservatism=Conservatism(samples=2)
         ),
+        (6, 16),
+    ),
+    "edac": (
+        lambda: small_learner(EntropyTemperature(), critics=DiverseScalars(3)),
         (6, 16),
     ),
     "abm_mpo": (lambda: abm(Step(), improvement=ExpectationMaximization(3)), (6, 5, 3)),
@@ -433,6 +455,30 @@ MODULES: dict[str, tuple[Callable[[], BlockModule], tuple[int, ...]]] = {
             backup=ExpectileBackup(),
             acting=BestCandidate(4),
         ),
+        (6, 16),
+    ),
+    "bcq": (
+        lambda: small_learner(
+            prior=frozen(VariationalPrior(3, 2, (8,))),
+            actor=PerturbedPrior(),
+            backup=SampledBackup(3, "max", 0.75),
+            acting=BestDraw(4),
+        ),
+        (6, 16),
+    ),
+    "bear_mmd": (
+        lambda: small_learner(
+            MeanDiscrepancy(samples=2), frozen(VariationalPrior(3, 2, (8,))), acting=BestDraw(4)
+        ),
+        (6, 16),
+    ),
+    "mabe_variational": (
+        lambda: small_learner(PriorDivergence(), frozen(VariationalPrior(3, 2, (8,)))),
+        (6, 16),
+    ),
+    "variational": (lambda: VariationalPrior(3, 2, (8,)), (6, 16)),
+    "mabe_flow": (
+        lambda: small_learner(PriorDivergence(), frozen(FlowPrior(3, 2, (8,)))),
         (6, 16),
     ),
     "diffusion": (lambda: DiffusionPrior(3, 2, (8,), 3), (6, 16)),

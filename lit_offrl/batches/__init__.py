@@ -1,4 +1,4 @@
-"""Samplers of batches, and the store of imagined rows."""
+"""Samplers of batches, and the store of rows that are added in training."""
 
 from lit_offrl.batches.sampling import (
     BootstrapSampler,

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from lit_offrl.cli import VERBS
-from lit_offrl.cli.configs import config_names
+from lit_offrl.cli.configs import names_in
 from lit_offrl.cli.data import VERBS as DATA_VERBS
 from lit_offrl.cli.data import run_function
 from lit_offrl.cli.fit_parser import BLOCKS, make_fit_parser
@@ -45,7 +45,7 @@ def completion(shell: str) -> None:
         raise UserError(
             "completion: needs shtab, which is not installed; pip install 'lit-offrl[completion]'"
         ) from error
-    configs = CONFIGS[shell].format(" ".join(config_names()))
+    configs = CONFIGS[shell].format(" ".join(names_in("configs")))
     print(shtab.complete(list_options(shtab.FILE), shell, preamble=configs))
 
 

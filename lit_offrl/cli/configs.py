@@ -1,4 +1,4 @@
-"""Configuration files: found by name, and stacked on those that they name as their base."""
+"""Files that come with the package, found by name; configurations, stacked on those that they name as their base."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from lit_offrl.cli.renamed import check_names
 from lit_offrl.cli.strict_yaml import line_of, load_yaml, with_integers
 from lit_offrl.errors import UserError, check
 
-# In a wheel beside the package's rooms, in a checkout beside the package.
+# Folders of files are in a wheel beside the package's rooms, in a checkout beside the package.
 PACKAGE = Path(__file__).parents[1]
-FOLDERS = (PACKAGE / "configs", PACKAGE.parent / "configs")
 
 
 def expand_configs(args: list[str]) -> tuple[list[str], str]:
@@ -61,7 +60,21 @@ def expand_configs(args: list[str]) -> tuple[list[str], str]:
 
 
 def find_config(name: str) -> Path:
-    """The file of this path or, failing that, of this name among those that come with the package.
+    """The configuration of this path or, failing that, of this name among those that come with the package.
+
+    Raises:
+        UserError: There is none.
+    """
+    return find_file(name, "configs", "--config")
+
+
+def find_file(name: str, folder: str, option: str) -> Path:
+    """The file of this path or, failing that, of this name in a folder that comes with the package.
+
+    Args:
+        name: The path, or a name with or without ``.yaml``.
+        folder: ``configs`` or ``experiments``.
+        option: What gave the name, for the message.
 
     Raises:
         UserError: There is none.
@@ -69,18 +82,18 @@ def find_config(name: str) -> Path:
     path = Path(name)
     if path.is_file():
         return path
-    for folder in FOLDERS:
-        for candidate in (folder / name, folder / f"{name}.yaml"):
+    for place in (PACKAGE / folder, PACKAGE.parent / folder):
+        for candidate in (place / name, place / f"{name}.yaml"):
             if candidate.is_file():
                 return candidate
-    raise UserError(
-        f"--config: no file '{name}', nor one of that name: {', '.join(config_names())}"
-    )
+    known = ", ".join(names_in(folder))
+    raise UserError(f"{option}: no file '{name}', nor one of that name: {known}")
 
 
-def config_names() -> list[str]:
-    """Names of the configurations that come with the package."""
-    return sorted(file.stem for folder in FOLDERS for file in folder.glob("*.yaml"))
+def names_in(folder: str) -> list[str]:
+    """Names of the files in a folder that comes with the package."""
+    places = (PACKAGE / folder, PACKAGE.parent / folder)
+    return sorted(file.stem for place in places for file in place.glob("*.yaml"))
 
 
 def names_of(path: Path) -> list[str]:

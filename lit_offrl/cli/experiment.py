@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 from jsonargparse import set_parsing_settings
 
-from lit_offrl.cli.configs import expand_configs, read_yaml
+from lit_offrl.cli.configs import expand_configs, find_file, read_yaml
 from lit_offrl.cli.data import run_function
 from lit_offrl.cli.fit import without_enums
 from lit_offrl.cli.fit_parser import make_fit_parser
@@ -48,7 +47,7 @@ def experiment(
     """Run every cell of a grid of configurations, datasets and seeds; the same command resumes it.
 
     Args:
-        file: YAML file of the experiment.
+        file: YAML file of the experiment, or the name of one that comes with the package, such as mabe_table1.
         scale: Name of one of the file's scales, such as small or paper.
         output: Folder of all runs; by default that of the file, or runs/ with the file's name and scale.
         only: Patterns of names of the cells to run, such as ["*/mabe/*", "*/seed0"]; by default all.
@@ -86,13 +85,12 @@ def experiment(
 
 
 def read_file(file: str, scale: str | None, output: str | None) -> Experiment:
-    """The experiment of a file.
+    """The experiment of a file, or of one of that name that comes with the package.
 
     Raises:
         UserError: It cannot be used.
     """
-    path = Path(file)
-    check(path.is_file(), f"'{file}': no such file; give an experiment's YAML file")
+    path = find_file(file, "experiments", "file")
     values = read_yaml(path)
     if output is not None:
         for block in [values, *(values.get("scale") or {}).values()]:

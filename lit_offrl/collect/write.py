@@ -67,8 +67,9 @@ def write(
     if references is not None:
         more |= {"ref_min_score": references[0], "ref_max_score": references[1]}
     with warnings.catch_warnings():
-        # Of an author, his address and his code, which a dataset of one's own can do without.
+        # Of an author, his address and his code, and an environment: a dataset of one's own can do without.
         warnings.filterwarnings("ignore", message="`(author|author_email|code_permalink|eval_env)`")
+        warnings.filterwarnings("ignore", message="env_spec is None")
         try:
             with _renamed_when_whole(id) as path:
                 minari.create_dataset_from_buffers(

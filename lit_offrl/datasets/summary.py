@@ -80,7 +80,8 @@ def draw(data: OfflineDataset, path: Path) -> None:
     lengths.set(title="lengths", xlabel="steps", ylabel="episodes")
     lengths.legend()
     actions.violinplot(rows.actions[:: max(1, len(rows) // 5000)].numpy(), showextrema=True)
-    actions.set(title="actions, scaled", xlabel="number", ylim=(-1.1, 1.1))
+    ends = 0.5, rows.actions.shape[1] + 0.5
+    actions.set(title="actions, scaled", xlabel="number", xlim=ends, ylim=(-1.1, 1.1))
     actions.xaxis.set_major_locator(MaxNLocator(integer=True))
     across = principal(rows.observations)
     shown = coverage.hexbin(across[:, 0].numpy(), across[:, 1].numpy(), bins="log", gridsize=60)

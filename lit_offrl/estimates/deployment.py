@@ -9,7 +9,7 @@ from typing import Any
 from lit_offrl.datasets import OfflineDataset
 from lit_offrl.estimates.fitted_q import Policy
 from lit_offrl.estimates.horizon import discount_sum, log_reward
-from lit_offrl.estimates.model_rollouts import ModelRollouts
+from lit_offrl.estimates.model_rollouts import EARLY, ModelRollouts
 from lit_offrl.policy import PolicyLearner
 
 # Starts of quick rollouts in each member: seconds on a CPU.
@@ -17,7 +17,7 @@ QUICK_STARTS = 20
 
 # Thresholds; docs/selection.md says where they are from.
 AT_BOUND = 0.25
-OUTSIDE = 0.2
+OUTSIDE = 0.5
 EXPLODED = 0.01
 DISAGREE = 0.5
 
@@ -57,7 +57,8 @@ def quick_estimates(
 
     Returns:
         For ``log`` its ``reward`` and the ``reward_std`` of its rows; for each part ``model``, the mean over
-        members, ``model_low`` and ``model_high`` over them, ``outside`` and ``exploded``; for a learner
+        members, ``model_low`` and ``model_high`` over them, and the shares of
+        :class:`lit_offrl.estimates.model_rollouts.ModelEstimate`; for a learner
         ``critics``, its critics' value times ``1 - discount``.
     """
     rewards = data.transitions.rewards
@@ -76,7 +77,9 @@ def quick_estimates(
             values = estimate.values / discount_sum(discount, horizon)
             numbers = values.mean(), values.min(), values.max()
             named = zip(("model", "model_low", "model_high"), map(float, numbers), strict=True)
-            entry |= {**dict(named), "outside": estimate.outside, "exploded": estimate.exploded}
+            entry |= dict(named)
+            for share in ("outside", "outside_early", "exploded"):
+                entry[share] = getattr(estimate, share)
         if isinstance(part, PolicyLearner) and discount < 1:
             first = data.transitions.observations[data.episode_starts].clone()
             entry["critics"] = float(part.target_values(first).mean()) * (1 - discount)
@@ -114,9 +117,9 @@ def deployment_warnings(
         return found
     judge(
         "states_outside",
-        (outside := policy["outside"]),
+        (outside := policy["outside_early"]),
         OUTSIDE,
-        f"{outside:.0%} of the policy's steps in the model are outside of the log's range (at most {OUTSIDE:.0%})",
+        f"{outside:.0%} of the policy's first {EARLY} model steps are outside of the log's range (at most {OUTSIDE:.0%})",
     )
     judge(
         "rollouts_exploded",

@@ -57,6 +57,12 @@ class Estimators:
                 if robust.effective >= FEWEST:
                     rows = {"effective_rows": robust.effective, "rows": robust.rows}
                     found["doubly_robust"] = {**describe(robust.values), **rows}
+                else:
+                    print(
+                        f"doubly robust: left out, as its weights amount to {robust.effective:.0f} of "
+                        f"{robust.rows} rows (at least {FEWEST}): few of the log's actions are the policy's",
+                        flush=True,
+                    )
         if self.rollouts is not None:
             model = self.rollouts.estimate(policy, tail)
             shares = {"outside": model.outside, "exploded": model.exploded}

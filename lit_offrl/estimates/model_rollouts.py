@@ -22,6 +22,8 @@ from lit_offrl.training.blocks import seeded
 
 # Widths of the log's range beyond it at which a step counts as outside, and a rollout is given up.
 EDGE, MARGIN = 0.1, 10.0
+# First steps of a rollout that tell of the policy rather than of errors that add up.
+EARLY = 50
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,13 @@ class ModelEstimate:
         values: Each member's discounted sum of rewards, mean over starts, ``[members]`` float64.
         outside: Share of imagined steps whose reward, or a number of the observation, leaves the log's range
             by more than a tenth of its width.
+        outside_early: The same share of the first 50 steps of each rollout.
         exploded: Share of rollouts that left it by ten widths, or were not finite.
     """
 
     values: Tensor
     outside: float
+    outside_early: float
     exploded: float
 
 
@@ -98,11 +102,13 @@ class ModelRollouts:
         lost = torch.zeros(len(member), dtype=torch.bool)
         log_range, guard = self.ranges
         log_range.reset()
+        early = log_range.share
         lowest = float(self.data.transitions.rewards.min())
         for step in range(self.horizon):
             rewards, following = self._step(at, policy.act(at), member[going], generator)
             everyone = torch.ones_like(going, dtype=torch.bool)
             log_range.count(rewards, following, everyone)
+            early = log_range.share if step < EARLY else early
             left = guard.count(rewards, following, everyone)
             steps = torch.inf if tail else self.horizon - step
             given_up = lowest * discount_sum(self.discount, steps)
@@ -116,7 +122,8 @@ class ModelRollouts:
         if tail is not None and len(going):
             values[going] += self.discount**self.horizon * tail(at).double()
         by_member = values.view(len(elites), -1).mean(dim=1)
-        return ModelEstimate(by_member, float(log_range.share), float(lost.double().mean()))
+        shares = float(log_range.share), float(early), float(lost.double().mean())
+        return ModelEstimate(by_member, *shares)
 
     def _step(
         self, observations: Tensor, actions: Tensor, member: Tensor, generator: torch.Generator

@@ -136,25 +136,28 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def make_evaluator(data: OfflineDataModule, episodes: int) -> AnyEvaluator | None:
-    """The evaluator of ``data``; ``None`` where no environment is known.
+def make_evaluator(
+    data: OfflineDataModule, episodes: int, environment: str | None = None
+) -> AnyEvaluator | None:
+    """The evaluator of ``data``, or of another ``environment``; ``None`` where none is known.
 
     Raises:
         UserError: There is no such environment, it fails, or its rewards are not those of the data.
     """
     dataset = data.dataset
-    environment = data.environment or dataset.env_spec
+    named = environment or data.environment
     if data.tasks:
         return make_multitask_evaluator(data, episodes)
-    if environment is None:
+    where = named or dataset.env_spec
+    if where is None:
         return None
     check(
-        data.reward is None or data.environment is not None,
+        data.reward is None or named is not None,
         "data.environment: the rewards are recomputed, and the environment of the data gives others; "
         f"name one that gives these, {NO_EVALUATION}",
     )
     sizes = episodes, dataset.obs_dim, dataset.act_dim
-    return make_one(data, environment, sizes, keys=data.observation_keys)
+    return make_one(data, where, sizes, keys=data.observation_keys)
 
 
 def make_one(

@@ -10,6 +10,7 @@ from lit_offrl.nets.distributions import (
     accepts_noise,
     draw_actions,
 )
+from lit_offrl.nets.diverse import DiverseCritics
 from lit_offrl.nets.ensemble import EnsembleLinear, ensemble_mlp, one_by_one
 from lit_offrl.nets.heads import build_trunk
 from lit_offrl.nets.mixture import sample_mixture
@@ -22,6 +23,7 @@ from lit_offrl.nets.target import copy_when, polyak_update, target_of
 __all__ = [
     "ActionDistribution",
     "Critics",
+    "DiverseCritics",
     "EnsembleLinear",
     "Gaussian",
     "GaussianNet",

@@ -23,6 +23,7 @@ class Critics(nn.Module):
         outputs: Numbers that a value is made of.
         normalized: As in :func:`lit_offrl.nets.mlp`.
         heads: How many tasks the last numbers of an observation pick from; 1 for no such numbers.
+        layer_norm: As in :func:`lit_offrl.nets.ensemble_mlp`.
     """
 
     def __init__(
@@ -34,13 +35,16 @@ class Critics(nn.Module):
         outputs: int = 1,
         normalized: bool = False,
         heads: int = 1,
+        layer_norm: bool = False,
     ) -> None:
         super().__init__()
         self.critics, self.heads = critics, heads
         self.normalizer = Normalizer(obs_dim, heads)
         inputs = obs_dim + act_dim - (heads if heads > 1 else 0)
         outputs = heads * outputs
-        self.body = ensemble_mlp(critics, inputs, hidden, outputs, normalized=normalized)
+        self.body = ensemble_mlp(
+            critics, inputs, hidden, outputs, normalized=normalized, layer_norm=layer_norm
+        )
 
     def predict(self, observations: Tensor, actions: Tensor) -> Tensor:
         """What :meth:`loss` and :meth:`values` take, ``[critics, ..., outputs]``."""
@@ -70,6 +74,15 @@ class Critics(nn.Module):
     def loss(self, predicted: Tensor, targets: Tensor) -> Tensor:
         """The loss ``[...]`` of each row, summed over critics, given ``targets [...]``."""
         return squared_td(self.values(predicted), targets)
+
+    def own_losses(self, observations: Tensor, actions: Tensor) -> dict[str, Tensor]:
+        """Losses ``[...]`` by name beside that of the targets; none by default.
+
+        Args:
+            observations: ``[..., obs]``.
+            actions: Of the rows, ``[..., act]``.
+        """
+        return {}
 
 
 def td_target(

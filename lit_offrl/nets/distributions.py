@@ -29,10 +29,14 @@ class ActionDistribution(Distribution):
 
     Attributes:
         unbounded: Whether there is a density outside of the box.
+        has_density: Whether there is a density at all.
+        reparameterized: Whether actions have the gradient of all that they depend on.
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {}
     unbounded: ClassVar[bool] = False
+    has_density: ClassVar[bool] = True
+    reparameterized: ClassVar[bool] = True
 
     def __init__(self, mean: Tensor, std: Tensor, batch_shape: torch.Size) -> None:
         self.loc, self.scale = mean, std
@@ -142,6 +146,9 @@ class TanhGaussianMixture(ActionDistribution):
         mean: Before squashing, ``[..., components, act]``.
         std: Before squashing, ``[..., components, act]``.
     """
+
+    # What picks the component has no gradient.
+    reparameterized: ClassVar[bool] = False
 
     def __init__(self, logits: Tensor, mean: Tensor, std: Tensor) -> None:
         self.logits = logits

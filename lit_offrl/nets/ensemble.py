@@ -67,10 +67,12 @@ def ensemble_mlp(
     activation: type[nn.Module] = nn.ReLU,
     truncated: bool = False,
     normalized: bool = False,
+    layer_norm: bool = False,
 ) -> ExactHead:
     """``members`` perceptrons as one: ``[members, batch, in]`` to ``[members, batch, out]``.
 
-    ``normalized`` means what it does in :func:`lit_offrl.nets.mlp`.
+    ``normalized`` means what it does in :func:`lit_offrl.nets.mlp`; ``layer_norm`` normalises what comes out
+    of every activation (ReBRAC).
     """
     layers: list[nn.Module] = []
     for number, (size_in, size_out) in enumerate(pairwise([in_dim, *hidden])):
@@ -79,6 +81,8 @@ def ensemble_mlp(
             layers += [EnsembleLayerNorm(members, size_out), nn.Tanh()]
         else:
             layers.append(nn.ELU() if normalized else activation())
+        if layer_norm:
+            layers.append(EnsembleLayerNorm(members, size_out))
     last = EnsembleLinear(members, [in_dim, *hidden][-1], out_dim, truncated)
     return ExactHead(*layers, last)
 

@@ -16,8 +16,8 @@ from lit_offrl.training.trainers import PLACEMENT
 # Part of every hash: raise it when a stage's result changes for the same configuration.
 FORMAT = 5
 
-# What a stage's result does not depend on: how its part is trained further is the policy's.
-NOT_HASHED = ("checkpoint", "data", "initialize_from", "jointly")
+# What a stage's result does not depend on, or what it names among what is upstream if it is set.
+NOT_HASHED = ("checkpoint", "data", "initialize_from", "jointly", "online")
 
 
 def hash_stage(

@@ -31,6 +31,10 @@ def needed_stages(settings: Mapping[str, Any], until: str | None) -> set[str]:
             "prior.jointly: imagined rows are the policy's behaviour, not the data's; set policy.imagination "
             "null",
         )
+        check(
+            policy.online is None or prior.jointly.takes_imagined,
+            "prior.jointly: online rows are the policy's behaviour, not the data's; set policy.online null",
+        )
         check(until != "prior", "--until prior: prior.jointly trains it along with the policy")
         on.remove("prior")
     if settings["dynamics"].jointly is not None:

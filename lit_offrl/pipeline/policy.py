@@ -6,19 +6,31 @@ from typing import Any, ClassVar
 
 import lightning.pytorch as pl
 
+from lit_offrl.batches import TransitionStore
 from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.datasets.summary import report_short_episodes
 from lit_offrl.dynamics import Dynamics, Imagination, Rollouts
 from lit_offrl.dynamics.imagination import termination_of
 from lit_offrl.errors import attempt, check
-from lit_offrl.evaluation import AnyEvaluator, Evaluation
+from lit_offrl.evaluation import AnyEvaluator, Evaluation, Evaluator
+from lit_offrl.online import (
+    Online,
+    OnlineCollection,
+    check_one_process,
+    make_online_environment,
+)
 from lit_offrl.pipeline.dynamics import DynamicsStage
 from lit_offrl.pipeline.fingerprint import hash_file, named_modules, sources
 from lit_offrl.pipeline.policy_settings import PolicySettings
 from lit_offrl.pipeline.prior import PriorStage
 from lit_offrl.pipeline.settings import RunSettings
 from lit_offrl.pipeline.stage import Stage
-from lit_offrl.pipeline.validation import check_conservatism, check_heads, check_memory
+from lit_offrl.pipeline.validation import (
+    check_conservatism,
+    check_heads,
+    check_memory,
+    check_next_actions,
+)
 from lit_offrl.policy import PolicyLearner, TrainedAlong
 from lit_offrl.policy.initialization import initialize
 from lit_offrl.testing import check_penalty, check_policy
@@ -57,6 +69,7 @@ class PolicyStage(Stage[PolicyLearner]):
     ) -> None:
         super().__init__(run, settings, data)
         self.dynamics, self.prior, self.evaluator = dynamics, prior, evaluator
+        self.environment: Evaluator | None = None
 
     def make(self) -> PolicyLearner:
         if self.prior is not None and self.prior.settings.jointly is not None:
@@ -110,15 +123,17 @@ class PolicyStage(Stage[PolicyLearner]):
         return {} if joint or self.prior is None else {"prior": self.prior.module}
 
     def limits(self) -> dict[str, Any]:
-        return {"max_epochs": self.settings.updates // self.settings.refresh_every}
+        return {"max_epochs": self.settings.total_updates // self.settings.refresh_every}
 
     def total_updates(self) -> int:
-        return int(self.settings.updates)
+        return int(self.settings.total_updates)
 
     def upstream(self) -> list[object]:
         found: list[object] = [self.data.environment_name]
         if self.settings.initialize_from is not None:
             found.append(hash_file("policy.initialize_from", self.settings.initialize_from))
+        if self.settings.online is not None:
+            found.append(self.run.config["policy"]["online"])
         for stage in (self.dynamics, self.prior):
             if stage is not None:
                 jointly = self.run.config[stage.name].get("jointly")
@@ -138,15 +153,26 @@ class PolicyStage(Stage[PolicyLearner]):
             "data.tasks: the dynamics know one reward, not several tasks'; set policy.imagination null",
         )
         check_conservatism(module, settings)
+        check_next_actions(module, settings)
+        if settings.online is not None:
+            attempt("policy.online", self._try_online, settings.online)
         report_short_episodes(self.data.dataset, settings.segment_length)
         if settings.imagination is not None and self.dynamics is not None:
             check_memory(settings.imagination, self.sizes()[1])
             self._try_imagination(settings.imagination, self.dynamics.module)
 
     def sizes(self) -> tuple[int, int]:
-        rollouts, data = self.settings.imagination, self.data
-        rows = 0 if rollouts is None else rollouts.store_size(data.obs_dim, data.act_dim)
+        rollouts, online, rows = self.settings.imagination, self.settings.online, 0
+        sizes = self.data.obs_dim, self.data.act_dim
+        if rollouts is not None:
+            rows = rollouts.store_size(*sizes)
+        elif online is not None:
+            rows = TransitionStore.size_of(online.steps, *sizes, half=False)
         return self.weights_size, rows
+
+    def _try_online(self, online: Online) -> None:
+        check_one_process(self.trainer([], logger=False))
+        self.environment = make_online_environment(self.data, online)
 
     def _try_imagination(self, rollouts: Rollouts, dynamics: Dynamics) -> None:
         data = self.data
@@ -161,6 +187,10 @@ class PolicyStage(Stage[PolicyLearner]):
         if settings.imagination is not None:
             assert self.dynamics is not None
             found.append(Imagination(self.dynamics.module, settings.imagination))
+        if settings.online is not None:
+            every = self.resume_state().every_n_epochs
+            collect = settings.online, settings.updates, every, self.environment
+            found.append(OnlineCollection(*collect))
         if self.evaluator is not None:
             given = self.folder / EVALUATIONS, self.evaluator
             found.append(Evaluation(settings.evaluate_every, settings.episodes, *given))

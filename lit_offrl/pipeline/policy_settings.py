@@ -7,6 +7,7 @@ from typing import Protocol
 
 from lit_offrl.dynamics import Rollouts
 from lit_offrl.errors import check, check_at_least, check_multiple
+from lit_offrl.online import Online
 from lit_offrl.pipeline.settings import StageSettings
 from lit_offrl.policy import PolicyLearner, TrainedAlong
 from lit_offrl.policy.sampling import SamplerFactory
@@ -50,7 +51,9 @@ class PolicySettings(StageSettings):
         callbacks: Lightning callbacks of this stage, by class path.
         imagination: Rollouts in the dynamics model that add imagined rows; null trains on rows of the
             dataset alone.
-        updates: Number of updates of the policy and its critics.
+        updates: Number of updates of the policy and its critics, on the dataset and imagined rows; with
+            online, 0 is allowed.
+        online: Further training in the environment after these updates; null for none.
         refresh_every: Updates in an epoch; new rows are imagined between two epochs.
         batch_size: Rows in one update, real and imagined together.
         real_fraction: Share of rows of the dataset in each batch, rounded down; the others are imagined.
@@ -70,6 +73,7 @@ class PolicySettings(StageSettings):
     initialize_from: str | None = None
     imagination: Rollouts | None = None
     updates: int = 1_000_000
+    online: Online | None = None
     refresh_every: int = 1000
     batch_size: int = 256
     real_fraction: float = 0.05
@@ -82,18 +86,49 @@ class PolicySettings(StageSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        names = ("updates", "refresh_every", "episodes", "checkpoint_every", "segment_length")
+        names = ("refresh_every", "episodes", "checkpoint_every", "segment_length")
         check_at_least(1, self, *names)
         check_at_least(0, self, "evaluate_every")
-        self.refresh_every = min(self.refresh_every, self.updates)
+        check_at_least(0 if self.online else 1, self, "updates")
+        self.refresh_every = min(self.refresh_every, self.total_updates)
         for name in ("updates", "evaluate_every", "checkpoint_every"):
             check_multiple(name, getattr(self, name), "policy.refresh_every", self.refresh_every)
         check(
             0 <= self.real_fraction <= 1,
             f"real_fraction: {self.real_fraction} is not within 0 and 1; give a share",
         )
+        if self.online is not None:
+            self._check_online(self.online)
         if self.imagination is not None:
             self._check_imagination(self.imagination.after)
+
+    @property
+    def total_updates(self) -> int:
+        """Updates of both phases."""
+        return self.updates + (0 if self.online is None else self.online.updates)
+
+    def _check_online(self, online: Online) -> None:
+        check(
+            self.checkpoint is None,
+            "online: policy.checkpoint replaces training; start from it with policy.initialize_from",
+        )
+        check(
+            self.imagination is None,
+            "online: rows of the environment share no batch with imagined ones; train with policy.imagination first, "
+            "then go on with policy.initialize_from and policy.imagination null",
+        )
+        check(
+            self.segment_length == 1,
+            f"segment_length: collected rows come in no segments of {self.segment_length}; set it to 1, or "
+            "policy.online to null",
+        )
+        check(
+            self.sampler is None, "sampler: one of your own gives no collected rows; leave it out"
+        )
+        each = online.updates_per_step
+        check_multiple("refresh_every", self.refresh_every, "policy.online.updates_per_step", each)
+        steps = "policy.refresh_every by updates_per_step", self.refresh_every // each
+        check_multiple("online.steps", online.steps, *steps)
 
     def _check_imagination(self, after: int) -> None:
         check(

@@ -80,6 +80,21 @@ def check_conservatism(learner: PolicyLearner, settings: Any) -> None:
     )
 
 
+def check_next_actions(learner: PolicyLearner, settings: Any) -> None:
+    """Check that rows are of the log, where the backup needs its next actions.
+
+    Raises:
+        UserError: Some are imagined, or they come in segments.
+    """
+    check(
+        not learner.backup.needs_next_actions
+        or (settings.imagination is None and settings.segment_length == 1),
+        f"policy.module.backup: {type(learner.backup).__name__} needs the log's next actions, which imagined rows "
+        "and segments do not have; set policy.imagination null and policy.segment_length 1, or use "
+        "lit_offrl.policy.SmoothedBackup",
+    )
+
+
 def check_heads(module: BlockModule, tasks: int) -> None:
     """Check that a network has as many heads as there are tasks, or one that all share.
 

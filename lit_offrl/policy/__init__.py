@@ -1,6 +1,6 @@
 """The policy's learner and its parts."""
 
-from lit_offrl.policy.acting import Acting, ActorAction, BestCandidate
+from lit_offrl.policy.acting import Acting, ActorAction, BestCandidate, BestDraw
 from lit_offrl.policy.advantages import (
     Advantage,
     SampledAdvantage,
@@ -18,6 +18,9 @@ from lit_offrl.policy.backup import (
 )
 from lit_offrl.policy.conservatism import Conservatism
 from lit_offrl.policy.constraint import Constraint, EntropyTemperature, PriorDivergence
+from lit_offrl.policy.critic_families import DiverseScalars, LayerNormScalars
+from lit_offrl.policy.decoupled import PenalizedBackup, PenalizedGradient
+from lit_offrl.policy.discrepancy import MeanDiscrepancy
 from lit_offrl.policy.expectation_maximization import ExpectationMaximization
 from lit_offrl.policy.families import (
     ActorKind,
@@ -37,6 +40,7 @@ from lit_offrl.policy.improvement import (
 )
 from lit_offrl.policy.learner import PolicyLearner
 from lit_offrl.policy.networks import Networks
+from lit_offrl.policy.perturbation import PerturbedPrior
 from lit_offrl.policy.weights import AdvantageWeights, Exponential, Step, Uniform
 
 __all__ = [
@@ -48,9 +52,11 @@ __all__ = [
     "AdversarialDynamics",
     "Backup",
     "BestCandidate",
+    "BestDraw",
     "Conservatism",
     "Constraint",
     "CriticKind",
+    "DiverseScalars",
     "EntropyTemperature",
     "ExpectationMaximization",
     "ExpectileBackup",
@@ -58,7 +64,12 @@ __all__ = [
     "GaussianActor",
     "ImitatingGradient",
     "Improvement",
+    "LayerNormScalars",
+    "MeanDiscrepancy",
     "Networks",
+    "PenalizedBackup",
+    "PenalizedGradient",
+    "PerturbedPrior",
     "PolicyBackup",
     "PolicyLearner",
     "PriorDivergence",

@@ -97,15 +97,57 @@ class BestCandidate(Acting):
         self, networks: Networks, observations: Tensor, noise: Tensor | None = None
     ) -> Tensor:
         size = self.noise_dim(networks, observations.shape[-1]) // self.samples
-        if noise is None:
-            points = normal_points(self.samples, size).to(observations)
-            drawn = points.expand(*observations.shape[:-1], -1, -1)
-        else:
-            drawn = noise.unflatten(-1, (self.samples, size))
+        drawn = fixed_draws(self.samples, size, observations) if noise is None else noise
+        drawn = drawn.unflatten(-1, (self.samples, size))
         assert networks.prior is not None
         actions = networks.prior.sample_several(observations, drawn).clamp(-1, 1)
         values = values_of_several(networks.target_critics, observations, actions).amin(dim=0)
-        best = values.argmax(dim=-1)[..., None, None].expand(
-            *values.shape[:-1], 1, actions.shape[-1]
-        )
-        return actions.gather(-2, best).squeeze(-2)
+        return pick_best(actions, values)
+
+
+@dataclass(frozen=True)
+class BestDraw(Acting):
+    """Of ``samples`` actions of the actor the one with the largest value by the first critic.
+
+    Without noise they are made from fixed points (:func:`lit_offrl.nets.normal_points`); releases draw new
+    ones at each step.
+
+    Args:
+        samples: Actions drawn.
+
+    Raises:
+        UserError: There are no samples.
+
+    Source: Fujimoto et al., BCQ, ICML 2019 (100 draws in the release sfujim/BCQ); Kumar et al., BEAR, NeurIPS
+    2019 (10 in aviralkumar2907/BEAR).
+    """
+
+    samples: int = 100
+    uses: ClassVar[Collection[str]] = ("actor", "critics")
+
+    def __post_init__(self) -> None:
+        check_at_least(1, self, "samples")
+
+    def noise_dim(self, networks: Networks, obs_dim: int) -> int:
+        return int(self.samples * networks.actor.noise_dim)
+
+    def __call__(
+        self, networks: Networks, observations: Tensor, noise: Tensor | None = None
+    ) -> Tensor:
+        size = networks.actor.noise_dim
+        drawn = fixed_draws(self.samples, size, observations) if noise is None else noise
+        policy = networks.actor(observations).expand_draws()
+        actions = policy.rsample_from(drawn.unflatten(-1, (self.samples, size))).clamp(-1, 1)
+        return pick_best(actions, values_of_several(networks.critics, observations, actions)[0])
+
+
+def fixed_draws(samples: int, size: int, observations: Tensor) -> Tensor:
+    """Fixed points ``[..., samples * size]`` in place of noise, the same at each of ``[..., obs]``."""
+    points = normal_points(samples, size).to(observations)
+    return points.flatten().expand(*observations.shape[:-1], -1)
+
+
+def pick_best(actions: Tensor, values: Tensor) -> Tensor:
+    """Of ``actions [..., draws, act]`` the one with the largest of ``values [..., draws]``: ``[..., act]``."""
+    best = values.argmax(dim=-1)[..., None, None].expand(*values.shape[:-1], 1, actions.shape[-1])
+    return actions.gather(-2, best).squeeze(-2)

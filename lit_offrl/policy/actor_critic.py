@@ -15,7 +15,9 @@ from lit_offrl.policy.acting import Acting, ActorAction
 from lit_offrl.policy.families import ActorKind, CriticKind, ScalarCritics, TanhGaussianActor
 from lit_offrl.policy.networks import Networks
 from lit_offrl.policy.optimizers import actor_optimizer
+from lit_offrl.policy.perturbation import PerturbationNet
 from lit_offrl.policy.targets import update_targets
+from lit_offrl.priors import BehaviorPrior
 from lit_offrl.training.adam import Adam
 from lit_offrl.training.block_module import BlockModule
 
@@ -108,6 +110,12 @@ class ActorCritic(BlockModule):
     @abstractmethod
     def networks(self) -> Networks:
         """What the formulas of the policy's parts work on."""
+
+    def propose_from(self, prior: BehaviorPrior | None) -> None:
+        """Let actors that move samples of a prior take those of ``prior``."""
+        for net in (self.actor, self.target_actor):
+            if isinstance(net, PerturbationNet):
+                net.propose_from(prior)
 
     @torch.no_grad()
     def act(self, observations: Tensor) -> Tensor:

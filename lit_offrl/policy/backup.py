@@ -24,12 +24,14 @@ class Backup(ABC):
         subtracts_divergence: Whether this backup subtracts the constraint's divergence where
             ``constraint.in_target`` is set.
         gives_quantiles: Whether it gives all quantiles of critics that have them.
+        needs_next_actions: Whether rows have to hold the log's next actions.
     """
 
     needs_target_actor: ClassVar[bool] = False
     needs_state_values: ClassVar[bool] = False
     subtracts_divergence: ClassVar[bool] = False
     gives_quantiles: ClassVar[bool] = False
+    needs_next_actions: ClassVar[bool] = False
 
     @property
     def draws(self) -> int:
@@ -69,13 +71,13 @@ class PolicyBackup(Backup):
 
     def __call__(self, networks: Networks, batch: Transitions, noise: Tensor) -> Tensor:
         policy = networks.actor(batch.next_observations)
-        actions = policy.rsample_from(noise[..., 0, :])
+        actions = policy.rsample_from(noise[..., 0, : policy.noise_dim])
         inside = actions.clamp(-1, 1)
         value: Tensor = networks.target_critics.lowest(batch.next_observations, inside)
         constraint = networks.constraint
         if constraint is not None and constraint.in_target:
-            prior = networks.prior_at(batch.next_observations)
-            divergence = constraint.divergence(policy, actions, prior)
+            pairs = noise[..., 1:, :]
+            divergence = networks.divergence(batch.next_observations, policy, actions, pairs)
             assert networks.coefficient is not None
             penalty = networks.coefficient * divergence
             value = value - (penalty if value.dim() == penalty.dim() else penalty.unsqueeze(-1))
@@ -103,12 +105,16 @@ class SmoothedBackup(Backup):
         check_at_least(0, self, "std", "clip")
 
     def __call__(self, networks: Networks, batch: Transitions, noise: Tensor) -> Tensor:
+        actions = self.actions(networks, batch, noise)
+        value: Tensor = networks.target_critics.lowest(batch.next_observations, actions)
+        return value
+
+    def actions(self, networks: Networks, batch: Transitions, noise: Tensor) -> Tensor:
+        """The blurred action ``[..., act]`` at each next observation."""
         assert networks.target_actor is not None
         mode = networks.target_actor(batch.next_observations).mode
         blur = (self.std * noise[..., 0, : mode.shape[-1]]).clamp(-self.clip, self.clip)
-        actions = (mode + blur).clamp(-1, 1)
-        value: Tensor = networks.target_critics.lowest(batch.next_observations, actions)
-        return value
+        return (mode + blur).clamp(-1, 1)
 
 
 @dataclass(frozen=True)
@@ -118,18 +124,25 @@ class SampledBackup(Backup):
     Args:
         samples: Number of actions of the target actor (M).
         reduce: ``mean`` estimates the policy's value (MPO, SVG, ABM; docs/decisions.md 8), ``max`` takes
-            the best action (BEAR).
+            the best action (BEAR, BCQ).
+        lowest_share: Weight of the smallest of the critics' values in an action's, against the largest
+            (BCQ's lambda, soft clipped double Q).
 
     Raises:
-        UserError: There are no samples.
+        UserError: There are no samples, or the share is not within 0 and 1.
     """
 
     samples: int = 20
     reduce: Literal["mean", "max"] = "mean"
+    lowest_share: float = 1.0
     needs_target_actor: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_at_least(1, self, "samples")
+        check(
+            0 <= self.lowest_share <= 1,
+            f"lowest_share: {self.lowest_share} is not within 0 and 1; give a share, such as 0.75",
+        )
 
     @property
     def draws(self) -> int:
@@ -137,24 +150,30 @@ class SampledBackup(Backup):
 
     @property
     def is_policy_value(self) -> bool:
-        return self.reduce == "mean"
+        return self.reduce == "mean" and self.lowest_share == 1
 
     def __call__(self, networks: Networks, batch: Transitions, noise: Tensor) -> Tensor:
-        values = values_of_draws(networks, batch.next_observations, noise)
-        return values.mean(dim=-1) if self.reduce == "mean" else values.amax(dim=-1)
+        each = values_of_draws(networks, batch.next_observations, noise, self.lowest_share)
+        return each.mean(dim=-1) if self.reduce == "mean" else each.amax(dim=-1)
 
 
-def values_of_draws(networks: Networks, observations: Tensor, noise: Tensor) -> Tensor:
+def values_of_draws(
+    networks: Networks, observations: Tensor, noise: Tensor, lowest_share: float = 1.0
+) -> Tensor:
     """``min_k Qbar_k(s, a_j)`` ``[..., draws]`` of draws ``a_j`` of the target actor.
 
     Args:
         networks: Whose targets are asked.
         observations: ``[..., obs]``.
         noise: Standard normal, ``[..., draws, noise_dim]``.
+        lowest_share: Weight of that minimum; the rest is the maximum's.
     """
     assert networks.target_actor is not None
     actions = networks.target_actor(observations).expand_draws().rsample_from(noise).clamp(-1, 1)
-    return values_of_several(networks.target_critics, observations, actions).amin(dim=0)
+    values = values_of_several(networks.target_critics, observations, actions)
+    if lowest_share == 1:
+        return values.amin(dim=0)
+    return lowest_share * values.amin(dim=0) + (1 - lowest_share) * values.amax(dim=0)
 
 
 @dataclass(frozen=True)

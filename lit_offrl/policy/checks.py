@@ -10,9 +10,10 @@ from lit_offrl.errors import check
 from lit_offrl.nets import ActionDistribution, Gaussian, QuantileCritics
 from lit_offrl.policy.along import TrainedAlong
 from lit_offrl.policy.constraint import Constraint
-from lit_offrl.policy.improvement import Improvement
+from lit_offrl.policy.improvement import Improvement, WeightedLikelihood
 from lit_offrl.policy.networks import Networks
 from lit_offrl.policy.parts import Parts
+from lit_offrl.policy.perturbation import PerturbationNet
 from lit_offrl.priors import BehaviorPrior, TanhGaussianPrior
 
 
@@ -58,6 +59,18 @@ def check_parts(parts: Parts, networks: Networks, obs_dim: int) -> None:
             "lit_offrl.policy.TanhGaussianActor, or improve by lit_offrl.policy.WeightedLikelihood "
             "with no constraint",
         )
+    improvement = type(parts.improvement).__name__
+    check(
+        not parts.improvement.needs_reparameterized or policy.reparameterized,
+        f"improvement: {improvement} needs actions with the policy's gradient, which a mixture's do not have; use "
+        "lit_offrl.policy.TanhGaussianActor, or improve by lit_offrl.policy.WeightedLikelihood",
+    )
+    check(
+        policy.has_density
+        or (parts.conservatism is None and not isinstance(parts.improvement, WeightedLikelihood)),
+        f"actor: conservatism and WeightedLikelihood need the policy's density, which {type(policy).__name__} does "
+        "not have; use lit_offrl.policy.TanhGaussianActor",
+    )
     check(
         parts.conservatism is None or not policy.unbounded,
         "conservatism: values the policy's draws, which a GaussianActor makes outside of the box too; use "
@@ -73,6 +86,13 @@ def check_prior(parts: Parts, networks: Networks, obs_dim: int, device: torch.de
     """
     prior, constraint = networks.prior, parts.constraint
     tied = constraint is not None and constraint.needs_prior
+    perturbs = isinstance(networks.actor, PerturbationNet)
+    check(
+        not perturbs
+        or (prior is not None and prior.can_be_sampled and prior.sampling_noise_dim(obs_dim) > 0),
+        "actor: PerturbedPrior moves samples that a prior makes of noise that it is given; name one, such as "
+        "lit_offrl.priors.VariationalPrior",
+    )
     if prior is None:
         why = "constraint" if tied else "start_at_prior"
         check(
@@ -104,6 +124,13 @@ def check_prior(parts: Parts, networks: Networks, obs_dim: int, device: torch.de
             f"prior.jointly: the loss of {name} takes noise; fit it before the policy (prior.jointly null)",
         )
     if not tied:
+        return
+    if constraint is not None and constraint.draws:
+        check(
+            prior.can_be_sampled and prior.sampling_noise_dim(obs_dim) > 0,
+            f"constraint: {type(constraint).__name__} compares samples made of noise that is given, and {name} has "
+            "no sample() that takes any; write it, or use another prior",
+        )
         return
     check(
         prior.has_density,

@@ -57,9 +57,21 @@ class Constraint(ABC):
 
     @abstractmethod
     def divergence(
-        self, policy: ActionDistribution, actions: Tensor, prior: Distribution | DensityAt | None
+        self,
+        policy: ActionDistribution,
+        actions: Tensor,
+        prior: Distribution | DensityAt | Tensor | None,
     ) -> Tensor:
-        """The divergence at each state, ``[batch]``, given actions ``[batch, act]`` of the policy."""
+        """The divergence at each state, ``[batch]``, given actions ``[batch, act]`` of the policy.
+
+        With :attr:`draws` the actions are several, ``[batch, draws / 2, act]``, and ``prior`` is as many of its
+        samples.
+        """
+
+    @property
+    def draws(self) -> int:
+        """Actions drawn at each row, half of them of the policy and half of the prior; 0 for none of these."""
+        return 0
 
     @property
     def needs_prior(self) -> bool:
@@ -104,9 +116,13 @@ class PriorDivergence(Constraint):
         return self.target
 
     def divergence(
-        self, policy: ActionDistribution, actions: Tensor, prior: Distribution | DensityAt | None
+        self,
+        policy: ActionDistribution,
+        actions: Tensor,
+        prior: Distribution | DensityAt | Tensor | None,
     ) -> Tensor:
         assert prior is not None
+        assert not isinstance(prior, Tensor)
         if isinstance(policy, Gaussian) and type(prior) is type(policy):
             return policy.divergence_from(prior)
         inside = actions if policy.unbounded else actions.clamp(-SATURATED, SATURATED)
@@ -129,6 +145,9 @@ class EntropyTemperature(Constraint):
         return float(act_dim) if self.target_entropy is None else -self.target_entropy
 
     def divergence(
-        self, policy: ActionDistribution, actions: Tensor, prior: Distribution | DensityAt | None
+        self,
+        policy: ActionDistribution,
+        actions: Tensor,
+        prior: Distribution | DensityAt | Tensor | None,
     ) -> Tensor:
         return policy.log_prob(actions)

@@ -27,11 +27,13 @@ class Improvement(ABC):
 
     Attributes:
         needs_gaussian: Whether the policy must be one Gaussian, squashed or not.
+        needs_reparameterized: Whether the policy's actions must have its gradient.
         samples_prior: Whether it draws from the learner's prior, if there is one.
         smallest_dual: No dual falls below this.
     """
 
     needs_gaussian: ClassVar[bool] = False
+    needs_reparameterized: ClassVar[bool] = False
     samples_prior: ClassVar[bool] = False
     smallest_dual: ClassVar[float] = 1e-3
 
@@ -81,7 +83,7 @@ class Improvement(ABC):
 class ValueGradient(Improvement):
     """Actor loss by the value's gradient: ``-mean min_j Q_j(s, a)`` through reparameterised actions (SAC, MOPO, MABE, BRAC, CQL)."""
 
-    needs_gaussian: ClassVar[bool] = True
+    needs_reparameterized: ClassVar[bool] = True
 
     def losses(
         self,
@@ -108,7 +110,7 @@ class SampledGradient(Improvement):
     """
 
     samples: int = 20
-    needs_gaussian: ClassVar[bool] = True
+    needs_reparameterized: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_at_least(1, self, "samples")

@@ -24,7 +24,7 @@ from lit_offrl.policy.constraint import Constraint
 from lit_offrl.policy.improvement import Improvement, ValueGradient
 from lit_offrl.policy.losses import actor_losses, critic_losses, part_losses, state_losses
 from lit_offrl.policy.networks import Networks
-from lit_offrl.policy.noise import NoiseLayout
+from lit_offrl.policy.noise import NoiseLayout, noise_layout
 from lit_offrl.policy.optimizers import optimizer_along
 from lit_offrl.policy.parts import Parts
 from lit_offrl.policy.sampling import MixedOrSegments, SamplerFactory
@@ -117,6 +117,7 @@ class PolicyLearner(ActorCritic):
         if prior is not None and "prior" in self.along:
             del self.__dict__["prior"]
             self.prior = target_of(prior)
+        self.propose_from(self.prior)
         self.parts = Parts(
             improvement, backup, constraint, conservatism, self.acting, self.along, start_at_prior
         )
@@ -146,8 +147,8 @@ class PolicyLearner(ActorCritic):
         return Networks(*nets, *tied, duals, self.discount, scale)
 
     def sampler(self, data: OfflineDataModule, seed: int) -> Sampler:
-        make = self.make_sampler or MixedOrSegments(self.real_fraction, self.segment_length)
-        return make(
+        own = self.real_fraction, self.segment_length, self.backup.needs_next_actions
+        return (self.make_sampler or MixedOrSegments(*own))(
             data=data,
             batch_size=self.batch_size,
             updates_per_block=self.updates_per_block,
@@ -158,16 +159,7 @@ class PolicyLearner(ActorCritic):
     @property
     def noise_layout(self) -> NoiseLayout:
         """Which share of an update's noise belongs to which part."""
-        dim = improving = self.noise_dim
-        if self.prior is not None and self.improvement.samples_prior:
-            improving = max(dim, self.prior.sampling_noise_dim(self.obs_dim))
-        return NoiseLayout(
-            backup=(self.backup.draws, dim),
-            actor=(1, dim),
-            conservatism=(self.conservatism.draws if self.conservatism else 0, dim),
-            improvement=(self.improvement.draws, improving),
-            **{name: t.noise_shape(self.obs_dim, dim) for name, t in self.along.items()},
-        )
+        return noise_layout(self.parts, self.prior, self.obs_dim, self.noise_dim)
 
     def noise_for(self, rows: Transitions, generator: torch.Generator) -> Tensor:
         """Draws for each part in turn, ``[K, batch, numbers]``."""

@@ -34,6 +34,7 @@ def critic_losses(
     predicted = networks.critics.predict(batch.observations, batch.actions)
     values = networks.critics.values(predicted)
     losses = {"critic": networks.critics.loss(predicted, target)}
+    losses |= networks.critics.own_losses(batch.observations, batch.actions)
     if parts.conservatism is not None:
         drawn = layout.share(noise, "conservatism")
         losses["conservatism"] = parts.conservatism.loss(networks, batch, values, drawn)
@@ -86,8 +87,8 @@ def actor_losses(
     drawn = layout.share(noise, "improvement")
     losses, metrics = parts.improvement.losses(networks, batch, policy, actions, drawn, shared)
     if parts.constraint is not None:
-        prior = networks.prior_at(batch.observations)
-        divergence = parts.constraint.divergence(policy, actions, prior)
+        pairs = layout.share(noise, "constraint")
+        divergence = networks.divergence(batch.observations, policy, actions, pairs)
         coefficient = networks.coefficient
         assert coefficient is not None
         losses["divergence"] = coefficient * divergence
@@ -96,6 +97,8 @@ def actor_losses(
             losses["coefficient"] = parts.constraint.coefficient_loss(
                 log_coefficient, divergence, target_divergence
             )
+    if not policy.has_density:
+        return losses, metrics
     with torch.no_grad():
         metrics["entropy"] = -policy.log_prob(actions).mean()
         metrics["std"] = policy.scale.mean()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from lit_offrl.nets import Critics
+from lit_offrl.nets import ActionDistribution, Critics
 from lit_offrl.policy.constraint import Constraint
 from lit_offrl.priors import BehaviorPrior
 from lit_offrl.priors.density import DensityAt
@@ -63,6 +63,29 @@ class Networks(NamedTuple):
         with torch.no_grad():
             values = self.target_critics(batch.observations, batch.actions).amin(dim=0)
         return values - self.state_values(batch.observations)
+
+    def divergence(
+        self, observations: Tensor, policy: ActionDistribution, actions: Tensor, noise: Tensor
+    ) -> Tensor:
+        """The constraint's divergence ``[...]`` at ``observations [..., obs]``.
+
+        Args:
+            observations: ``[..., obs]``.
+            policy: The actor's distribution there.
+            actions: One draw from it, ``[..., act]``.
+            noise: Standard normal, ``[..., draws, numbers]``, with the constraint's draws.
+        """
+        constraint = self.constraint
+        assert constraint is not None
+        if not constraint.draws:
+            return constraint.divergence(policy, actions, self.prior_at(observations))
+        assert self.prior is not None
+        first, second = noise.chunk(2, dim=-2)
+        own = policy.expand_draws().rsample_from(first[..., : policy.noise_dim]).clamp(-1, 1)
+        size = self.prior.sampling_noise_dim(observations.shape[-1])
+        with torch.no_grad():
+            drawn = self.prior.sample_several(observations, second[..., :size]).clamp(-1, 1)
+        return constraint.divergence(policy, own, drawn)
 
     def prior_at(self, observations: Tensor) -> Distribution | DensityAt | None:
         """What the constraint needs of the prior at ``observations``: its distribution, or nothing."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from lit_offrl.policy.parts import Parts
+from lit_offrl.priors import BehaviorPrior
+
 
 class NoiseLayout:
     """Consecutive shares of each row's standard normal numbers.
@@ -28,3 +31,33 @@ class NoiseLayout:
                 return noise[..., start : start + draws * dim].unflatten(-1, (draws, dim))
             start += draws * dim
         raise KeyError(part)
+
+
+def noise_layout(
+    parts: Parts, prior: BehaviorPrior | None, obs_dim: int, noise_dim: int
+) -> NoiseLayout:
+    """Which share of an update's noise belongs to which part.
+
+    Args:
+        parts: The learner's.
+        prior: Its prior, if there is one.
+        obs_dim: Size of an observation.
+        noise_dim: Numbers that an action of the policy is made from.
+    """
+    constraint, pairs = parts.constraint, 0 if parts.constraint is None else parts.constraint.draws
+    either = noise_dim
+    if prior is not None and (parts.improvement.samples_prior or pairs):
+        either = max(noise_dim, prior.sampling_noise_dim(obs_dim))
+    # What the target subtracts is drawn after its own action.
+    behind = pairs if constraint is not None and constraint.in_target else 0
+    return NoiseLayout(
+        backup=(parts.backup.draws + behind, either if behind else noise_dim),
+        actor=(1, noise_dim),
+        conservatism=(parts.conservatism.draws if parts.conservatism else 0, noise_dim),
+        improvement=(
+            parts.improvement.draws,
+            either if parts.improvement.samples_prior else noise_dim,
+        ),
+        constraint=(pairs, either),
+        **{name: t.noise_shape(obs_dim, noise_dim) for name, t in parts.along.items()},
+    )

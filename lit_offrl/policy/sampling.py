@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from lit_offrl.batches import MixedSampler, Sampler, SegmentSampler
+from lit_offrl.batches import MixedSampler, Sampler, SegmentSampler, UniformSampler
 from lit_offrl.datamodule import OfflineDataModule
 
 
@@ -28,10 +28,12 @@ class MixedOrSegments:
     Args:
         real_fraction: Share of real rows in a batch, where there are imagined ones.
         segment_length: Consecutive rows of a segment; 1 for single rows.
+        next_actions: Real rows alone, each with the log's next action.
     """
 
-    def __init__(self, real_fraction: float, segment_length: int) -> None:
+    def __init__(self, real_fraction: float, segment_length: int, next_actions: bool) -> None:
         self.real_fraction, self.segment_length = real_fraction, segment_length
+        self.next_actions = next_actions
 
     def __call__(
         self,
@@ -45,6 +47,10 @@ class MixedOrSegments:
         """Real rows and those that imagination stores, or segments of real rows."""
         rows = data.rows_on(data.device)
         sizes = batch_size, updates_per_block, updates_per_epoch
+        if self.next_actions:
+            known = data.dataset.with_next_actions
+            block = batch_size, updates_per_block, seed
+            return UniformSampler(rows, known, None, *block, updates_per_epoch, next_actions=True)
         if self.segment_length > 1:
             starts = data.dataset.segments(self.segment_length)
             return SegmentSampler(rows, starts, self.segment_length, *sizes, seed)

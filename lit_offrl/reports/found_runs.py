@@ -79,7 +79,8 @@ def read_run(folder: Path) -> Run:
     run = FinishedRun(folder)
     try:
         config, data = run.config, run.config["data"]
-        known = describe_data(data), name_system(folder), int(config["seed_everything"])
+        seed = int(config["seed_everything"])
+        known = describe_data(data), name_system(folder, seed), seed
     except Exception as error:
         check(False, f"'{folder / CONFIG}': no configuration of a run ({first_line(error)})")
         raise

@@ -38,11 +38,14 @@ def short(value: Any) -> str:
     return str(value)
 
 
-def name_system(folder: Path) -> str:
-    """The system of a run: the folder above ``seed0``, the configuration's name, or the folder's."""
+def name_system(folder: Path, seed: int) -> str:
+    """The system of a run: the folder above ``seed0``, or the folder's own name without its seed at the end."""
     folder = folder.resolve()
     if SEED_FOLDER.fullmatch(folder.name):
-        folder = folder.parent
+        return folder.parent.name
+    numbered = re.fullmatch(rf"(?P<system>.+?)[-_.](seed[-_]?)?{seed}", folder.name)
+    if numbered and not DEFAULT_NAME.fullmatch(folder.name):
+        return numbered["system"]
     return folder.name
 
 

@@ -19,6 +19,7 @@ class BlockTraining(pl.Callback):
 
     - ``gradient_clip_val`` is applied by the module, as Lightning refuses it in manual optimization.
     - ``log_every_n_steps`` counts updates, rounded up to whole blocks.
+    - ``LearningRateMonitor`` names the stage, such as ``lr-Adam/prior``: the curves of one count its own updates.
     - On a CPU, float32 products are oneDNN's (:func:`onednn_products`).
 
     Every part returns one from ``configure_callbacks``.
@@ -49,6 +50,13 @@ class BlockTraining(pl.Callback):
         if self.log_every:
             # The first block, of which Lightning asks before it is trained on.
             trainer.log_every_n_steps = 1  # type: ignore[attr-defined]
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        stage = str(getattr(pl_module, "log_prefix", ""))
+        for optimizer in trainer.optimizers if stage else []:
+            groups = optimizer.param_groups
+            for number, group in enumerate(groups, start=1):
+                group.setdefault("name", f"{stage}/pg{number}" if len(groups) > 1 else stage)
 
     def allowed(self, trainer: pl.Trainer, updates: int) -> int:
         """How many of a block's ``updates`` the Trainer's ``max_steps`` leaves."""

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
 import lightning.pytorch as pl
+import torch
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
 from lit_offrl.errors import attempt, check
 from lit_offrl.training.distributed import SharedBatches
 from lit_offrl.training.processes import requeue
+from lit_offrl.training.progress import StageBar
+
+# Prefixes of metrics of the policy's stage, beside its own.
+POLICY_METRICS = ("evaluation", "imagined", "online")
 
 # Options that place a run on devices: the same for all stages.
 PLACEMENT = {
@@ -51,7 +57,7 @@ def own_callbacks(stage: str, shared: Any, own: Sequence[CallbackFactory]) -> li
     found = []
     for callback in several:
         monitored = str(getattr(callback, "monitor", None) or "").partition("/")
-        metric_of = {"evaluation": "policy", "imagined": "policy"}.get(monitored[0], monitored[0])
+        metric_of = "policy" if monitored[0] in POLICY_METRICS else monitored[0]
         if not monitored[1] or metric_of == stage:
             found.append(deepcopy(callback))
     return [*found, *(attempt(f"{stage}.callbacks", make) for make in own)]
@@ -65,6 +71,9 @@ def make_trainer(
     Raises:
         UserError: There is none for these settings.
     """
+    if placement.get("enable_progress_bar") is False:
+        # Lightning refuses a bar then.
+        callbacks = [callback for callback in callbacks if not isinstance(callback, StageBar)]
     owned: dict[str, Any] = {
         "callbacks": callbacks,
         "num_sanity_val_steps": 0,
@@ -80,6 +89,8 @@ def make_trainer(
         f"trainer.precision: {given.get('precision')} cannot train in blocks; take 32-true or bf16-mixed",
     )
     made = attempt("trainer", lambda: pl.Trainer(**given))
+    if given.get("precision") == "bf16-mixed" and made.strategy.root_device.type == "cpu":
+        warn_of_slow_bfloat16()
     if made.world_size == 1:
         return _with_own_requeue(made)
     check(
@@ -88,6 +99,23 @@ def make_trainer(
         "leave it at auto",
     )
     return _with_own_requeue(pl.Trainer(**{**given, "strategy": SharedBatches()}))
+
+
+@cache
+def warn_of_slow_bfloat16() -> None:
+    """Print a line, once a process, if this CPU has no bfloat16 arithmetic.
+
+    A torch without ``torch.cpu.get_capabilities`` does not tell, and nothing is printed.
+    """
+    capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    # Of x86, and of Arm.
+    known = [capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")]
+    if True not in known and False in known:
+        print(
+            "warning: trainer.precision: this CPU has no bfloat16 arithmetic, so that bf16-mixed is slower "
+            "than 32-true, several times with wide networks",
+            flush=True,
+        )
 
 
 def _with_own_requeue(trainer: pl.Trainer) -> pl.Trainer:

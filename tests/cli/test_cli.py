@@ -172,7 +172,10 @@ def test_without_an_environment_all_stages_are_still_fitted(
     assert results["updates"] == 30
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(
+    "stage",
+    [pytest.param(stage, marks=[] if stage == "policy" else pytest.mark.slow) for stage in STAGES],
+)
 def test_a_killed_run_ends_as_if_it_had_not_been(stage: str, tiny: Path, tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     fit(tiny, whole)

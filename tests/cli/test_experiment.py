@@ -281,6 +281,12 @@ def test_commands_run_one_after_another_until_one_fails(tmp_path: Path) -> None:
     assert len(log.read_text().splitlines()) == 3
 
 
+def test_a_worker_of_ray_starts_light() -> None:
+    # Each imports this module to run a cell, and the cell's own process imports the rest.
+    code = "import sys, lit_offrl.experiments.engines; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 @pytest.mark.slow
 def test_a_killed_experiment_goes_on(grid: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "lit_offrl", "experiment", str(grid), "--only", '["*/full/*"]']
@@ -314,9 +320,11 @@ def test_cells_run_on_several_machines(
     ray = pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
+    # Ray's workers, and the cells that they start, give way to all else at 15: on a busy machine they stand still.
+    monkeypatch.setenv("RAY_worker_niceness", "0")
     cluster = Cluster()
     for _ in range(2):
-        cluster.add_node(num_cpus=1)
+        cluster.add_node(num_cpus=1, include_dashboard=False)
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
     try:
         engine = RayEngine(None, 1, 0)

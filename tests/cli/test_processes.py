@@ -50,7 +50,14 @@ ABM = [
 ]
 
 
-@pytest.mark.parametrize("algorithm", [[], COMBO, ABM], ids=["mabe", "combo", "abm"])
+@pytest.mark.parametrize(
+    "algorithm",
+    [
+        pytest.param([], id="mabe"),
+        pytest.param(COMBO, id="combo", marks=pytest.mark.slow),
+        pytest.param(ABM, id="abm", marks=pytest.mark.slow),
+    ],
+)
 def test_two_processes_train_what_one_would(
     tiny: Path, tmp_path: Path, algorithm: list[str]
 ) -> None:

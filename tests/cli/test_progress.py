@@ -29,3 +29,5 @@ def test_a_log_has_a_line_a_minute(
         # Nine blocks, a line after every second.
         assert len(found) == 4
     assert "policy: 8 of 30 updates, 0.133/s, 02:45 left" in out
+    fit(tiny, tmp_path / "quiet", "--until", "value", "--trainer.enable_progress_bar", "false")
+    assert "/s, " not in capsys.readouterr().out

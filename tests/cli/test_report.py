@@ -175,6 +175,18 @@ def test_runs_are_named_after_their_configuration(tmp_path: Path) -> None:
     assert systems == ["mabe", "mopo-0123abcd", "mopo-ffff0000"]
 
 
+def test_folders_that_end_in_their_seed_are_one_system(tmp_path: Path) -> None:
+    for name, seed in (("wide-0", 0), ("wide-1", 1), ("td3_seed1", 1), ("h5", 0)):
+        write_run(tmp_path / name, HOPPER, seed, [1.0])
+    report(tmp_path, "--output", tmp_path / "report")
+    found = read_table(tmp_path / "report" / "table.csv")
+    assert {system: row["seeds"][0] for (_, system), row in found.items()} == {
+        "wide": "2",
+        "td3": "1",
+        "h5": "1",
+    }
+
+
 def test_what_cannot_be_reported_gets_one_line(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,7 +14,9 @@ from lit_offrl.cli import main
 from lit_offrl.dynamics import Dynamics
 from lit_offrl.estimates import ModelRollouts, Policy, find_termination
 from lit_offrl.estimates.deployment import deployment_warnings, quick_estimates
+from lit_offrl.priors import UniformWeighting
 from lit_offrl.runs.folder import FinishedRun
+from lit_offrl.training.checkpoints import save_module
 from tests.arm import UNITS, arm_log
 from tests.runs import fit
 
@@ -63,6 +65,20 @@ def test_candidates_are_ranked_without_an_environment(
         in said
     )
     assert f"selected: {found['ranking']['mean_rank'][0]}" in said
+
+
+def test_a_doubly_robust_estimate_of_a_few_rows_is_left_out(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prior = FinishedRun(run).load("prior")
+    assert prior is not None
+    prior.set_arguments(weighting=UniformWeighting())
+    behavior, output = tmp_path / "behavior.ckpt", tmp_path / "s.json"
+    save_module(prior, behavior)
+    select(run, "--part", "prior", *QUICK, "--behavior", behavior, "--output", output)
+    (one,) = json.loads(output.read_text())["candidates"]
+    assert "doubly_robust" not in one["estimates"]
+    assert "doubly robust: left out, as its weights amount to" in capsys.readouterr().out
 
 
 def test_all_checkpoints_of_a_run_and_what_a_run_knows_of_their_returns(
@@ -180,7 +196,7 @@ def test_a_policy_that_drives_out_of_the_log_is_flagged_and_a_good_one_is_not(ru
         estimates = quick_estimates(log, {"policy": policy}, rollouts, 0.99, 50)
         actions = {"data": {"at_bound": 0.1}, "policy": {"at_bound": at_bound}}
         found = deployment_warnings(estimates, actions)
-        return estimates["policy"]["outside"], {warning.name for warning in found}
+        return estimates["policy"]["outside_early"], {warning.name for warning in found}
 
     outside, flags = judge(Joints(home=False), 1.0)
     assert outside > 0.8

@@ -62,15 +62,21 @@ def send(*numbers: signal.Signals) -> str:
 @pytest.mark.parametrize(
     ("rank", "action", "code", "said"),
     [
-        (0, send(signal.SIGTERM), 143, STOPPED),
-        (0, send(signal.SIGINT, signal.SIGINT), 130, STOPPED),
-        (0, send(signal.SIGKILL), -9, None),
-        (1, send(signal.SIGKILL), 137, "process 1 was ended by signal 9"),
-        (1, send(signal.SIGTERM), 143, "process 1 was ended by signal 15"),
-        (1, send(signal.SIGSTOP), 147, "process 1 was suspended"),
-        (0, send(signal.SIGSTOP), -9, "the first process was suspended"),
+        pytest.param(0, send(signal.SIGTERM), 143, STOPPED, id="term"),
+        pytest.param(
+            1, send(signal.SIGKILL), 137, "process 1 was ended by signal 9", id="kill_other"
+        ),
+        *(
+            pytest.param(*case, id=name, marks=pytest.mark.slow)
+            for name, case in {
+                "int_twice": (0, send(signal.SIGINT, signal.SIGINT), 130, STOPPED),
+                "kill_first": (0, send(signal.SIGKILL), -9, None),
+                "term_other": (1, send(signal.SIGTERM), 143, "process 1 was ended by signal 15"),
+                "stop_other": (1, send(signal.SIGSTOP), 147, "process 1 was suspended"),
+                "stop_first": (0, send(signal.SIGSTOP), -9, "the first process was suspended"),
+            }.items()
+        ),
     ],
-    ids=["term", "int_twice", "kill_first", "kill_other", "term_other", "stop_other", "stop_first"],
 )
 def test_two_processes_end_together(
     rank: int, action: str, code: int, said: str | None, tiny: Path, tmp_path: Path

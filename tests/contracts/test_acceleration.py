@@ -23,6 +23,7 @@ from lit_offrl.training.acceleration import (
 )
 from lit_offrl.training.block_module import BlockModule
 from lit_offrl.training.state import ResumeState
+from lit_offrl.training.trainers import make_trainer, warn_of_slow_bfloat16
 from lit_offrl.transitions import Transitions
 from tests.factories import MODULES, random_rows
 
@@ -214,3 +215,30 @@ def test_a_run_in_mixed_precision(tiny: Path, tmp_path: Path) -> None:
         main(["fit", "--config", str(tiny), "--run_dir", str(tmp_path / "run"), *options])
     # Their results differ, so they are no results of one another.
     assert len(list((tmp_path / "run").glob("policy-*"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "precision", "warned"),
+    [
+        ({"avx512_bf16": False, "amx_bf16": False}, "bf16-mixed", True),
+        ({"avx512_bf16": False, "amx_bf16": False}, "32-true", False),
+        ({"avx512_bf16": True, "amx_bf16": False}, "bf16-mixed", False),
+        ({"bf16": False}, "bf16-mixed", True),
+        ({"bf16": True}, "bf16-mixed", False),
+        ({}, "bf16-mixed", False),
+    ],
+)
+def test_a_cpu_without_bfloat16_arithmetic_is_warned_of_once(
+    capabilities: dict[str, bool],
+    precision: str,
+    warned: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    warn_of_slow_bfloat16.cache_clear()
+    for _ in range(2):
+        given = {"accelerator": "cpu", "precision": precision}
+        make_trainer(given, tmp_path, [], max_epochs=1, logger=False)
+    assert capsys.readouterr().out.count("warning: trainer.precision: ") == warned

@@ -30,6 +30,7 @@ LAYERS = [
     {"policy"},
     {"estimates"},
     {"evaluation"},
+    {"online"},
     {"testing"},
     {"pipeline"},
     {"runs"},

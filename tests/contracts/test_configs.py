@@ -56,6 +56,16 @@ PROMISED = [
     "mpo_diffusion",
     "mobile",
     "rambo",
+    "sac_n",
+    "edac",
+    "mabe_n_critics",
+    "rebrac",
+    "mabe_mobile",
+    "bcq",
+    "bear_mmd",
+    "brac_mmd",
+    "rwr",
+    "bc_flow",
 ]
 OUT_OF_DISTRIBUTION = [f"ood/{path.stem}" for path in sorted((CONFIGS / "ood").glob("*.yaml"))]
 DUAL = "presets/brac/dual"
@@ -145,7 +155,11 @@ def test_abms_configurations_have_its_constants(
     assert found["critics"]["init_args"] == {"count": 1, "normalized": True}
     assert found["actor"]["init_args"] == {"min_std": 0.1}
     reduce = "max" if name == "bear" else "mean"
-    assert found["backup"]["init_args"] == {"samples": 20, "reduce": reduce}
+    assert found["backup"]["init_args"] == {
+        "samples": 20,
+        "reduce": reduce,
+        "lowest_share": 1.0,
+    }
     if config["prior"]["module"]:
         prior = config["prior"]["module"]["init_args"]
         assert (prior["hidden"], prior["learning_rate"]) == ([256, 256], 2e-4)

@@ -274,7 +274,7 @@ def test_what_is_logged_beside_updates_is_explained() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_metrics_that_are_named_are_explained(page: Path) -> None:
-    rooms = "dynamics|value|prior|policy|imagined|evaluation"
+    rooms = "dynamics|value|prior|policy|imagined|online|evaluation"
     named = set(re.findall(rf"`((?:{rooms})/[\w/]+)`", page.read_text()))
     known = {re.sub(r"_N$", "_1", name) for name in documented_metrics()}
     files = {name for name in named if (ROOT / "lit_offrl" / name).exists()}

@@ -10,8 +10,8 @@ import pytest
 from lit_offrl.cli.configs import expand_configs, read_yaml
 from lit_offrl.cli.experiment import make_resolve
 from lit_offrl.cli.strict_yaml import use_strict_yaml
-from lit_offrl.experiments import Cell, make_cells, read_experiment
-from lit_offrl.experiments.grid import Resolve
+from lit_offrl.experiments.grid import Cell, Resolve, make_cells
+from lit_offrl.experiments.settings import read_experiment
 
 ROOT = Path(__file__).parents[2] / "experiments"
 FILES = sorted(ROOT.glob("*.yaml"))
@@ -54,6 +54,7 @@ def test_every_cell_stacks_files_that_are_there(file: Path, scale: str) -> None:
         expand_configs(list(options))
 
 
+@pytest.mark.slow
 def test_every_option_of_every_stack_resolves(resolve: Resolve) -> None:
     for cells in stacks().values():
         # All that any cell says: one parse for each stack.

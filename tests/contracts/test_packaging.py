@@ -14,6 +14,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 import lit_offrl.datasets
+from lit_offrl.cli.configs import find_file
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -68,9 +69,23 @@ def test_hooks_and_tests_format_with_the_same_ruff() -> None:
     assert f"ruff=={ruff.removeprefix('v')}" in (ROOT / "constraints.txt").read_text().split()
 
 
-def test_one_version_is_cited() -> None:
+def test_the_citation_is_of_this_package() -> None:
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert str(cited["version"]) == lit_offrl.__version__
+    assert cited["license"] == PROJECT["license"]
+    assert f"{PROJECT['name']}: {PROJECT['description']}".lower().startswith(cited["title"].lower())
+    assert set(cited["keywords"]) <= set(PROJECT["keywords"])
+    assert [author["name"] for author in cited["authors"]] == [
+        a["name"] for a in PROJECT["authors"]
+    ]
+
+
+@pytest.mark.parametrize("folder", ["configs", "experiments"])
+def test_a_wheel_holds_the_folders_that_names_are_looked_up_in(folder: str) -> None:
+    targets = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    assert targets["targets"]["wheel"]["force-include"][folder] == f"lit_offrl/{folder}"
+    found = find_file(next((ROOT / folder).glob("*.yaml")).stem, folder, "--option")
+    assert found.parent == ROOT / folder
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / ".github/workflows").glob("*.yml")))

@@ -21,6 +21,7 @@ from torch.distributions import (
 from lit_offrl.errors import UserError
 from lit_offrl.policy import (
     Conservatism,
+    DiverseScalars,
     EntropyTemperature,
     ExpectationMaximization,
     ExpectileBackup,
@@ -120,6 +121,7 @@ def test_parts_that_do_not_go_together_are_refused(make: Any, changed: Any, mess
         (lambda: TanhGaussianMixtureActor(0), "components"),
         (lambda: QuantilePair(0), "quantiles"),
         (lambda: ScalarCritics(0), "count"),
+        (lambda: DiverseScalars(1), "count"),
         (lambda: SampledAdvantage(0), "samples"),
         (lambda: Exponential(temperature=-1.0), "temperature"),
         (lambda: ExpectationMaximization(divergence=0.0), "divergence"),

@@ -77,8 +77,11 @@ def test_each_member_is_rolled_out_by_itself() -> None:
     found = rollouts().estimate(Always(0.0))
     assert found.values.tolist() == [1.75, 3 * 1.75]
     # Only the second member's third step, at 6, is outside, by 1 of 5.
-    assert found.outside == pytest.approx(1 / 6)
+    assert found.outside == found.outside_early == pytest.approx(1 / 6)
     assert found.exploded == 0
+    # The second member's steps from the third on.
+    longer = rollouts(horizon=60).estimate(Always(0.0))
+    assert longer.outside_early != longer.outside
 
 
 def test_terminations_end_rollouts_and_a_tail_follows_the_horizon() -> None:

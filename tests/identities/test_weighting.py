@@ -9,10 +9,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lit_offrl.datasets import OfflineDataset
 from lit_offrl.errors import UserError
 from lit_offrl.priors import (
     AdvantageWeighting,
     BehaviorValue,
+    ReturnToGoWeighting,
     ReturnWeighting,
     TanhGaussianPrior,
     UniformWeighting,
@@ -42,6 +44,20 @@ def test_rmax_scale_is_the_largest_reward_over_a_horizon() -> None:
     rewards, q = torch.tensor([1.0, 4.0]), torch.tensor([100.0, 300.0])
     weights = ValueWeighting(temperature=0.5, scale="rmax", discount=0.99)(rewards, rewards, q)
     torch.testing.assert_close(weights, torch.tensor([math.exp(-200 * 0.01 / 4 / 0.5), 1.0]))
+
+
+def test_weights_by_what_was_earned_after_an_action() -> None:
+    # An episode that ends and one that is cut, whose returns are unknown at this discount.
+    rewards = torch.tensor([1.0, 2.0, 4.0, 9.0, 9.0])
+    ends = torch.tensor([False, False, True, False, False])
+    flags = torch.tensor([False, False, False, False, True])
+    both = rows(5, rewards=rewards, terminations=ends, truncations=flags)
+    data = OfflineDataset("two", both, torch.tensor([0, 3]), None, None, None)
+    found = ReturnToGoWeighting(temperature=2.0, discount=0.5).weigh(data)
+    returns = [1 + 0.5 * (2 + 0.5 * 4), 2 + 0.5 * 4, 4.0]
+    spread = torch.tensor(returns).double().std()
+    expected = [math.exp((r - 4) / float(spread) / 2) for r in returns]
+    torch.testing.assert_close(found, torch.tensor([*expected, 0.0, 0.0]))
 
 
 def test_return_weights() -> None:
