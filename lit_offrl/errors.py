@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,6 +43,12 @@ BOUNDS: dict[str, tuple[float, bool, float]] = {
     "weight_decay": (0, True, math.inf),
     "window": (1, True, math.inf),
 }
+
+
+def suggest(word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """The end of a message about ``word``: the nearest other one that is ``known``, else ``otherwise``."""
+    near = difflib.get_close_matches(word, [one for one in known if one != word], n=1)
+    return f"; did you mean '{near[0]}'?" if near else otherwise
 
 
 class UserError(ValueError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import re
@@ -11,7 +10,7 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
-from lit_offrl.errors import UserError, with_key
+from lit_offrl.errors import UserError, suggest, with_key
 
 
 def fail(message: str) -> NoReturn:
@@ -90,9 +89,8 @@ def explain(message: str, options: Iterable[str], refused: Mapping[str, str]) ->
         _found(r"has no attribute '(\w+)'", message),
     )
     if module and name:
-        near = difflib.get_close_matches(name, dir(importlib.import_module(module)), n=1)
-        hint = f"; did you mean '{module}.{near[0]}'?" if near else ""
-        return f"{prefix}there is no '{module}.{name}'{hint}"
+        hint = suggest(name, dir(importlib.import_module(module)))
+        return f"{prefix}there is no '{name}' in {module}{hint}"
     unknown = _found(r"(?:unrecognized arguments|ambiguous option): --([\w.]+)", message)
     if unknown:
         return no_option(unknown, options, refused)
@@ -109,8 +107,7 @@ def explain(message: str, options: Iterable[str], refused: Mapping[str, str]) ->
     argument = _found(r"Option '([\w.]+)' is not accepted", message)
     if argument:
         names = {option.split(".")[-1] for option in options} | _arguments_of_parts()
-        near = difflib.get_close_matches(argument.split(".")[-1], names, n=1)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
+        hint = suggest(argument.split(".")[-1], names)
         return f"{prefix}'{argument}' is not accepted here{hint}"
     return " ".join(message.split())
 
@@ -119,8 +116,7 @@ def no_option(key: str, options: Iterable[str], refused: Mapping[str, str]) -> s
     """Why there is no option ``key``, or which one is nearest to it."""
     if key in refused:
         return f"{key}: {refused[key]}"
-    near = difflib.get_close_matches(key, options, n=1)
-    return f"no option '{key}'" + (f"; did you mean '{near[0]}'?" if near else "")
+    return f"no option '{key}'{suggest(key, options)}"
 
 
 def _found(pattern: str, message: str) -> str | None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from typing import Any
 
 import lightning.pytorch as pl
 
-from lit_offrl.errors import check, check_numbers
+from lit_offrl.errors import check, check_numbers, suggest
 from lit_offrl.training.trainers import PLACEMENT
 
 # Options of Trainer that cannot work, and why.
@@ -52,9 +51,7 @@ def check_options(stage: str, options: dict[str, Any]) -> None:
     check_numbers({f"{stage}.trainer.{name}": value for name, value in options.items()})
     for name in options:
         owner = f"{stage}.trainer.{name}"
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
-        check(name in known, f"{owner}: Trainer has no such option{hint}")
+        check(name in known, f"{owner}: Trainer has no such option{suggest(name, known)}")
         check(name not in REFUSED, f"{owner}: {REFUSED.get(name)}")
         check(name not in PLACEMENT, f"{owner}: is the same for all stages; use trainer.{name}")
         check(name != "callbacks", f"{owner}: use {stage}.callbacks")

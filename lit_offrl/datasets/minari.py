@@ -19,7 +19,7 @@ from lit_offrl.datasets.minari_remote import PREFIX
 from lit_offrl.datasets.reader import DatasetReader
 from lit_offrl.environments.recorded import read_spec
 from lit_offrl.environments.spaces import in_order, stack
-from lit_offrl.errors import UserError, check, first_line
+from lit_offrl.errors import UserError, check, first_line, suggest
 
 if TYPE_CHECKING:
     from minari.dataset.minari_storage import MinariStorage
@@ -98,11 +98,10 @@ def _check_keys(name: str, space: Space[Any], keys: Collection[str] | None) -> N
         )
         return
     for key in keys or ():
-        near = difflib.get_close_matches(key, space.spaces, n=1)
+        hint = suggest(key, space.spaces, "; take some of these")
         check(
             key in space.spaces,
-            f"data.observation_keys: '{name}' has no '{key}' among {', '.join(space.spaces)}"
-            + (f"; did you mean '{near[0]}'?" if near else "; take some of these"),
+            f"data.observation_keys: '{name}' has no '{key}' among {', '.join(space.spaces)}{hint}",
         )
 
 

@@ -83,6 +83,10 @@ def draw(data: OfflineDataset, path: Path) -> None:
     ends = 0.5, rows.actions.shape[1] + 0.5
     actions.set(title="actions, scaled", xlabel="number", xlim=ends, ylim=(-1.1, 1.1))
     actions.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if data.action_names:
+        places = range(1, len(data.action_names) + 1)
+        actions.set_xticks(places, data.action_names, rotation=30, ha="right")
+        actions.set_xlabel("")
     across = principal(rows.observations)
     shown = coverage.hexbin(across[:, 0].numpy(), across[:, 1].numpy(), bins="log", gridsize=60)
     coverage.set(title="observations along their two main directions", xticks=[], yticks=[])

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
-from lit_offrl.errors import check
+from lit_offrl.errors import check, suggest
 
 # Options that the grid itself decides.
 OF_THE_GRID = {"run_dir", "seed_everything", "seeds", "shared_stages", "config", "base"}
@@ -20,8 +19,7 @@ def check_keys(given: Any, known: list[str], where: str) -> None:
     """
     check(isinstance(given, Mapping), f"{where}: {given!r} is no block; give keys below it")
     for key in given:
-        near = difflib.get_close_matches(str(key), known, n=1)
-        hint = f"; did you mean '{near[0]}'?" if near else f"; there are {', '.join(known)}"
+        hint = suggest(str(key), known, f"; there are {', '.join(known)}")
         check(key in known, f"{where}: there is no key '{key}'{hint}")
 
 

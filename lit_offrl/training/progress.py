@@ -14,6 +14,9 @@ from lit_offrl.training.block_module import BlockModule
 
 # Seconds between two lines of a log.
 LINE_EVERY = 60
+# Three metrics beside them fit a terminal of 80 columns.
+BAR = "{desc} {bar} {n_fmt}/{total_fmt} {rate_noinv_fmt} {remaining} left{postfix}"
+BAR_WITHOUT_TOTAL = "{desc} {n_fmt} {rate_noinv_fmt} {elapsed}{postfix}"
 
 
 class StageBar(ProgressBar):
@@ -47,7 +50,9 @@ class StageBar(ProgressBar):
             total=self.total,
             initial=pl_module.updates,
             desc=f"{self.stage:>8}",
-            unit=" updates",
+            unit="",
+            unit_scale=True,
+            bar_format=BAR if self.total else BAR_WITHOUT_TOTAL,
             disable=not (self.draws(trainer) and sys.stderr.isatty()),
             dynamic_ncols=True,
         )
@@ -69,12 +74,9 @@ class StageBar(ProgressBar):
                 print(self.line(pl_module.updates, now - self.begun), flush=True)
             return
         self.bar.update(pl_module.updates - self.bar.n)
-        found = {
-            m.split("/")[-1]: trainer.callback_metrics[m]
-            for m in self.shown
-            if m in trainer.callback_metrics
-        }
-        self.bar.set_postfix({k: f"{float(v):.3g}" for k, v in found.items()}, refresh=False)
+        found = trainer.callback_metrics
+        told = [describe(name, float(found[name])) for name in self.shown if name in found]
+        self.bar.set_postfix_str(" ".join(told), refresh=False)
 
     def draws(self, trainer: pl.Trainer) -> bool:
         """Whether this process shows progress."""
@@ -91,3 +93,9 @@ class StageBar(ProgressBar):
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.bar is not None:
             self.bar.close()
+
+
+def describe(metric: str, value: float) -> str:
+    """A metric in few columns: ``evaluation/return_mean`` as ``return=5384``."""
+    number = f"{value:.0f}" if 100 <= abs(value) < 1e6 else f"{value:.3g}"
+    return f"{metric.split('/')[-1].removesuffix('_mean')}={number}"

@@ -98,10 +98,12 @@ FILES = {
         (["--data.dataset", "bundled/halfcheetah"], "did you mean 'bundled/halfcheetah-mixed'"),
         (
             ["--prior.module", "lit_offrl.priors.GausianPrior"],
-            "did you mean 'lit_offrl.priors.GaussianPrior'",
+            "no 'GausianPrior' in lit_offrl.priors; did you mean 'GaussianPrior'",
         ),
         (["--prior.module", "lit_offrl.dynamics.DynamicsEnsemble"], "prior.module"),
         (["--prior.module.hiden", "[8]"], "did you mean 'hidden'"),
+        # Another class has it: no suggestion of the same word.
+        (["--prior.module.members", "3"], "'members' is not accepted here\n"),
         (["--config", "nowhere.yaml"], "nowhere.yaml"),
         (["--data.environment", "Cartwheel-v5"], "Cartwheel"),
         (["--data.environment", "Hopper-v5"], "the data have 4 numbers"),
