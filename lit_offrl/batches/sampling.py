@@ -72,7 +72,7 @@ class BootstrapSampler(Sampler):
         self.blocks_per_epoch = math.ceil(self.updates_per_epoch / updates_per_block)
 
     def blocks(self, epoch: int) -> Iterator[UpdateBlock]:
-        """Blocks of ``[K, members, batch]`` rows, each bag shuffled anew."""
+        """Blocks of ``[K, members, batch]`` rows, each bag shuffled again in every epoch."""
         order = self._order(epoch).view(self.members, -1, self.batch_size)
         for number, part in enumerate(order.transpose(0, 1).split(self.updates_per_block)):
             yield UpdateBlock(self.rows[part.long()], mix_seed(self.seed, "noise", epoch, number))

@@ -24,7 +24,7 @@ REFUSED = {
     "model_registry": "use Trainer in Python",
     "num_sanity_val_steps": "parts are tried before any training; use Trainer in Python",
     "overfit_batches": "batches are drawn by the stage's sampler; use data.subset",
-    "reload_dataloaders_every_n_epochs": "samplers draw anew in every epoch",
+    "reload_dataloaders_every_n_epochs": "samplers draw new batches in every epoch",
     "sync_batchnorm": "processes share each batch; use Trainer in Python",
     "use_distributed_sampler": "processes share each batch",
 }

@@ -67,7 +67,7 @@ def write(
     if references is not None:
         more |= {"ref_min_score": references[0], "ref_max_score": references[1]}
     with warnings.catch_warnings():
-        # Of an author, his address and his code, and an environment: a dataset of one's own can do without.
+        # Minari warns of missing authors, code and environments, which a user's own dataset need not have.
         warnings.filterwarnings("ignore", message="`(author|author_email|code_permalink|eval_env)`")
         warnings.filterwarnings("ignore", message="env_spec is None")
         try:

@@ -27,7 +27,7 @@ class OfflineDataset:
     """All transitions of a dataset, episode after episode.
 
     The rows may be mapped from files larger than memory (:mod:`lit_offrl.datasets.mapped`): nothing here
-    copies a whole column of observations or actions, nor may whoever uses it.
+    copies a whole column of observations or actions, nor may code that uses it.
 
     Attributes:
         name: What the user called it.
@@ -165,7 +165,7 @@ class OfflineDataset:
 
     @cached_property
     def description(self) -> dict[str, Any]:
-        """What whoever uses a part that was trained on the rows has to know of them, in plain values.
+        """Facts on the rows for users of a part that was trained on them, in plain values.
 
         Returns:
             Name, fingerprint, rows, environment; names, range, mean and standard deviation of

@@ -173,7 +173,7 @@ def read_bounds(found: Recognised) -> Recognised:
     check(
         sound,
         f"'{name}' holds {bounds[:5].tolist()}..., no {'ends' if ends else 'starts'} of episodes within "
-        f"{len(actions)} rows in order; mend it, or name another column as layout.episodes",
+        f"{len(actions)} rows in order; correct it, or name another column as layout.episodes",
     )
     return found.with_episodes(np.isin(np.arange(len(actions)), starts))
 

@@ -45,7 +45,7 @@ class DataRange:
         self.reset()
 
     def reset(self) -> None:
-        """Count anew."""
+        """Set the counts to zero."""
         self.left = torch.zeros_like(self.low)
         self.out = self.stepped = torch.zeros((), device=self.low.device)
 

@@ -1,6 +1,6 @@
 """The tasks of the papers that Gymnasium does not have, as ``lit_offrl/NAME-v0``.
 
-Those in capitals are Gymnasium's robots of version 5, whose bonus for being healthy is paid while
+Those in capitals are Gymnasium's robots of version 5, which give the bonus for being healthy while
 healthy, and HIV; those in small letters are the DeepMind Control Suite's.
 """
 
@@ -72,7 +72,7 @@ def robot_of(environment: str | None) -> str | None:
 
 
 def quiet_mujoco() -> None:
-    """Let MuJoCo's warnings be Python's, without the one that no user of Gymnasium can mend.
+    """Let MuJoCo's warnings be Python's, without the one that a user of Gymnasium cannot avoid.
 
     MuJoCo 4 warns, for every environment and in a log file, of an attribute in Gymnasium's models.
     """

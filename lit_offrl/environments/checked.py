@@ -1,4 +1,4 @@
-"""Environments whose failures are one line, whoever wrote them."""
+"""A user's environment, whose failures become errors of one line."""
 
 from __future__ import annotations
 

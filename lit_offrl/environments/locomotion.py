@@ -45,7 +45,7 @@ class SlipperyWalker2d(_Slippery, Walker2dEnv):
 
 
 class CappedHalfCheetah(HalfCheetahEnv):
-    """HalfCheetah that is paid for up to 3 m/s: ``min(v_x, 3) - 0.1 |a|^2`` (MOPO; D-7)."""
+    """HalfCheetah whose reward counts speeds up to 3 m/s: ``min(v_x, 3) - 0.1 |a|^2`` (MOPO; D-7)."""
 
     def _get_rew(
         self, x_velocity: float, action: NDArray[np.float32]
@@ -54,7 +54,7 @@ class CappedHalfCheetah(HalfCheetahEnv):
 
 
 class JumpingHalfCheetah(CappedHalfCheetah):
-    """The capped one, paid for height too: ``15 (z - z_init)`` after the step (MOPO).
+    """The capped one, whose reward counts the height too: ``15 (z - z_init)`` after the step (MOPO).
 
     The height at rest serves as ``z_init`` in every episode, so the term is 15 times the first number
     of the next observation. The height at each reset would not be observable (D-7).

@@ -72,7 +72,7 @@ def last_line(path: Path) -> str:
 
 
 class Table:
-    """A table of all cells, drawn anew on a terminal; elsewhere a line for each change.
+    """A table of all cells, redrawn on a terminal; elsewhere a line for each change.
 
     Args:
         cells: The cells.

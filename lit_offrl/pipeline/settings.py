@@ -1,4 +1,4 @@
-"""What all stages of a run share, and what every stage can be told."""
+"""Settings that all stages of a run share, and those that every stage has."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lit_offrl.training.trainers import CallbackFactory
 
 @dataclass(kw_only=True)
 class StageSettings:
-    """What every stage can be told.
+    """Settings that every stage has.
 
     Args:
         checkpoint: Take a trained part from this best.ckpt instead of training one.
@@ -67,5 +67,5 @@ class RunSettings:
 
     @property
     def trainer_options(self) -> dict[str, Any]:
-        """Options of every stage's Trainer, without callbacks and loggers, which are made anew."""
+        """Options of every stage's Trainer, without callbacks and loggers, which each stage makes for itself."""
         return {k: v for k, v in self.trainer.items() if k not in ("callbacks", "logger")}

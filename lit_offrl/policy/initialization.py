@@ -15,7 +15,7 @@ WIDTHS = {"actor": "actor, actor_hidden and heads", "critics": "critics, critic_
 def initialize(learner: PolicyLearner, source: PolicyLearner) -> None:
     """Give ``learner`` the actor, the critics and their targets of ``source``.
 
-    Their standardisation and the scale of rewards go with them, and are not settled anew on the data that
+    Their standardisation and the scale of rewards go with them, and are not computed again from the data that
     ``learner`` is trained on: the weights were trained with these statistics. Coefficients, dual variables
     and optimizers start as the learner's own; so does the state value where ``source`` has none.
 

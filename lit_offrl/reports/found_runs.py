@@ -89,7 +89,7 @@ def read_run(folder: Path) -> Run:
     except FileNotFoundError:
         return UnusedRun(folder, *known, describe_progress(folder, config))
     except ValueError as error:
-        reason = f"results.json is broken ({first_line(error)}); fit again writes it anew"
+        reason = f"results.json is broken ({first_line(error)}); the same fit again rewrites it"
         return UnusedRun(folder, *known, reason)
     final = results["policy"] or results["prior"]
     if final is None:

@@ -66,7 +66,7 @@ def is_first() -> bool:
     """Whether this process is the one that writes and prints."""
     if is_available() and is_initialized():
         return get_rank() == 0
-    # Set by whoever starts the others, before any of them has a process group.
+    # Set by the process that starts the others, before any of them has a process group.
     ranks = ("RANK", "SLURM_PROCID", "GROUP_RANK", "NODE_RANK", "LOCAL_RANK")
     return all(os.environ.get(name, "0") == "0" for name in ranks)
 

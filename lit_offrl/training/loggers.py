@@ -128,7 +128,7 @@ def log_video(loggers: Sequence[Logger], name: str, path: Path, updates: int) ->
 def _add_image(
     logger: TensorBoardLogger, name: str, encoded: bytes, size: tuple[int, int], updates: int
 ) -> None:
-    """Write a picture or film as it is, where torch's ``add_image`` would encode it anew."""
+    """Write a picture or film as it is, where torch's ``add_image`` would encode it again."""
     height, width = size
     image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=encoded)
     writer = logger.experiment._get_file_writer()

@@ -39,13 +39,13 @@ PLACEMENT = {
 
 
 class CallbackFactory(Protocol):
-    """Makes a callback, anew for each stage."""
+    """Makes a new callback for each stage."""
 
     def __call__(self) -> pl.Callback: ...
 
 
 def own_callbacks(stage: str, shared: Any, own: Sequence[CallbackFactory]) -> list[pl.Callback]:
-    """The user's callbacks of a stage, made anew.
+    """The user's callbacks of a stage, made for it alone.
 
     Args:
         stage: Name of the stage.
