@@ -51,12 +51,10 @@ class OfflineDataModule(pl.LightningDataModule):
         tasks: Reward functions of several tasks that share the networks; null stands for the logged
             rewards. Each row is used once for each task, and the task is appended to observations as a
             one-hot vector.
-        environment: Gymnasium id of the environment for evaluations; by default that of the reward
-            function, or that of the dataset.
+        environment: Gymnasium id of the environment for evaluations; by default the reward's or the dataset's.
         trust_environment: Whether to run code that the dataset itself names for its environment where the
             environment's id is not registered; it is code of the dataset's author.
-        references: Returns of scores 0 and 100, such as [-280, 12135]; by default those of the dataset, or
-            D4RL's of its task.
+        references: Returns of scores 0 and 100, such as [-280, 12135]; by default the dataset's or D4RL's.
         robot: Robot that the configuration is for, such as Hopper (the start of its environments' names);
             data of another known robot are refused.
         standardize: What is standardised by the data's mean and deviation: ``all`` is observations, the

@@ -57,8 +57,7 @@ def select(
             that has one.
         behavior: Checkpoint or run of a prior with the density of the data's actions; by default the first
             run's.
-        truth: Whether to run episodes in the environment to measure the quality of the ranking, which they
-            do not change.
+        truth: Whether to run episodes in the environment, which measure the ranking and do not change it.
         episodes: Number of episodes of each candidate with --truth.
         seed: Seed of networks, noise and starts of episodes.
         output: JSON file of all results.
@@ -77,18 +76,25 @@ def select(
     data.seed = seed
     given = discount, horizon, starts, updates, tail, seed
     estimators = make_estimators(candidates, data, dynamics, behavior, *given)
-    found = []
-    for one in candidates:
-        entry = {"name": one.name, "checkpoint": str(one.checkpoint), "updates": one.module.updates}
-        estimates = estimators(one.module)  # type: ignore[arg-type]
-        real = true_return(one, data, truth, episodes, seed)
-        found.append({**entry, "estimates": estimates, "return": real})
-        print(f"estimated {one.name}", flush=True)
+    found = [
+        estimate_candidate(one, estimators, true_return(one, data, truth, episodes, seed))
+        for one in candidates
+    ]
     result = {**estimators.settings(), "candidates": found, **compare(found)}
     write_json(result, Path(output))
     show(result, output)
     draw_known(found, Path(output).with_suffix(".png"))
     return result
+
+
+def estimate_candidate(
+    one: Candidate, estimators: Estimators, real: float | None
+) -> dict[str, Any]:
+    """A candidate's estimates, beside its ``real`` return if that is known."""
+    estimates = estimators(one.module)  # type: ignore[arg-type]
+    print(f"estimated {one.name}", flush=True)
+    entry = {"name": one.name, "checkpoint": str(one.checkpoint), "updates": one.module.updates}
+    return {**entry, "estimates": estimates, "return": real}
 
 
 def check_given(discount: float | None, updates: int, starts: int, horizon: int | None) -> None:

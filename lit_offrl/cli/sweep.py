@@ -53,8 +53,7 @@ def sweep(
         jobs: Number of trials at once, each a process.
         prune: Whether to stop trials whose evaluations in training are below the median of the others'.
         seed: Seed of the search; the seed of the runs is that of the configuration.
-        storage: URL of the study's database, such as sqlite:///sweep.db; by default a file in the folder of
-            the sweep.
+        storage: URL of the study's database, such as sqlite:///sweep.db; by default a file in the folder.
 
     Raises:
         UserError: What is asked for cannot be done.

@@ -36,8 +36,7 @@ def make_dataset(
     Args:
         id: Id of the new Minari dataset, such as mine/cheetah-v0, written below MINARI_DATASETS_PATH; or a
             name of D4RL's, such as halfcheetah-medium-replay.
-        environment: Gymnasium id of the environment, such as HalfCheetah-v5 or
-            lit_offrl/HalfCheetahBackward-v0.
+        environment: Gymnasium id of the environment, such as HalfCheetah-v5.
         steps: Number of steps in the environment for which SAC is trained.
         keep: What becomes the dataset: replay is every step of the training, in order; rollouts is sampled
             actions of the final policy.

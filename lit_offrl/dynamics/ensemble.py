@@ -42,8 +42,7 @@ class DynamicsEnsemble(Dynamics):
         members: Number of networks to train.
         elites: Number of members with the lowest holdout error, which predict imagined rows.
         hidden: Widths of the hidden layers.
-        weight_decay: L2 coefficient of the weights of each layer in turn, the output layer last; biases
-            have none.
+        weight_decay: L2 coefficient of each layer's weights in turn, the output layer last; biases have none.
         learning_rate: Learning rate of the Adam optimizer.
         patience: Number of epochs in a row without improvement of any member after which training stops.
         min_improvement: Relative decrease of a member's holdout error that counts as an improvement; the

@@ -123,8 +123,19 @@ def check_prior(parts: Parts, networks: Networks, obs_dim: int, device: torch.de
             prior.loss_noise_dim == 0,
             f"prior.jointly: the loss of {name} takes noise; fit it before the policy (prior.jointly null)",
         )
-    if not tied:
-        return
+    if tied:
+        check_divergence(parts, networks, obs_dim, device)
+
+
+def check_divergence(parts: Parts, networks: Networks, obs_dim: int, device: torch.device) -> None:
+    """Check that the constraint's divergence from the prior can be computed.
+
+    Raises:
+        UserError: The prior has no density, none where the policy goes, or no samples.
+    """
+    prior, constraint = networks.prior, parts.constraint
+    assert prior is not None
+    name = type(prior).__name__
     if constraint is not None and constraint.draws:
         check(
             prior.can_be_sampled and prior.sampling_noise_dim(obs_dim) > 0,
