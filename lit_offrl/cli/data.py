@@ -42,7 +42,7 @@ def run_data(args: list[str]) -> None:
         own.add_function_arguments(verb, skip=set(positional), as_positional=False)
         verbs.add_subcommand(name, own, help=(verb.__doc__ or "").partition("\n")[0])
     chosen = parser.parse_args(args)
-    given = parser.instantiate_classes(chosen)[chosen.verb]
+    given = parser.instantiate(chosen)[chosen.verb]
     VERBS[chosen.verb](**vars(given))
 
 

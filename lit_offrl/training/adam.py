@@ -22,6 +22,8 @@ class Adam(torch.optim.Adam):
 
     def __init__(self, parameters: ParameterGroups, lr: float = 1e-3) -> None:
         super().__init__(parameters, lr=lr, fused=True)
+        # Schedulers look whether step() was called; apply() takes its place.
+        self._opt_called = True
         for parameter in self.parameters():
             self.state[parameter] = {
                 "step": torch.zeros((), device=parameter.device),

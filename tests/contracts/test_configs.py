@@ -521,7 +521,8 @@ def test_algorithms_have_what_makes_them() -> None:
         n for n, c in found.items() if c["policy"]["module"] and c["policy"]["imagination"]
     }
     penalised = {n for n in imagining if found[n]["policy"]["imagination"]["penalty"]}
-    mabe = {"demo", "mabe", "mabe_halfcheetah", "mabe_transfer", "quickstart"}
+    recipes = {"demo", "mabe_halfcheetah", "mabe_transfer", "quickstart"}
+    mabe = {"mabe", "mabe_mobile", "mabe_n_critics", *recipes}
     ablated = {"mabe_flat_prior", "mabe_no_prior"}
     assert penalised == {"mopo", "mobile", "mb2po", *mabe, *ablated}
     assert imagining - penalised == {"mbpo", "combo", "rambo", "mabe_no_uncertainty"}
@@ -534,8 +535,9 @@ def test_algorithms_have_what_makes_them() -> None:
     fitted = {n for n, prior in alone.items() if prior["module"]}
     flat = {n for n in fitted if "Uniform" in alone[n]["weighting"]["class_path"]}
     diffusion = {"bc_diffusion", "idql_diffusion", "mpo_diffusion"}
-    assert flat == {"bc", "brac_p", "brac_v", "rambo", "mabe_flat_prior", *diffusion}
-    assert fitted - flat == mabe | {"awr", "mabe_no_rl", "mabe_no_uncertainty"}
+    sampled = {"bc_flow", "bcq", "bear_mmd", "brac_mmd", *diffusion}
+    assert flat == {"bc", "brac_p", "brac_v", "rambo", "mabe_flat_prior", *sampled}
+    assert fitted - flat == mabe | {"awr", "rwr", "mabe_no_rl", "mabe_no_uncertainty"}
     along = {n for n, c in found.items() if c["prior"]["jointly"]}
     assert along == {"bm_mpo", "bm_svg", "abm_mpo", "abm_svg", "bear", "multitask"}
 
