@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+import warnings
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,12 @@ def test_the_citation_is_of_this_package() -> None:
     assert [author["name"] for author in cited["authors"]] == [
         a["name"] for a in PROJECT["authors"]
     ]
+
+
+def test_warnings_of_the_package_are_errors() -> None:
+    named = {"__name__": "lit_offrl.somewhere", "warnings": warnings}
+    with pytest.raises(UserWarning, match="seen"):
+        exec("warnings.warn('seen', stacklevel=1)", named)
 
 
 @pytest.mark.parametrize("folder", ["configs", "experiments"])
