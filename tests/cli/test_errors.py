@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lit_offrl.cli import main
+from lit_offrl.errors import suggest
 from tests.factories import MakeDataset, episode
 
 
@@ -102,8 +103,7 @@ FILES = {
         ),
         (["--prior.module", "lit_offrl.dynamics.DynamicsEnsemble"], "prior.module"),
         (["--prior.module.hiden", "[8]"], "did you mean 'hidden'"),
-        # Another class has it: no suggestion of the same word.
-        (["--prior.module.members", "3"], "'members' is not accepted here\n"),
+        (["--prior.module.members", "3"], "'members' is not accepted here"),
         (["--config", "nowhere.yaml"], "nowhere.yaml"),
         (["--data.environment", "Cartwheel-v5"], "Cartwheel"),
         (["--data.environment", "Hopper-v5"], "the data have 4 numbers"),
@@ -298,6 +298,12 @@ def test_mistakes_get_one_line(
     assert not (tmp_path / "run").exists(), "found after something had been done"
     assert expected in error
     assert "Traceback" not in error
+
+
+def test_the_word_that_was_given_is_not_suggested() -> None:
+    # Another class may have it.
+    assert suggest("members", ["members"], "; name one") == "; name one"
+    assert suggest("member", ["members"]) == "; did you mean 'members'?"
 
 
 def test_an_unknown_environment_of_the_data_gets_one_line(
