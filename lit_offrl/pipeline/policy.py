@@ -20,7 +20,6 @@ from lit_offrl.online import (
     make_online_environment,
 )
 from lit_offrl.pipeline.dynamics import DynamicsStage
-from lit_offrl.pipeline.fingerprint import hash_file, named_modules, sources
 from lit_offrl.pipeline.policy_settings import PolicySettings
 from lit_offrl.pipeline.prior import PriorStage
 from lit_offrl.pipeline.settings import RunSettings
@@ -35,6 +34,7 @@ from lit_offrl.policy import PolicyLearner, TrainedAlong
 from lit_offrl.policy.initialization import initialize
 from lit_offrl.testing import check_penalty, check_policy
 from lit_offrl.training.checkpoints import load_module, save_module
+from lit_offrl.training.fingerprint import hash_file, named_modules, sources
 from lit_offrl.training.state import ResumeState
 
 EVALUATIONS = "evaluations.json"

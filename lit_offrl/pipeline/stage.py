@@ -15,7 +15,6 @@ from lightning.pytorch.loggers import Logger
 
 from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.errors import attempt, check
-from lit_offrl.pipeline.fingerprint import hash_file, hash_stage, named_modules
 from lit_offrl.pipeline.settings import RunSettings
 from lit_offrl.training.block_module import BlockModule
 from lit_offrl.training.blocks import seed_part
@@ -26,6 +25,7 @@ from lit_offrl.training.checkpoints import (
     save_module,
 )
 from lit_offrl.training.distributed import is_first
+from lit_offrl.training.fingerprint import hash_file, hash_stage, named_modules
 from lit_offrl.training.loggers import ContinuedCurves, make_loggers
 from lit_offrl.training.progress import StageBar
 from lit_offrl.training.sharing import share_folder

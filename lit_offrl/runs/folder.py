@@ -14,12 +14,12 @@ from lightning.pytorch.loggers import Logger
 
 from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.errors import UserError, check, first_line
-from lit_offrl.pipeline.fingerprint import named_modules
 from lit_offrl.pipeline.policy import PolicyStage
 from lit_offrl.pipeline.stage import Stage
 from lit_offrl.policy import PolicyLearner
 from lit_offrl.training.block_module import BlockModule
 from lit_offrl.training.checkpoints import check_run_dir, load_module
+from lit_offrl.training.fingerprint import named_modules
 from lit_offrl.training.loggers import LoggerFactory, make_loggers
 
 CONFIG = "config.yaml"
