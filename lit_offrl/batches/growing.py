@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from lit_offrl.batches.sampling import MixedSampler
+from lit_offrl.batches.sampling import MixedSampler, rows_of_share
 from lit_offrl.batches.store import TransitionStore
 from lit_offrl.training.blocks import UpdateBlock, mix_seed, seeded
 from lit_offrl.transitions import Transitions, move
@@ -67,8 +66,7 @@ class GrowingSampler(MixedSampler):
         count, every = len(self.real), len(self.real) + len(self.store)
         if self.offline_fraction is None:
             return draw(0, every)
-        # The epsilon undoes representation error, as in MixedSampler.
-        share = math.floor(shape[1] * self.offline_fraction + 1e-9)
+        share = rows_of_share(shape[1], self.offline_fraction)
         is_offline = torch.arange(shape[1], device=generator.device) < share
         return torch.where(is_offline, draw(0, count), draw(count, every))
 

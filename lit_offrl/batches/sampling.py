@@ -151,6 +151,11 @@ class UniformSampler(Sampler):
         return self.train[picks]
 
 
+def rows_of_share(batch_size: int, share: float) -> int:
+    """``batch_size * share`` rows, rounded down as if ``0.29 * 100`` were not 28.999999999999996."""
+    return math.floor(batch_size * share + 1e-9)
+
+
 class MixedSampler(Sampler):
     """Batches of real rows first, imagined rows after.
 
@@ -177,9 +182,7 @@ class MixedSampler(Sampler):
         seed: int,
     ) -> None:
         self.real, self.imagined, self.seed = real, imagined, seed
-        # The epsilon undoes representation error, as in 0.29 * 100 = 28.999999999999996.
-        real_rows = math.floor(batch_size * real_fraction + 1e-9)
-        self.real_rows = batch_size if imagined is None else real_rows
+        self.real_rows = rows_of_share(batch_size, 1.0 if imagined is None else real_fraction)
         self.imagined_rows = batch_size - self.real_rows
         self.updates_per_epoch = updates_per_epoch
         self.sizes = _block_sizes(updates_per_epoch, updates_per_block)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lit_offrl.errors import UserError, check, check_at_least, check_positive
+from lit_offrl.errors import UserError, check, check_at_least, check_positive, suggest
 
 Name = str | list[str]
 ACTION_KEYS = "data.layout.action_low and action_high"
@@ -168,9 +167,8 @@ def name_numbers(name: str, count: int) -> list[str]:
 
 def missing(name: str, columns: Collection[str], file: str) -> str:
     """Message for a missing column, with the closest name."""
-    close = difflib.get_close_matches(name, columns, n=1)
-    hint = f"did you mean '{close[0]}'?" if close else f"it has {shown(columns)}"
-    return f"'{file}' has no column '{name}'; {hint}"
+    hint = suggest(name, columns, f"; it has {shown(columns)}")
+    return f"'{file}' has no column '{name}'{hint}"
 
 
 def shown(columns: Collection[str]) -> str:

@@ -52,8 +52,8 @@ class BlockTraining(pl.Callback):
             trainer.log_every_n_steps = 1  # type: ignore[attr-defined]
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        stage = str(getattr(pl_module, "log_prefix", ""))
-        for optimizer in trainer.optimizers if stage else []:
+        stage = pl_module.log_prefix
+        for optimizer in trainer.optimizers:
             groups = optimizer.param_groups
             for number, group in enumerate(groups, start=1):
                 group.setdefault("name", f"{stage}/pg{number}" if len(groups) > 1 else stage)
