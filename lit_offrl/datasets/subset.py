@@ -1,4 +1,4 @@
-"""Subsets of a dataset's episodes, and concatenation of datasets."""
+"""Selects episodes of a dataset, and concatenates datasets."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from lit_offrl.transitions import Transitions
 
 @dataclass(frozen=True)
 class Subset:
-    """Selects the episodes to learn from.
+    """Selection of the episodes to train on.
 
     Args:
         fraction: Share of the episodes to keep, drawn at random from those within the quantiles.
-        episodes: Most episodes to keep.
+        episodes: Largest number of episodes to keep.
         lowest: Quantile of returns below which episodes are dropped, such as 0.9 to keep the best tenth.
         highest: Quantile of returns above which episodes are dropped.
         seed: Seed of the random draw.
@@ -53,16 +53,16 @@ class Subset:
             check_at_least(1, self, "episodes")
 
     def __call__(self, data: OfflineDataset) -> OfflineDataset:
-        """The selected episodes of ``data``, in their order."""
+        """The selected episodes of ``data`` as a dataset, in their order."""
         return select_episodes(data, self.numbers(data))
 
     def numbers(self, data: OfflineDataset) -> Tensor:
-        """Numbers of the selected episodes of ``data``, in their order, ``[n]``."""
+        """Indices of the selected episodes of ``data``, ascending, ``[n]``."""
         bounds = torch.tensor([self.lowest, self.highest], dtype=torch.float64)
         low, high = torch.quantile(data.returns, bounds)
         check(
             data.has_rewards or (self.lowest, self.highest) == (0, 1),
-            f"dataset '{data.name}': has no rewards to choose by; leave subset.lowest and highest out",
+            f"dataset '{data.name}': has no rewards to select episodes by; leave data.subset.lowest and highest out",
         )
         outside = (data.returns < low) | (data.returns > high)
         left = outside.logical_not().nonzero().squeeze(1)
@@ -74,7 +74,7 @@ class Subset:
 
 @dataclass(frozen=True)
 class ExtraDataset:
-    """A further dataset of the same robot to learn from.
+    """A further dataset of the same robot to train on.
 
     Args:
         dataset: The dataset, as in ``data.dataset``.
@@ -84,7 +84,7 @@ class ExtraDataset:
         weight: Number of copies of the dataset's episodes: 2 takes each twice, 0.5 a random half of them.
 
     Raises:
-        UserError: The weight is not positive.
+        UserError: The weight is not positive, or leaves no episode.
     """
 
     dataset: Source
@@ -99,7 +99,7 @@ class ExtraDataset:
         """Open the dataset, with ``reward`` in place of the logged rewards if given.
 
         Raises:
-            UserError: It is missing or holds what cannot be trained on.
+            UserError: The dataset is missing or invalid.
         """
         return open_dataset(self.dataset, reward, self.layout, self.observation_keys)
 
@@ -117,7 +117,7 @@ def check_same_units(data: OfflineDataset, other: OfflineDataset) -> None:
     """Check that actions of two datasets have the same bounds, where both are known.
 
     Raises:
-        UserError: They have others.
+        UserError: The bounds differ.
     """
     if data.action_box is not None and other.action_box is not None:
         names = f"dataset '{data.name}'", f"'{other.name}'"
@@ -125,7 +125,7 @@ def check_same_units(data: OfflineDataset, other: OfflineDataset) -> None:
 
 
 def select_episodes(data: OfflineDataset, numbers: Tensor) -> OfflineDataset:
-    """The episodes with these ``numbers [n]``, in this order."""
+    """The episodes with the indices ``numbers [n]`` as a dataset, in this order."""
     lengths = data.lengths[numbers]
     starts = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)[:-1]])
     within = torch.arange(int(lengths.sum())) - starts.repeat_interleave(lengths)
@@ -134,10 +134,10 @@ def select_episodes(data: OfflineDataset, numbers: Tensor) -> OfflineDataset:
 
 
 def concat(datasets: Sequence[OfflineDataset]) -> OfflineDataset:
-    """Several datasets of one robot as one; name and environment are those of the first.
+    """Concatenate datasets of one robot; environment and references are those of the first.
 
     Raises:
-        UserError: One has observations or actions of another size, or actions in other units.
+        UserError: Sizes of observations or actions, or bounds of actions, differ.
     """
     first = datasets[0]
     for other in datasets[1:]:

@@ -1,4 +1,4 @@
-"""Values of next observations for the critics' targets."""
+"""Backups: values of next observations in the critics' targets."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ class Backup(ABC):
     """Base class of backups: a value ``[...]`` of each next observation, or its quantiles ``[..., quantiles]``.
 
     Attributes:
-        needs_target_actor: Whether the learner keeps a slowly following copy of its actor.
-        needs_state_values: Whether the learner fits a value of observations alone, by
-            :meth:`state_loss`.
+        needs_target_actor: Whether the learner needs a target network of its actor.
+        needs_state_values: Whether the learner fits a state value ``V(s)`` by ``state_loss()``.
         subtracts_divergence: Whether this backup subtracts the constraint's divergence where
             ``constraint.in_target`` is set.
-        gives_quantiles: Whether it gives all quantiles of critics that have them.
-        needs_next_actions: Whether rows have to hold the log's next actions.
+        gives_quantiles: Whether it returns all quantiles of quantile critics.
+        needs_next_actions: Whether rows must hold the data's next actions.
     """
 
     needs_target_actor: ClassVar[bool] = False
@@ -35,27 +34,27 @@ class Backup(ABC):
 
     @property
     def draws(self) -> int:
-        """Actions drawn at each row."""
+        """Number of actions to draw at each row."""
         return 1
 
     @property
     def is_policy_value(self) -> bool:
-        """Whether it is the target policy's value of the next observation, with nothing subtracted."""
+        """Whether it returns the target policy's value of the next observation, without a penalty."""
         return False
 
     @abstractmethod
     def __call__(self, networks: Networks, batch: Transitions, noise: Tensor) -> Tensor:
-        """Value next observations; called without gradients.
+        """Values ``[...]`` of next observations; called without gradients.
 
         Args:
-            networks: The learner's.
+            networks: Networks of the learner.
             batch: Rows ``[...]``.
             noise: Standard normal, ``[..., draws, noise_dim]``.
         """
 
     def state_loss(self, advantages: Tensor) -> Tensor:
         """The loss ``[batch]`` that fits ``V(s)``, given ``min_j Qbar_j(s, a) - V(s)`` ``[batch]``."""
-        raise NotImplementedError(f"{type(self).__name__} fits no value of observations")
+        raise NotImplementedError(f"{type(self).__name__} fits no state value")
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ class SmoothedBackup(Backup):
         return value
 
     def actions(self, networks: Networks, batch: Transitions, noise: Tensor) -> Tensor:
-        """The blurred action ``[..., act]`` at each next observation."""
+        """The smoothed action ``[..., act]`` at each next observation."""
         assert networks.target_actor is not None
         mode = networks.target_actor(batch.next_observations).mode
         blur = (self.std * noise[..., 0, : mode.shape[-1]]).clamp(-self.clip, self.clip)
@@ -123,13 +122,13 @@ class SampledBackup(Backup):
 
     Args:
         samples: Number of actions of the target actor (M).
-        reduce: ``mean`` estimates the policy's value (MPO, SVG, ABM; docs/decisions.md 8), ``max`` takes
-            the best action (BEAR, BCQ).
-        lowest_share: Weight of the smallest of the critics' values in an action's, against the largest
-            (BCQ's lambda, soft clipped double Q).
+        reduce: Reduction over the actions: ``mean`` estimates the policy's value (MPO, SVG, ABM;
+            docs/decisions.md 8), ``max`` takes the best action (BEAR, BCQ).
+        lowest_share: Weight of the smallest critic's value in the value of an action; the largest has the
+            remaining weight (BCQ's lambda, soft clipped double Q).
 
     Raises:
-        UserError: There are no samples, or the share is not within 0 and 1.
+        UserError: ``samples`` is less than 1, or the share is not within 0 and 1.
     """
 
     samples: int = 20
@@ -160,13 +159,13 @@ class SampledBackup(Backup):
 def values_of_draws(
     networks: Networks, observations: Tensor, noise: Tensor, lowest_share: float = 1.0
 ) -> Tensor:
-    """``min_k Qbar_k(s, a_j)`` ``[..., draws]`` of draws ``a_j`` of the target actor.
+    """``min_k Qbar_k(s, a_j)`` ``[..., draws]`` of samples ``a_j`` of the target actor.
 
     Args:
-        networks: Whose targets are asked.
+        networks: Networks of the learner.
         observations: ``[..., obs]``.
         noise: Standard normal, ``[..., draws, noise_dim]``.
-        lowest_share: Weight of that minimum; the rest is the maximum's.
+        lowest_share: Weight of the minimum; the maximum has the remaining weight.
     """
     assert networks.target_actor is not None
     actions = networks.target_actor(observations).expand_draws().rsample_from(noise).clamp(-1, 1)
@@ -180,7 +179,7 @@ def values_of_draws(
 class ExpectileBackup(Backup):
     """Backup by ``V(s')``, an expectile of ``min_j Qbar_j`` over the data's actions (IQL).
 
-    No action outside the data is ever valued.
+    Critics are never evaluated at actions outside the data.
 
     Args:
         expectile: Expectile of the values of the data's actions: 0.5 is their mean, values towards 1

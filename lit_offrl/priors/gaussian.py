@@ -1,4 +1,4 @@
-"""The unsquashed Gaussian prior of ABM (docs/decisions.md 9)."""
+"""Unsquashed Gaussian prior of ABM (docs/decisions.md 9)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lit_offrl.priors.base import BehaviorPrior
 
 
 class GaussianPrior(BehaviorPrior):
-    """A diagonal Gaussian whose actions are clipped to the box, with ABM's architecture.
+    """Prior by a diagonal Gaussian whose actions are clipped to ``[-1, 1]``, with ABM's architecture.
 
     Args:
         obs_dim: Size of an observation.
@@ -21,8 +21,9 @@ class GaussianPrior(BehaviorPrior):
         hidden: Widths of the hidden layers.
         min_std: Smallest standard deviation (D-25).
         learning_rate: Learning rate of the Adam optimizer.
-        heads: Number of tasks, each with a last layer of its own; see :class:`lit_offrl.policy.PolicyLearner`.
-        **kwargs: Arguments of :class:`BehaviorPrior`, such as ``weighting``.
+        heads: Number of tasks, each with its own last layer; with more than one, an observation ends with
+            the task's one-hot vector.
+        **kwargs: Arguments of ``BehaviorPrior``, such as ``weighting``.
     """
 
     def __init__(
