@@ -69,8 +69,11 @@ def chosen_rate(part: BlockModule, block: Transitions, threads: int, blocks: int
     trainer: Any = SimpleNamespace(strategy=SimpleNamespace(root_device=torch.device("cpu")))
     trials.on_train_start(trainer, part)
     start = time.perf_counter()
-    for _ in range(blocks):
-        trials.do_block(part, block, part.noise_for(block, generator))
+    for number in range(blocks):
+        trials.on_train_batch_start(trainer, part, None, number)
+        part.run(block, part.noise_for(block, generator))
+        part.updates += len(block)
+        trials.on_train_batch_end(trainer, part, None, None, number)
     trials.restore()
     return blocks * len(block) / (time.perf_counter() - start)
 

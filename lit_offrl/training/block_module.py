@@ -228,7 +228,7 @@ class BlockModule(StandardizedModule):
         torch.manual_seed(block.seed)
         noise = share_of(self.noise_of(block)[: len(rows)], self.batch_dim)
         shares = rows.map(lambda column: share_of(column, self.batch_dim))
-        metrics = self.hooks.threads.do_block(self, shares, noise)
+        metrics = self.run(shares, noise)
         self.hooks.count(self.trainer, len(rows))
         self.updates += len(rows)
         self.log_step(metrics)

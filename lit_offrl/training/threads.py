@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import lightning.pytorch as pl
@@ -52,6 +53,7 @@ class ThreadTrials(pl.Callback):
         self.due, self.chosen = True, 0
         self.blocks, self.interval = 0, FIRST_INTERVAL
         self.usual, self.slow = float("inf"), 0
+        self.replaced: Callable[[Transitions, Tensor], Metrics] | None = None
         self.changes: list[list[int]] = []
 
     def state_dict(self) -> dict[str, Any]:
@@ -67,31 +69,38 @@ class ThreadTrials(pl.Callback):
         given = "OMP_NUM_THREADS" in os.environ
         self.applies = on_cpu and self.available > 1 and count_processes() == 1 and not given
 
-    def do_block(self, module: Any, rows: Transitions, noise: Tensor) -> Metrics:
-        """Do one update per batch of ``rows [K, ...]``.
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self.applies and self.due:
+            self.replaced = pl_module.run
+            pl_module.run = partial(self.compare, pl_module)
+        elif self.applies:
+            torch.set_num_threads(min(self.chosen, self.available))
+        self.updates, self.started = pl_module.updates, self.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        done = pl_module.updates - self.updates
+        if self.replaced is not None:
+            pl_module.run, self.replaced = self.replaced, None
+        elif self.applies and done:
+            self.watch((self.monotonic() - self.started) / done)
+
+    def compare(self, module: Any, rows: Transitions, noise: Tensor) -> Metrics:
+        """Do a block in parts, the first of them with one thread and with all, the rest with the faster.
 
         Args:
             module: The :class:`lit_offrl.training.block_module.BlockModule`.
-            rows: A block's rows.
+            rows: A block's rows, ``[K, batch, ...]``; those of fewer than six updates are done as they are.
             noise: Its noise.
 
         Returns:
             Means of the updates' metrics.
         """
-        done: Metrics
-        if not self.applies or len(rows) < len(TENTHS):
-            done = module.run(rows, noise)
-        elif self.due:
-            done = self.compare(module, rows, noise)
-        else:
-            torch.set_num_threads(min(self.chosen, self.available))
-            started = self.monotonic()
-            done = module.run(rows, noise)
-            self.watch((self.monotonic() - started) / len(rows))
-        return done
-
-    def compare(self, module: Any, rows: Transitions, noise: Tensor) -> Metrics:
-        """Do a block in parts, the first of them with one thread and with all, the rest with the faster."""
+        if len(rows) < len(TENTHS) and self.replaced is not None:
+            return self.replaced(rows, noise)
         size = max(1, len(rows) // 10)
         spent: dict[str, list[float]] = {"one": [], "all": []}
         totals: dict[str, Tensor] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -36,6 +37,7 @@ class Machine:
         device = torch.device("cpu")
         self.trainer: Any = SimpleNamespace(strategy=SimpleNamespace(root_device=device))
         self.used: list[tuple[str, int, int]] = []
+        self.run: Callable[..., Metrics] = partial(self.loop, name="compiled")
         self.trials = self.start()
 
     def start(self) -> ThreadTrials:
@@ -49,17 +51,15 @@ class Machine:
         self.now += len(rows) * self.seconds(threads)
         return {"loss": rows.mean()}
 
-    def run(self, rows: torch.Tensor, noise: torch.Tensor) -> Metrics:
-        return self.loop(rows, noise, "compiled")
-
     def train(self, blocks: int, size: int = 20) -> list[int]:
         """The threads that each block ended with."""
         used = []
         rows: Any = torch.arange(float(size))
-        for _ in range(blocks):
-            found = self.trials.do_block(self, rows, rows)
-            torch.testing.assert_close(found["loss"], rows.mean())
+        for number in range(blocks):
+            self.trials.on_train_batch_start(self.trainer, self, None, number)
+            torch.testing.assert_close(self.run(rows, rows)["loss"], rows.mean())
             self.updates += size
+            self.trials.on_train_batch_end(self.trainer, self, None, None, number)
             used.append(torch.get_num_threads())
         return used
 
@@ -131,7 +131,9 @@ def test_a_state_goes_on_with_what_was_chosen() -> None:
 
 
 def test_small_blocks_are_done_as_they_are() -> None:
-    assert Machine(busy).train(3, size=5) == [2, 2, 2]
+    machine = Machine(busy)
+    assert machine.train(3, size=5) == [2, 2, 2]
+    assert machine.used == [("compiled", 5, 2)] * 3
 
 
 def test_a_number_that_the_user_gave_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
