@@ -200,7 +200,9 @@ class Stage(ABC, Generic[Module]):
 
     def mark_done(self, seconds: float) -> None:
         """Mark the stage as finished."""
-        write_done(self.folder, seconds, self.module.updates)
+        hooks = self.module.hooks
+        threads = [] if hooks is None else hooks.threads.changes
+        write_done(self.folder, seconds, self.module.updates, threads)
 
     def trainer(self, callbacks: Sequence[pl.Callback], **arguments: Any) -> pl.Trainer:
         """The Trainer of this stage.
