@@ -75,7 +75,7 @@ def outside(columns: dict[str, Any]) -> None:
     [
         (swapped, "episode 0, row 5: its next observation is not the observation of the next row"),
         (nan, "row 12: observations hold NaN or Inf"),
-        (again, "episode 1: is episode 0 again"),
+        (again, "episode 1: is a copy of episode 0"),
         (outside, "row 3: actions [2.0, 2.0] lie outside"),
     ],
 )

@@ -424,7 +424,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "starts in disorder": (
         lambda f: write({**made(30), "index": np.array([5, 0])}, f / "neorl.npz"),
-        "no starts of episodes within 30 rows",
+        "not ascending starts of episodes within 30 rows",
     ),
 }
 

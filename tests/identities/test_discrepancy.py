@@ -74,5 +74,5 @@ def test_the_coefficient_rises_above_the_target_and_samples_must_come_from_noise
         (gradient,) = torch.autograd.grad(loss, log_coefficient)
         assert -sign * float(gradient) > 0
     learner(constraint=tie, prior=frozen(TanhGaussianPrior(2, 1, (8,)))).check_prior()
-    with pytest.raises(UserError, match="compares samples"):
+    with pytest.raises(UserError, match="samples the prior from given noise"):
         learner(constraint=tie, prior=UniformPrior(2, 1)).check_prior()
