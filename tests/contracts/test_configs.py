@@ -70,7 +70,7 @@ PROMISED = [
 OUT_OF_DISTRIBUTION = [f"ood/{path.stem}" for path in sorted((CONFIGS / "ood").glob("*.yaml"))]
 DUAL = "presets/brac/dual"
 # Presets of no data of their own, to stack on one that has some.
-STACKED = ("dual", "release", "no_ensemble", "all_imagined")
+STACKED = ("all_imagined", "dual", "eta_one", "no_ensemble", "release")
 ABLATIONS = ("mabe_no_rl", "mabe_no_uncertainty", "mabe_flat_prior", "mabe_no_prior")
 EXPERT = "presets/mabe/halfcheetah-medium-expert"
 # What files are stacked on, beside their own bases.
@@ -79,7 +79,11 @@ STACKS: list[tuple[tuple[str, ...], str]] = [
     (("brac_v",), DUAL),
     (("brac_p",), DUAL),
     (("presets/mopo/hopper-medium",), "presets/mopo/release"),
-    *[(("presets/mbpo/hopper-medium",), f"presets/mbpo/{n}") for n in ("no_ensemble", "all_imagined")],
+    *[
+        (("presets/mbpo/hopper-medium",), f"presets/mbpo/{n}")
+        for n in ("no_ensemble", "all_imagined")
+    ],
+    *[((below,), "presets/mabe/eta_one") for below in ("presets/mabe/hopper-medium", EXPERT)],
     *[((algorithm,), name) for algorithm in ("sac", "bc", "mopo") for name in OUT_OF_DISTRIBUTION],
     *[(("mopo",), f"transfer/{n}") for n in ("task_only", "domain_only", "initialised")],
     ((EXPERT,), "transfer/domain_only"),
