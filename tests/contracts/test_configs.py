@@ -66,6 +66,7 @@ PROMISED = [
     "brac_mmd",
     "rwr",
     "bc_flow",
+    "morel",
 ]
 OUT_OF_DISTRIBUTION = [f"ood/{path.stem}" for path in sorted((CONFIGS / "ood").glob("*.yaml"))]
 DUAL = "presets/brac/dual"
@@ -532,7 +533,7 @@ def test_algorithms_have_what_makes_them() -> None:
     mabe = {"mabe", "mabe_mobile", "mabe_n_critics", *recipes}
     ablated = {"mabe_flat_prior", "mabe_no_prior"}
     assert penalised == {"mopo", "mobile", "mb2po", *mabe, *ablated}
-    assert imagining - penalised == {"mbpo", "combo", "rambo", "mabe_no_uncertainty"}
+    assert imagining - penalised == {"mbpo", "morel", "combo", "rambo", "mabe_no_uncertainty"}
     for name in ("cql", "combo"):
         assert arguments(found[name])["constraint"]["init_args"]["in_target"] is False
         assert arguments(found[name])["conservatism"]["samples"] == 10
