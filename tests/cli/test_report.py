@@ -225,7 +225,8 @@ def test_what_cannot_be_reported_gets_one_line(
 def test_real_runs_of_two_seeds_are_reported(tiny: Path, tmp_path: Path) -> None:
     fit(tiny, tmp_path / "tiny", "--seeds", "2")
     report(tmp_path / "tiny", "--output", tmp_path / "report")
-    (row,) = read_table(tmp_path / "report" / "table.csv").values()
+    row, *data = read_table(tmp_path / "report" / "table.csv").values()
+    assert [one["system"] for one in data] == list(EPISODES)
     assert (row["system"], row["seeds"]) == ("tiny", "2 (0, 1)")
     assert row["evaluations used"] == "1 / 3 / 3"
     # The pendulum has no reference returns.
