@@ -177,7 +177,7 @@ class BlockModule(StandardizedModule):
     def configure_callbacks(self) -> list[pl.Callback]:
         """Callbacks that training this part needs; a subclass adds its own to these."""
         self.hooks = BlockTraining(self.trainer)
-        return [self.hooks]
+        return [self.hooks, self.hooks.threads]
 
     def on_train_start(self) -> None:
         trainer = self.trainer
@@ -228,7 +228,7 @@ class BlockModule(StandardizedModule):
         torch.manual_seed(block.seed)
         noise = share_of(self.noise_of(block)[: len(rows)], self.batch_dim)
         shares = rows.map(lambda column: share_of(column, self.batch_dim))
-        metrics = self.run(shares, noise)
+        metrics = self.hooks.threads.do_block(self, shares, noise)
         self.hooks.count(self.trainer, len(rows))
         self.updates += len(rows)
         self.log_step(metrics)

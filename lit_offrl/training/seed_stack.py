@@ -130,7 +130,8 @@ class SeedStack(BlockModule):
         rows = Transitions.stack([block.rows for block in blocks], dim=1)
         assert self.hooks is not None
         rows = rows[: self.hooks.allowed(self.trainer, len(rows))]
-        metrics = self.run(rows, torch.stack(noises, dim=1)[: len(rows)])
+        noise = torch.stack(noises, dim=1)[: len(rows)]
+        metrics = self.hooks.threads.do_block(self, rows, noise)
         self.hooks.count(self.trainer, len(rows))
         self.updates += len(rows)
         for module in self.by_seed:
