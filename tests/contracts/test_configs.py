@@ -66,9 +66,12 @@ PROMISED = [
     "brac_mmd",
     "rwr",
     "bc_flow",
+    "morel",
 ]
 OUT_OF_DISTRIBUTION = [f"ood/{path.stem}" for path in sorted((CONFIGS / "ood").glob("*.yaml"))]
 DUAL = "presets/brac/dual"
+# Presets of no data of their own, to stack on one that has some.
+STACKED = ("all_imagined", "dual", "eta_one", "no_ensemble", "release")
 ABLATIONS = ("mabe_no_rl", "mabe_no_uncertainty", "mabe_flat_prior", "mabe_no_prior")
 EXPERT = "presets/mabe/halfcheetah-medium-expert"
 # What files are stacked on, beside their own bases.
@@ -77,6 +80,11 @@ STACKS: list[tuple[tuple[str, ...], str]] = [
     (("brac_v",), DUAL),
     (("brac_p",), DUAL),
     (("presets/mopo/hopper-medium",), "presets/mopo/release"),
+    *[
+        (("presets/mbpo/hopper-medium",), f"presets/mbpo/{n}")
+        for n in ("no_ensemble", "all_imagined")
+    ],
+    *[((below,), "presets/mabe/eta_one") for below in ("presets/mabe/hopper-medium", EXPERT)],
     *[((algorithm,), name) for algorithm in ("sac", "bc", "mopo") for name in OUT_OF_DISTRIBUTION],
     *[(("mopo",), f"transfer/{n}") for n in ("task_only", "domain_only", "initialised")],
     ((EXPERT,), "transfer/domain_only"),
@@ -344,8 +352,8 @@ def test_an_algorithm_names_no_data_and_a_run_of_it_asks_for_some(
 def test_a_preset_names_its_data_and_their_robot(path: Path) -> None:
     data = yaml.safe_load(path.read_text()).get("data")
     robot, _, kind = path.stem.partition("-")
-    if path.stem in ("dual", "release", "halfcheetah-jump", "ant-angle", "hiv"):
-        assert data is None
+    if path.stem in STACKED or path.stem in ("halfcheetah-jump", "ant-angle", "hiv"):
+        assert "dataset" not in (data or {})
         return
     # COMBO's values are those of OfflineRL-Kit, which has version 2; the papers have version 0.
     version = "v2" if path.parent.name == "combo" else "v0"
@@ -525,7 +533,7 @@ def test_algorithms_have_what_makes_them() -> None:
     mabe = {"mabe", "mabe_mobile", "mabe_n_critics", *recipes}
     ablated = {"mabe_flat_prior", "mabe_no_prior"}
     assert penalised == {"mopo", "mobile", "mb2po", *mabe, *ablated}
-    assert imagining - penalised == {"mbpo", "combo", "rambo", "mabe_no_uncertainty"}
+    assert imagining - penalised == {"mbpo", "morel", "combo", "rambo", "mabe_no_uncertainty"}
     for name in ("cql", "combo"):
         assert arguments(found[name])["constraint"]["init_args"]["in_target"] is False
         assert arguments(found[name])["conservatism"]["samples"] == 10

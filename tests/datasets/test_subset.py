@@ -40,6 +40,15 @@ def test_quantiles_are_of_returns() -> None:
     assert middle.tolist() == [3.0, 4.0, 5.0, 6.0]
 
 
+@pytest.mark.parametrize(
+    ("rows", "left"), [(1, [3]), (4, [3]), (5, [2, 3]), (6, [1, 2, 3]), (99, [0, 1, 2, 3])]
+)
+def test_the_last_rows_are_those_of_whole_episodes(rows: int, left: list[int]) -> None:
+    # Of 3, 2, 1 and 4 rows.
+    data = numbered([3, 2, 1, 4])
+    assert Subset(last_rows=rows).numbers(data).tolist() == left
+
+
 def test_shares_are_drawn_by_the_seed() -> None:
     data = numbered([1] * 100)
     first, again = Subset(fraction=0.3)(data), Subset(fraction=0.3)(data)
@@ -80,6 +89,7 @@ def test_several_logs_are_one_after_the_other(make_dataset: MakeDataset) -> None
         (["--data.subset.fraction", "0"], "data.subset.fraction: 0"),
         (["--data.subset.lowest", "0.9", "--data.subset.highest", "0.1"], "data.subset.lowest"),
         (["--data.subset.episodes", "0"], "data.subset.episodes: 0 is too small"),
+        (["--data.subset.last_rows", "0"], "data.subset.last_rows: 0 is too small"),
         (["--data.subset.fraction", "0.5", "--data.storage", "mapped"], "set it to memory"),
         (["--data.more", "[{dataset: pendulum/random-v0, weight: -1}]"], "data.more.weight: -1"),
     ],
