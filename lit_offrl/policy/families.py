@@ -45,15 +45,18 @@ class GaussianActor(ActorKind):
 
     Args:
         min_std: Smallest standard deviation (D-25).
+        tanh_mean: Pass the mean through tanh, so that it stays in the box and SVG's gradient does not vanish
+            there; noise may still leave the box.
     """
 
     min_std: float = 0.1
+    tanh_mean: bool = False
 
     def __post_init__(self) -> None:
         check_positive(self, "min_std")
 
     def build(self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int) -> GaussianNet:
-        return GaussianNet(obs_dim, act_dim, hidden, self.min_std, heads)
+        return GaussianNet(obs_dim, act_dim, hidden, self.min_std, heads, self.tanh_mean)
 
 
 @dataclass(frozen=True)

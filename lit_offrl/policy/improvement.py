@@ -53,6 +53,11 @@ class Improvement(ABC):
         return False
 
     @property
+    def needs_unbounded(self) -> bool:
+        """Whether the policy must be one whose draws can leave the box."""
+        return False
+
+    @property
     def duals(self) -> Mapping[str, float]:
         """Positive numbers that are learned beside the actor, and where each starts."""
         return {}

@@ -153,7 +153,7 @@ def test_abms_configurations_have_its_constants(
     )
     assert (found["actor_hidden"], found["critic_hidden"]) == ([256, 256], [256, 256, 256])
     assert found["critics"]["init_args"] == {"count": 1, "normalized": True}
-    assert found["actor"]["init_args"] == {"min_std": 0.1}
+    assert found["actor"]["init_args"] == {"min_std": 0.1, "tanh_mean": False}
     reduce = "max" if name == "bear" else "mean"
     assert found["backup"]["init_args"] == {
         "samples": 20,
@@ -172,7 +172,8 @@ def test_abms_configurations_have_its_constants(
     if name.endswith("mpo") or name == "multitask":
         bounds = {"divergence": 0.1, "mean_divergence": 5e-3, "std_divergence": 1e-5}
         start = {"samples": 20, "temperature": 3.0, "multiplier": 1.0}
-        assert found["improvement"]["init_args"] == {**bounds, **start}
+        inside = {"outside_divergence": None}
+        assert found["improvement"]["init_args"] == {**bounds, **start, **inside}
     if name in ("bm_svg", "abm_svg", "bear"):
         assert found["constraint"]["init_args"]["target"] == 0.2
 

@@ -12,6 +12,7 @@ from lit_offrl.policy import (
     Advantage,
     EntropyTemperature,
     Exponential,
+    GaussianActor,
     ImitatingGradient,
     Networks,
     SampledAdvantage,
@@ -99,6 +100,24 @@ def test_sampled_gradient_climbs_the_mean_of_the_target_critics() -> None:
     actions = (policy.loc.unsqueeze(-2) + policy.scale.unsqueeze(-2) * drawn).clamp(-1, 1)
     values = [made.target_critics(batch.observations, actions[..., k, :])[0] for k in range(4)]
     torch.testing.assert_close(total(losses), -torch.stack(values).mean())
+
+
+def test_a_tanh_of_the_mean_keeps_svgs_gradient_where_it_dies_without() -> None:
+    # Values rise with the action, whose bias has driven all means far outside of the box.
+    part, batch, drawn = SampledGradient(4), segments(2, 1), torch.zeros(2, 1, 4, 1)
+    for tanh_mean in (False, True):
+        made = abm_learner(improvement=part, actor=GaussianActor(tanh_mean=tanh_mean))
+        made.target_critics = KnownCritics(lambda o, a: -a[:, 0])
+        with torch.no_grad():
+            made.actor.body[-1].weight.zero_()
+            made.actor.body[-1].bias.fill_(3.0)
+        policy = made.actor(batch.observations)
+        losses, _ = part.losses(made.networks, batch, policy, policy.mode, drawn, {})
+        (slope,) = torch.autograd.grad(total(losses), made.actor.body[-1].bias)
+        # The gradient of the loss, tanh(3), by the bias of the mean.
+        expected = 1 - math.tanh(3.0) ** 2 if tanh_mean else 0.0
+        assert slope[0].item() == pytest.approx(expected, rel=1e-5)
+        assert policy.loc.unique().tolist() == pytest.approx([math.tanh(3) if tanh_mean else 3])
 
 
 def test_weighted_likelihood_by_hand() -> None:
