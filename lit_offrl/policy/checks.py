@@ -101,6 +101,11 @@ def check_prior(parts: Parts, networks: Networks, obs_dim: int, device: torch.de
     tied = constraint is not None and constraint.needs_prior
     perturbs = isinstance(networks.actor, PerturbationNet)
     check(
+        not parts.backup.samples_prior or (prior is not None and prior.has_distribution),
+        "backup: SampledBackup of prior values actions of a prior that has a distribution(); switch one on, such as "
+        "lit_offrl.priors.GaussianPrior, or set of to actor",
+    )
+    check(
         not perturbs
         or (prior is not None and prior.can_be_sampled and prior.sampling_noise_dim(obs_dim) > 0),
         "actor: PerturbedPrior moves samples that a prior makes of noise that it is given; name one, such as "

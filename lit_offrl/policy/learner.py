@@ -144,7 +144,7 @@ class PolicyLearner(ActorCritic):
         coefficient = self.log_coefficient.detach().exp()
         tied = self.prior, self.constraint, coefficient
         duals, scale = dict(self.duals.items()), self.reward_scale.std
-        return Networks(*nets, *tied, duals, self.discount, scale)
+        return Networks(*nets, *tied, duals, self.discount, scale, self.backup.samples_prior)
 
     def sampler(self, data: OfflineDataModule, seed: int) -> Sampler:
         own = self.real_fraction, self.segment_length, self.backup.needs_next_actions

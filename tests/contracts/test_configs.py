@@ -51,6 +51,7 @@ PROMISED = [
     "mb2po",
     "bear",
     "multitask",
+    "abm_prior_value",
     "bc_diffusion",
     "idql_diffusion",
     "mpo_diffusion",
@@ -135,7 +136,19 @@ def test_a_configuration_can_be_read_at_a_glance(name: str) -> None:
     assert len((CONFIGS / f"{name}.yaml").read_text().splitlines()) <= 30
 
 
-ABM = ("mpo", "svg", "bm_mpo", "bm_svg", "abm_mpo", "abm_svg", "abm_eps0", "bear", "multitask")
+TASKS = ("multitask",)
+ABM = (
+    "mpo",
+    "svg",
+    "bm_mpo",
+    "bm_svg",
+    "abm_mpo",
+    "abm_svg",
+    "abm_eps0",
+    "abm_prior_value",
+    "bear",
+    *TASKS,
+)
 
 
 @pytest.mark.parametrize("name", ABM)
@@ -159,17 +172,18 @@ def test_abms_configurations_have_its_constants(
         "samples": 20,
         "reduce": reduce,
         "lowest_share": 1.0,
+        "of": "prior" if name == "abm_prior_value" else "actor",
     }
     if config["prior"]["module"]:
         prior = config["prior"]["module"]["init_args"]
         assert (prior["hidden"], prior["learning_rate"]) == ([256, 256], 2e-4)
         jointly = config["prior"]["jointly"]["init_args"]
-        advantageous = name.startswith("abm") or name == "multitask"
+        advantageous = name.startswith("abm") or name in TASKS
         kind = "Step" if advantageous else "Uniform"
         assert jointly["weighting"]["class_path"] == f"lit_offrl.policy.{kind}"
         if advantageous:
             assert jointly["advantage"]["init_args"] == {"samples": 20}
-    if name.endswith("mpo") or name == "multitask":
+    if name.endswith(("mpo", "prior_value")) or name in TASKS:
         bounds = {"divergence": 0.1, "mean_divergence": 5e-3, "std_divergence": 1e-5}
         start = {"samples": 20, "temperature": 3.0, "multiplier": 1.0}
         inside = {"outside_divergence": None}
@@ -540,7 +554,7 @@ def test_algorithms_have_what_makes_them() -> None:
     assert flat == {"bc", "brac_p", "brac_v", "rambo", "mabe_flat_prior", *sampled}
     assert fitted - flat == mabe | {"awr", "rwr", "mabe_no_rl", "mabe_no_uncertainty"}
     along = {n for n, c in found.items() if c["prior"]["jointly"]}
-    assert along == {"bm_mpo", "bm_svg", "abm_mpo", "abm_svg", "bear", "multitask"}
+    assert along == {"bm_mpo", "bm_svg", "abm_mpo", "abm_svg", "abm_prior_value", "bear", *TASKS}
 
 
 @pytest.mark.parametrize("name", ["sac", "mopo", "mbpo", "cql", "combo"])
