@@ -60,6 +60,7 @@ class GaussianNet(nn.Module):
         min_std: Added to the softplus that gives the standard deviation.
         heads: As in :class:`TanhGaussianNet`.
         tanh_mean: Whether the mean is a tanh, and so within the box.
+        head_hidden: Widths of the hidden layers of each task's own, after the others.
     """
 
     def __init__(
@@ -70,11 +71,13 @@ class GaussianNet(nn.Module):
         min_std: float = 0.1,
         heads: int = 1,
         tanh_mean: bool = False,
+        head_hidden: Sequence[int] = (),
     ) -> None:
         super().__init__()
         self.noise_dim = act_dim
         self.normalizer = Normalizer(obs_dim, heads)
-        self.body = build_trunk(obs_dim, hidden, 2 * act_dim, heads, normalized=True)
+        sizes = obs_dim, hidden, 2 * act_dim, heads
+        self.body = build_trunk(*sizes, normalized=True, head_hidden=head_hidden)
         self.min_std, self.tanh_mean = min_std, tanh_mean
 
     def forward(self, observations: Tensor) -> Gaussian:

@@ -52,6 +52,7 @@ PROMISED = [
     "bear",
     "multitask",
     "abm_prior_value",
+    "multitask_robot",
     "bc_diffusion",
     "idql_diffusion",
     "mpo_diffusion",
@@ -85,7 +86,14 @@ STACKS: list[tuple[tuple[str, ...], str]] = [
     *[(below, name) for name in ABLATIONS for below in (("mabe",), ("mabe", EXPERT), (EXPERT,))],
 ]
 # The algorithms that name data of their own; any other needs --data.dataset.
-OWN_DATA = ("demo", "mabe_halfcheetah", "mabe_transfer", "multitask", "quickstart")
+OWN_DATA = (
+    "demo",
+    "mabe_halfcheetah",
+    "mabe_transfer",
+    "multitask",
+    "multitask_robot",
+    "quickstart",
+)
 
 
 def values_of(name: str) -> dict[str, Any]:
@@ -136,7 +144,7 @@ def test_a_configuration_can_be_read_at_a_glance(name: str) -> None:
     assert len((CONFIGS / f"{name}.yaml").read_text().splitlines()) <= 30
 
 
-TASKS = ("multitask",)
+TASKS = ("multitask", "multitask_robot")
 ABM = (
     "mpo",
     "svg",
@@ -164,9 +172,14 @@ def test_abms_configurations_have_its_constants(
         512,
         1 if name == "abm_eps0" else 10,
     )
-    assert (found["actor_hidden"], found["critic_hidden"]) == ([256, 256], [256, 256, 256])
-    assert found["critics"]["init_args"] == {"count": 1, "normalized": True}
-    assert found["actor"]["init_args"] == {"min_std": 0.1, "tanh_mean": False}
+    widths, own = ([256, 256], [256, 256, 256]), ([], [])
+    if name == "multitask_robot":
+        widths, own = ([200], [400]), ([300], [400])
+    assert (found["actor_hidden"], found["critic_hidden"]) == widths
+    critics = {"count": 1, "normalized": True, "head_hidden": own[1]}
+    assert found["critics"]["init_args"] == critics
+    actor = {"min_std": 0.1, "tanh_mean": False, "head_hidden": own[0]}
+    assert found["actor"]["init_args"] == actor
     reduce = "max" if name == "bear" else "mean"
     assert found["backup"]["init_args"] == {
         "samples": 20,
@@ -176,7 +189,8 @@ def test_abms_configurations_have_its_constants(
     }
     if config["prior"]["module"]:
         prior = config["prior"]["module"]["init_args"]
-        assert (prior["hidden"], prior["learning_rate"]) == ([256, 256], 2e-4)
+        assert (prior["hidden"], prior["learning_rate"]) == (widths[0], 2e-4)
+        assert prior["head_hidden"] == own[0]
         jointly = config["prior"]["jointly"]["init_args"]
         advantageous = name.startswith("abm") or name in TASKS
         kind = "Step" if advantageous else "Uniform"
