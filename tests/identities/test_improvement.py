@@ -132,6 +132,20 @@ def test_weighted_likelihood_by_hand() -> None:
     assert metrics["advantage_mean"].item() == pytest.approx((-0.5 + 0.25 + 9.0) / 3)
 
 
+def test_updates_with_imagined_rows_have_weights_of_their_own() -> None:
+    part = WeightedLikelihood(Exponential(0.5, 4.0), Given(), Exponential(2.0, 5.0))
+    made, batch = learner(improvement=part), seeded_rows(3)
+    first = [math.exp(-1), math.exp(0.5), 4.0]
+    second = [math.exp(-0.25), math.exp(0.125), 5.0]
+    none = torch.zeros(3, dtype=torch.bool)
+    one = torch.tensor([False, False, True])
+    for imagined, expected in ((None, first), (none, first), (one, second), (~none, second)):
+        rows = batch.replace(imagined=imagined)
+        weights, metrics = part.weights(made.networks, rows, NO_NOISE, {})
+        assert weights.tolist() == pytest.approx(expected)
+        assert metrics["clamped_fraction"].item() == pytest.approx(1 / 3)
+
+
 def test_with_an_infinite_temperature_it_is_behaviour_cloning() -> None:
     batch = seeded_rows()
     infinite = WeightedLikelihood(Exponential(1e12, 20.0), SampledAdvantage(4))
