@@ -23,6 +23,7 @@ from lit_offrl.cli import main
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
+TINY = ROOT / "tests" / "tiny.yaml"
 STAGES = ("dynamics", "value", "prior", "policy")
 NEVER = ["--policy.imagination.termination", "lit_offrl.dynamics.terminations.never"]
 

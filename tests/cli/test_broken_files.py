@@ -121,12 +121,12 @@ def test_of_two_states_the_sound_one_is_continued(
 
 
 def test_a_curve_and_the_best_weights_are_resumed_from_the_state(
+    finished: Path,
     tiny: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    fit(tiny, tmp_path / "whole")
     stopped_run(tiny, tmp_path / "stopped", 1, "policy", monkeypatch)
     for name in ("evaluations.json", "best.ckpt"):
         (path,) = (tmp_path / "stopped").glob(f"policy-*/{name}")
@@ -134,10 +134,10 @@ def test_a_curve_and_the_best_weights_are_resumed_from_the_state(
     capsys.readouterr()
     fit(tiny, tmp_path / "stopped")
     assert "best.ckpt' is missing or broken" in capsys.readouterr().out
-    assert same(tmp_path / "whole", tmp_path / "stopped")
+    assert same(finished, tmp_path / "stopped")
     curves = [
-        next((tmp_path / run).glob("policy-*/evaluations.json")).read_text()
-        for run in ("whole", "stopped")
+        next(run.glob("policy-*/evaluations.json")).read_text()
+        for run in (finished, tmp_path / "stopped")
     ]
     assert curves[0] == curves[1]
 
@@ -156,32 +156,29 @@ def test_a_broken_file_of_a_finished_run_is_named(
     pattern: str,
     advice: str | None,
     tiny: Path,
-    tmp_path: Path,
+    whole: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    run = tmp_path / "run"
-    quick = ["--policy.updates", "10", "--value.max_updates", "10", "--prior.max_epochs", "1"]
-    fit(tiny, run, *quick)
-    before = weights(run)
-    (path,) = run.glob(pattern)
+    before = weights(whole)
+    (path,) = whole.glob(pattern)
     sound = path.read_bytes()
     for broken in BREAKS:
         path.write_bytes(sound)
         broken(path)
         if advice is None:
             capsys.readouterr()
-            fit(tiny, run, *quick)
+            fit(tiny, whole)
             assert f"'{path}' is broken" in capsys.readouterr().out
             continue
-        line = complaint(capsys, "--config", str(tiny), "--run_dir", str(run), *quick)
+        line = complaint(capsys, "--config", str(tiny), "--run_dir", str(whole))
         assert f"'{path}' is broken" in line
         assert advice in line
     if advice is not None:
         shutil.rmtree(path.parent) if "folder" in advice else path.unlink()
-        fit(tiny, run, *quick)
-    for name, state in weights(run).items():
+        fit(tiny, whole)
+    for name, state in weights(whole).items():
         assert all(torch.equal(value, before[name][key]) for key, value in state.items())
-    assert json.loads((run / "results.json").read_text())["updates"] == 10
+    assert json.loads((whole / "results.json").read_text())["updates"] == 30
 
 
 def test_a_flipped_byte_is_found_wherever_it_matters(tmp_path: Path) -> None:

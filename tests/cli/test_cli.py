@@ -22,6 +22,7 @@ from tests.factories import MakeDataset, episode
 from tests.runs import STAGES, fit, fit_and_signal, weights
 
 
+@pytest.mark.usefixtures("drawn")
 def test_a_run_leaves_what_it_promises(
     tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -48,10 +49,10 @@ def test_a_run_leaves_what_it_promises(
     assert list(run.glob("tensorboard/events.out.tfevents.*"))
 
 
-def test_updates_are_what_was_asked_for(tiny: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    fit(tiny, run)
-    done = {p.parent.name.split("-")[0]: json.loads(p.read_text()) for p in run.glob("*/done.json")}
+def test_updates_are_what_was_asked_for(finished: Path) -> None:
+    done = {
+        p.parent.name.split("-")[0]: json.loads(p.read_text()) for p in finished.glob("*/done.json")
+    }
     assert done["policy"]["updates"] == 30
     assert done["value"]["updates"] == 30
 
@@ -123,11 +124,10 @@ def test_another_environment_is_another_policy(
     assert "policy: already done" not in out
 
 
-def test_stopping_early_leaves_an_earlier_report_alone(tiny: Path, tmp_path: Path) -> None:
-    fit(tiny, tmp_path / "run")
-    before = (tmp_path / "run" / "results.json").read_text()
-    fit(tiny, tmp_path / "run", "--until", "prior")
-    assert (tmp_path / "run" / "results.json").read_text() == before
+def test_stopping_early_leaves_an_earlier_report_alone(tiny: Path, whole: Path) -> None:
+    before = (whole / "results.json").read_text()
+    fit(tiny, whole, "--until", "prior")
+    assert (whole / "results.json").read_text() == before
 
 
 def test_a_diverged_run_is_no_result(
@@ -176,11 +176,12 @@ def test_without_an_environment_all_stages_are_still_fitted(
     "stage",
     [pytest.param(stage, marks=[] if stage == "policy" else pytest.mark.slow) for stage in STAGES],
 )
-def test_a_killed_run_ends_as_if_it_had_not_been(stage: str, tiny: Path, tmp_path: Path) -> None:
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    fit(tiny, whole)
-    finished = fit_and_signal(tiny, killed, stage, signal.SIGKILL)
-    assert finished.returncode == -signal.SIGKILL, finished.stderr
+def test_a_killed_run_ends_as_if_it_had_not_been(
+    stage: str, finished: Path, tiny: Path, tmp_path: Path
+) -> None:
+    killed = tmp_path / "killed"
+    ran = fit_and_signal(tiny, killed, stage, signal.SIGKILL)
+    assert ran.returncode == -signal.SIGKILL, ran.stderr
     (resume,) = killed.glob("*/resume.ckpt")
     assert resume.parent.name.startswith(stage)
     assert torch.load(resume, weights_only=True)["updates"] > 0
@@ -191,7 +192,7 @@ def test_a_killed_run_ends_as_if_it_had_not_been(stage: str, tiny: Path, tmp_pat
     for earlier in STAGES[: STAGES.index(stage)]:
         assert f"{earlier}: already done" in out
     assert sorted(p.name.split("-")[0] for p in killed.glob("*-*/")) == sorted(STAGES)
-    expected, found = weights(whole), weights(killed)
+    expected, found = weights(finished), weights(killed)
     assert expected.keys() == found.keys()
     for name, state in expected.items():
         for key, value in state.items():
@@ -200,17 +201,16 @@ def test_a_killed_run_ends_as_if_it_had_not_been(stage: str, tiny: Path, tmp_pat
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_says_how_to_go_on(sent: signal.Signals, tiny: Path, tmp_path: Path) -> None:
-    finished = fit_and_signal(tiny, tmp_path / "run", "value", sent)
-    assert finished.returncode == 128 + sent
-    assert finished.stderr.strip() == "lit-offrl: stopped; the same command continues"
+    ran = fit_and_signal(tiny, tmp_path / "run", "value", sent)
+    assert ran.returncode == 128 + sent
+    assert ran.stderr.strip() == "lit-offrl: stopped; the same command continues"
     fit(tiny, tmp_path / "run")
     assert json.loads((tmp_path / "run" / "results.json").read_text())["updates"] == 30
 
 
 @pytest.mark.slow
-def test_a_kill_at_any_instant_loses_nothing(tiny: Path, tmp_path: Path) -> None:
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    fit(tiny, whole)
+def test_a_kill_at_any_instant_loses_nothing(finished: Path, tiny: Path, tmp_path: Path) -> None:
+    killed = tmp_path / "killed"
     command = [sys.executable, "-m", "lit_offrl", "fit", "-c", str(tiny), "--run_dir", str(killed)]
     for seconds in (6, 7, 8, 9, 10):
         process = subprocess.Popen(command, env=os.environ, stdout=subprocess.DEVNULL)
@@ -218,7 +218,7 @@ def test_a_kill_at_any_instant_loses_nothing(tiny: Path, tmp_path: Path) -> None
         process.kill()
         process.wait()
     fit(tiny, killed)
-    expected, found = weights(whole), weights(killed)
+    expected, found = weights(finished), weights(killed)
     assert expected.keys() == found.keys()
     for name, state in expected.items():
         assert all(torch.equal(v, found[name][k]) for k, v in state.items()), name

@@ -39,19 +39,17 @@ def test_every_curve_counts_updates_of_its_stage(tiny: Path, tmp_path: Path) -> 
         assert len(ends) == 1
 
 
-def test_a_kill_doubles_no_point_and_loses_none(tiny: Path, tmp_path: Path) -> None:
-    killed, whole = tmp_path / "killed", tmp_path / "whole"
+def test_a_kill_doubles_no_point_and_loses_none(finished: Path, tiny: Path, tmp_path: Path) -> None:
+    killed = tmp_path / "killed"
     # Within the epoch after a stage's first state, and right after a state.
     for stage, blocks in (*((stage, 3) for stage in STAGES), ("policy", 0)):
         ran = fit_and_signal(tiny, killed, stage, signal.SIGKILL, blocks)
         assert ran.returncode == -signal.SIGKILL, ran.stderr
     fit(tiny, killed)
+    assert curves(killed) == curves(finished)
+
+
+def test_a_finished_command_repeated_adds_nothing(tiny: Path, whole: Path) -> None:
+    before = contents(whole)
     fit(tiny, whole)
-    assert curves(killed) == curves(whole)
-
-
-def test_a_finished_command_repeated_adds_nothing(tiny: Path, tmp_path: Path) -> None:
-    fit(tiny, tmp_path / "run")
-    before = contents(tmp_path / "run")
-    fit(tiny, tmp_path / "run")
-    assert contents(tmp_path / "run") == before
+    assert contents(whole) == before

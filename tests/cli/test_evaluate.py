@@ -13,20 +13,13 @@ from lit_offrl.evaluation.statistics import interval_of_mean
 from tests.runs import fit
 
 
-@pytest.fixture
-def run(tiny: Path, tmp_path: Path) -> Path:
-    """A finished run of all stages."""
-    fit(tiny, tmp_path / "run")
-    return tmp_path / "run"
-
-
 def evaluate(*arguments: object) -> None:
     main(["evaluate", *map(str, arguments)])
 
 
-def test_every_part_that_acts_is_evaluated(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    evaluate(run, "--part", "all", "--episodes", 5, "--seed", 3)
-    found = json.loads((run / "evaluation.json").read_text())
+def test_every_part_that_acts_is_evaluated(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    evaluate(whole, "--part", "all", "--episodes", 5, "--seed", 3)
+    found = json.loads((whole / "evaluation.json").read_text())
     assert [name.split("(")[-1] for name in found] == ["policy)", "prior)"]
     for result in found.values():
         assert len(result["returns"]) == len(result["lengths"]) == 5
@@ -36,19 +29,19 @@ def test_every_part_that_acts_is_evaluated(run: Path, capsys: pytest.CaptureFixt
     assert "95 % interval" in capsys.readouterr().out
 
 
-def test_the_same_seed_gives_the_same_episodes(run: Path, tmp_path: Path) -> None:
-    (policy,) = run.glob("policy-*/last.ckpt")
-    evaluate(run, "--episodes", 2, "--output", tmp_path / "a.json")
+def test_the_same_seed_gives_the_same_episodes(whole: Path, tmp_path: Path) -> None:
+    (policy,) = whole.glob("policy-*/last.ckpt")
+    evaluate(whole, "--episodes", 2, "--output", tmp_path / "a.json")
     evaluate(policy, "--episodes", 2, "--output", tmp_path / "b.json")
-    evaluate(run, "--episodes", 2, "--seed", 1, "--output", tmp_path / "c.json")
+    evaluate(whole, "--episodes", 2, "--seed", 1, "--output", tmp_path / "c.json")
     a, b, c = (next(iter(json.loads((tmp_path / f"{n}.json").read_text()).values())) for n in "abc")
     assert a["returns"] == b["returns"] != c["returns"]
 
 
 def test_a_checkpoint_outside_of_its_run_needs_an_environment(
-    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (prior,) = run.glob("prior-*/best.ckpt")
+    (prior,) = whole.glob("prior-*/best.ckpt")
     alone = tmp_path / "elsewhere" / "prior.ckpt"
     alone.parent.mkdir()
     shutil.copy(prior, alone)
@@ -75,15 +68,15 @@ def test_a_checkpoint_outside_of_its_run_needs_an_environment(
     ],
 )
 def test_what_cannot_be_evaluated_gets_one_line(
-    run: Path,
+    whole: Path,
     tmp_path: Path,
     arguments: list[str],
     named: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "broken.ckpt").write_bytes(b"no checkpoint")
-    (dynamics,) = run.glob("dynamics-*/best.ckpt")
-    places = {"run": run, "dynamics": dynamics, "broken": tmp_path / "broken.ckpt"}
+    (dynamics,) = whole.glob("dynamics-*/best.ckpt")
+    places = {"run": whole, "dynamics": dynamics, "broken": tmp_path / "broken.ckpt"}
     with pytest.raises(SystemExit, match="2"):
         evaluate(*[argument.format(**places) for argument in arguments])
     error = capsys.readouterr().err
@@ -120,16 +113,16 @@ def test_a_run_that_is_not_finished_is_named(
 
 
 def test_an_episode_is_filmed_or_one_line_says_why_not(
-    run: Path, capsys: pytest.CaptureFixture[str]
+    whole: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     try:
-        evaluate(run, "--episodes", 1, "--video", "true")
+        evaluate(whole, "--episodes", 1, "--video", "true")
     except SystemExit:
         error = capsys.readouterr().err
         assert "--video" in error
         assert error.count("\n") == 1
         return
-    assert (run / "policy.mp4").stat().st_size > 1000
+    assert (whole / "policy.mp4").stat().st_size > 1000
 
 
 def test_intervals_of_means() -> None:

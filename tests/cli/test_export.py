@@ -23,7 +23,7 @@ from safetensors import safe_open
 from lit_offrl.cli import main
 from lit_offrl.runs.folder import FinishedRun
 from tests.pendulum import COLUMNS, ENVIRONMENT, pendulum_log, pendulum_options
-from tests.runs import ROOT, fit, fit_algorithm
+from tests.runs import ROOT, TINY, fit, fit_algorithm
 
 # None makes an import fail.
 ALONE = "import sys; sys.modules.update(dict.fromkeys(['lit_offrl', {}]))\n"
@@ -56,7 +56,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pendulum_log(folder / "log.npz")
     options = pendulum_options(folder / "log.npz")
     options += ["--data.environment", ENVIRONMENT, "--policy.imagination.guard", "false"]
-    fit(ROOT / "tests" / "tiny.yaml", folder / "run", *options)
+    fit(TINY, folder / "run", *options)
     return folder / "run"
 
 

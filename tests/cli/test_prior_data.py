@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -40,7 +41,12 @@ def folders(run_dir: Path) -> dict[str, str]:
 
 
 def test_the_prior_is_of_its_data_and_the_rest_of_the_runs(
-    tiny: Path, both: Path, other: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    finished: Path,
+    tiny: Path,
+    both: Path,
+    other: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     fit(both, tmp_path / "both")
     said = capsys.readouterr().out
@@ -49,6 +55,7 @@ def test_the_prior_is_of_its_data_and_the_rest_of_the_runs(
     results = json.loads((tmp_path / "both" / "results.json").read_text())
     assert results["dataset"]["name"] == "pendulum/random-v0"
     assert results["policy"]["return_mean"] > 0
+    shutil.copytree(finished, tmp_path / "own")
     fit(tiny, tmp_path / "own")
     assert "prior data" not in capsys.readouterr().out
     fit(tiny, tmp_path / "other", "--data.dataset", other, "--until", "prior")

@@ -18,9 +18,8 @@ from lit_offrl.priors import UniformWeighting
 from lit_offrl.runs.folder import FinishedRun
 from lit_offrl.training.checkpoints import save_module
 from tests.arm import UNITS, arm_log
-from tests.runs import fit
+from tests.runs import TINY, fit
 
-TINY = Path(__file__).parents[1] / "tiny.yaml"
 QUICK = ("--updates", 20, "--starts", 4)
 
 
@@ -110,16 +109,15 @@ def test_the_same_seed_selects_the_same(run: Path, tmp_path: Path) -> None:
     assert a == b
 
 
-def test_truth_judges_the_ranking(tiny: Path, tmp_path: Path) -> None:
-    fit(tiny, tmp_path / "run")
+def test_truth_judges_the_ranking(whole: Path, tmp_path: Path) -> None:
     arguments = [*QUICK, "--truth", "true", "--episodes", 2, "--output", tmp_path / "s.json"]
-    select(tmp_path / "run", "--part", "all", *arguments)
+    select(whole, "--part", "all", *arguments)
     found = json.loads((tmp_path / "s.json").read_text())
     assert found["quality_of"] == 2
     assert all(one["return"] >= 1 for one in found["candidates"])
     # A log of other steps, or no model to be alone with, is refused.
     other = tmp_path / "other"
-    shutil.copytree(tmp_path / "run", other)
+    shutil.copytree(whole, other)
     for change in ("dynamics", "value", "prior"):
         (folder,) = other.glob(f"{change}-*")
         shutil.rmtree(folder)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.runs import fit, fit_and_signal, fit_elsewhere, weights
+from tests.runs import fit_and_signal, fit_elsewhere, weights
 
 # A program whose process of a given rank does something at the end of an epoch. A file: the other
 # process runs it again.
@@ -137,9 +137,8 @@ SLURM = {
 
 
 def test_a_requeued_job_of_slurm_ends_as_if_it_had_not_been(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fit(tiny, tmp_path / "whole")
     scontrol = tmp_path / "bin" / "scontrol"
     scontrol.parent.mkdir()
     scontrol.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n')
@@ -156,7 +155,7 @@ def test_a_requeued_job_of_slurm_ends_as_if_it_had_not_been(
     assert (tmp_path / "asked").read_text() == "requeue 77\n"
     assert "value: continues from" in fit_elsewhere(tiny, folder)
     assert [p.name for p in folder.rglob("hpc_ckpt*")] == ["hpc_ckpt_1.ckpt"]
-    expected, found = weights(tmp_path / "whole"), weights(folder)
+    expected, found = weights(finished), weights(folder)
     assert expected.keys() == found.keys()
     for name, state in expected.items():
         assert all(torch.equal(value, found[name][key]) for key, value in state.items()), name

@@ -16,6 +16,7 @@ from lit_offrl.sweeps.objective import Objective
 from lit_offrl.sweeps.space import read_space
 from lit_offrl.sweeps.study import Sweep
 from tests.pendulum import ENVIRONMENT, pendulum_log, pendulum_options
+from tests.runs import TINY
 
 # In place of fit: the best return is at x = 2; with --slow all but five are bad and go on for a minute.
 STAND_IN = """
@@ -67,13 +68,12 @@ def table() -> list[dict[str, str]]:
 def test_every_trial_is_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     pendulum_log(tmp_path / "log.npz")
-    config = Path(__file__).parents[1] / "tiny.yaml"
     Path("space.yaml").write_text(
         "policy.module.discount: {low: 0.9, high: 0.99}\npolicy.module.actor_hidden: [[8], [4, 4]]\n"
     )
     own = [*pendulum_options(tmp_path / "log.npz"), "--data.environment", ENVIRONMENT]
     more = ["--policy.imagination.guard", "false", "--policy.episodes", "1"]
-    given = ["--config", str(config), "--space", "space.yaml", "--run_dir", "sweep"]
+    given = ["--config", str(TINY), "--space", "space.yaml", "--run_dir", "sweep"]
     main(["sweep", *given, "--trials", "2", "--jobs", "2", "--", *own, *more])
     found = table()
     assert [row["state"] for row in found] == ["complete", "complete"]
