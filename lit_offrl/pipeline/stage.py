@@ -200,7 +200,9 @@ class Stage(ABC, Generic[Module]):
 
     def mark_done(self, seconds: float) -> None:
         """Write down that the part was trained to its end."""
-        write_done(self.folder, seconds, self.module.updates)
+        hooks = self.module.hooks
+        threads = [] if hooks is None else hooks.threads.changes
+        write_done(self.folder, seconds, self.module.updates, threads)
 
     def trainer(self, callbacks: Sequence[pl.Callback], **arguments: Any) -> pl.Trainer:
         """This stage's Trainer.

@@ -36,9 +36,10 @@ INTERVALS = (
 )
 MEASURED = (
     "last: the last policy (the prior where no policy is trained), on episodes of its own after training. mean of "
-    "last 10: of the last ten evaluations during training, or of the last policy where there are none. best "
-    "(oracle): the largest of all evaluations, which was chosen by looking at the simulator and is no offline "
-    "result. evaluations used: how many evaluations in the simulator each of the three numbers has looked at."
+    "last 10: of the last ten evaluations during training, of all where there are fewer, of the last policy where "
+    "there are none. best (oracle): the largest of all evaluations, which was chosen by looking at the simulator "
+    "and is no offline result. evaluations used: how many evaluations in the simulator each of the three numbers "
+    "has looked at."
 )
 PUBLISHED = (
     "Published numbers are as printed, in brackets the table that they are from; ± is what the source prints. "

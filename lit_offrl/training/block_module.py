@@ -177,7 +177,7 @@ class BlockModule(StandardizedModule):
     def configure_callbacks(self) -> list[pl.Callback]:
         """Callbacks that training this part needs; a subclass adds its own to these."""
         self.hooks = BlockTraining(self.trainer)
-        return [self.hooks]
+        return [self.hooks, self.hooks.threads]
 
     def on_train_start(self) -> None:
         trainer = self.trainer

@@ -9,6 +9,7 @@ import lightning.pytorch as pl
 
 from lit_offrl.training.acceleration import onednn_products
 from lit_offrl.training.optimizers import Clipping
+from lit_offrl.training.threads import ThreadTrials
 
 # Steps between two points of a log, where nothing is due.
 NEVER = 10**12
@@ -26,10 +27,14 @@ class BlockTraining(pl.Callback):
 
     Args:
         trainer: The module's Trainer.
+
+    Attributes:
+        threads: Chooses the number of threads.
     """
 
     def __init__(self, trainer: pl.Trainer) -> None:
         self.products = ExitStack()
+        self.threads = ThreadTrials()
         self.log_every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
         self.clip_val = trainer.gradient_clip_val
         # Lightning refuses it before any other hook.

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from lit_offrl.errors import check, first_line
 from lit_offrl.training.files import checksum, find_damage, read_checked, write_checked
 
 
-def write_done(folder: Path, seconds: float, updates: int) -> None:
-    """Write ``done.json``, the mark of a finished stage, with checksums of the other JSON files."""
+def write_done(
+    folder: Path, seconds: float, updates: int, threads: Sequence[Sequence[int]] = ()
+) -> None:
+    """Write ``done.json``, the mark of a finished stage, with checksums of the other JSON files.
+
+    Args:
+        folder: The stage's folder.
+        seconds: Of training.
+        updates: Done.
+        threads: After how many updates which number of threads was chosen.
+    """
     others = sorted(path for path in folder.glob("*.json") if path.name != "done.json")
     content = {
         "seconds": seconds,
         "updates": updates,
+        "threads": threads,
         "checksums": {path.name: checksum(path.read_bytes()) for path in others},
     }
     write_checked(content, folder / "done.json")
