@@ -143,7 +143,7 @@ class PolicyLearner(ActorCritic):
         tie, dual = self.constraint, self.constraint_dual.detach()
         tied = self.prior, tie, None if tie is None else tie.coefficient_of(dual)
         duals, scale = dict(self.duals.items()), self.reward_scale.std
-        return Networks(*nets, *tied, duals, self.discount, scale)
+        return Networks(*nets, *tied, duals, self.discount, scale, self.backup.samples_prior)
 
     def sampler(self, data: OfflineDataModule, seed: int) -> Sampler:
         own = self.real_fraction, self.segment_length, self.backup.needs_next_actions

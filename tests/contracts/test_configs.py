@@ -51,6 +51,8 @@ PROMISED = [
     "mb2po",
     "bear",
     "multitask",
+    "abm_prior_value",
+    "multitask_robot",
     "bc_diffusion",
     "idql_diffusion",
     "mpo_diffusion",
@@ -71,7 +73,15 @@ PROMISED = [
 OUT_OF_DISTRIBUTION = [f"ood/{path.stem}" for path in sorted((CONFIGS / "ood").glob("*.yaml"))]
 DUAL = "presets/brac/dual"
 # Presets of no data of their own, to stack on one that has some.
-STACKED = ("all_imagined", "dual", "eta_one", "no_ensemble", "release")
+STACKED = (
+    "all_imagined",
+    "dual",
+    "eta_one",
+    "million_rows",
+    "million_rows_h5",
+    "no_ensemble",
+    "release",
+)
 ABLATIONS = ("mabe_no_rl", "mabe_no_uncertainty", "mabe_flat_prior", "mabe_no_prior")
 EXPERT = "presets/mabe/halfcheetah-medium-expert"
 # What files are stacked on, beside their own bases.
@@ -92,7 +102,14 @@ STACKS: list[tuple[tuple[str, ...], str]] = [
     *[(below, name) for name in ABLATIONS for below in (("mabe",), ("mabe", EXPERT), (EXPERT,))],
 ]
 # The algorithms that name data of their own; any other needs --data.dataset.
-OWN_DATA = ("demo", "mabe_halfcheetah", "mabe_transfer", "multitask", "quickstart")
+OWN_DATA = (
+    "demo",
+    "mabe_halfcheetah",
+    "mabe_transfer",
+    "multitask",
+    "multitask_robot",
+    "quickstart",
+)
 
 
 def values_of(name: str) -> dict[str, Any]:
@@ -143,7 +160,19 @@ def test_a_configuration_can_be_read_at_a_glance(name: str) -> None:
     assert len((CONFIGS / f"{name}.yaml").read_text().splitlines()) <= 30
 
 
-ABM = ("mpo", "svg", "bm_mpo", "bm_svg", "abm_mpo", "abm_svg", "abm_eps0", "bear", "multitask")
+TASKS = ("multitask", "multitask_robot")
+ABM = (
+    "mpo",
+    "svg",
+    "bm_mpo",
+    "bm_svg",
+    "abm_mpo",
+    "abm_svg",
+    "abm_eps0",
+    "abm_prior_value",
+    "bear",
+    *TASKS,
+)
 
 
 @pytest.mark.parametrize("name", ABM)
@@ -159,28 +188,36 @@ def test_abms_configurations_have_its_constants(
         512,
         1 if name == "abm_eps0" else 10,
     )
-    assert (found["actor_hidden"], found["critic_hidden"]) == ([256, 256], [256, 256, 256])
-    assert found["critics"]["init_args"] == {"count": 1, "normalized": True}
-    assert found["actor"]["init_args"] == {"min_std": 0.1}
+    widths, own = ([256, 256], [256, 256, 256]), ([], [])
+    if name == "multitask_robot":
+        widths, own = ([200], [400]), ([300], [400])
+    assert (found["actor_hidden"], found["critic_hidden"]) == widths
+    critics = {"count": 1, "normalized": True, "head_hidden": own[1]}
+    assert found["critics"]["init_args"] == critics
+    actor = {"min_std": 0.1, "tanh_mean": False, "head_hidden": own[0]}
+    assert found["actor"]["init_args"] == actor
     reduce = "max" if name == "bear" else "mean"
     assert found["backup"]["init_args"] == {
         "samples": 20,
         "reduce": reduce,
         "lowest_share": 1.0,
+        "of": "prior" if name == "abm_prior_value" else "actor",
     }
     if config["prior"]["module"]:
         prior = config["prior"]["module"]["init_args"]
-        assert (prior["hidden"], prior["learning_rate"]) == ([256, 256], 2e-4)
+        assert (prior["hidden"], prior["learning_rate"]) == (widths[0], 2e-4)
+        assert prior["head_hidden"] == own[0]
         jointly = config["prior"]["jointly"]["init_args"]
-        advantageous = name.startswith("abm") or name == "multitask"
+        advantageous = name.startswith("abm") or name in TASKS
         kind = "Step" if advantageous else "Uniform"
         assert jointly["weighting"]["class_path"] == f"lit_offrl.policy.{kind}"
         if advantageous:
             assert jointly["advantage"]["init_args"] == {"samples": 20}
-    if name.endswith("mpo") or name == "multitask":
+    if name.endswith(("mpo", "prior_value")) or name in TASKS:
         bounds = {"divergence": 0.1, "mean_divergence": 5e-3, "std_divergence": 1e-5}
         start = {"samples": 20, "temperature": 3.0, "multiplier": 1.0}
-        assert found["improvement"]["init_args"] == {**bounds, **start}
+        inside = {"outside_divergence": None}
+        assert found["improvement"]["init_args"] == {**bounds, **start, **inside}
     if name in ("bm_svg", "abm_svg", "bear"):
         assert found["constraint"]["init_args"]["target"] == 0.2
 
@@ -462,8 +499,10 @@ def test_mb2pos_presets_are_those_of_its_table(
     imagination, module, share = preset("mb2po", f"{robot}-{data}")
     assert settings(imagination) == (horizon, 1, True)
     assert imagination["starts"] == 50_000 // horizon
-    weighting = module["improvement"]["init_args"]["weighting"]["init_args"]
-    assert weighting == {"temperature": temperature, "max_weight": 20}
+    improvement = module["improvement"]["init_args"]
+    first, second = improvement["weighting"], improvement["imagined_weighting"]
+    assert first["init_args"] == {"temperature": 1, "max_weight": 20}
+    assert (second or first)["init_args"] == {"temperature": temperature, "max_weight": 20}
     assert share == omega
 
 
@@ -547,7 +586,7 @@ def test_algorithms_have_what_makes_them() -> None:
     assert flat == {"bc", "brac_p", "brac_v", "rambo", "mabe_flat_prior", *sampled}
     assert fitted - flat == mabe | {"awr", "rwr", "mabe_no_rl", "mabe_no_uncertainty"}
     along = {n for n, c in found.items() if c["prior"]["jointly"]}
-    assert along == {"bm_mpo", "bm_svg", "abm_mpo", "abm_svg", "bear", "multitask"}
+    assert along == {"bm_mpo", "bm_svg", "abm_mpo", "abm_svg", "abm_prior_value", "bear", *TASKS}
 
 
 @pytest.mark.parametrize("name", ["sac", "mopo", "mbpo", "cql", "combo"])

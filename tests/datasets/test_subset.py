@@ -13,6 +13,7 @@ from lit_offrl.cli import main
 from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.datasets import OfflineDataset
 from lit_offrl.datasets.subset import ExtraDataset, Subset, concat, select_episodes
+from lit_offrl.errors import UserError
 from tests.factories import MakeDataset, dataset, episode
 
 
@@ -60,6 +61,20 @@ def test_shares_are_drawn_by_the_seed() -> None:
     assert len(Subset(fraction=0.001)(data)) == 1
 
 
+def test_the_first_episodes_are_all_that_is_selected_from() -> None:
+    data = numbered([2] * 10)
+    assert Subset(first_episodes=4)(data).transitions.rewards.unique().tolist() == [0, 1, 2, 3]
+    # Quantiles, shares and counts are of these.
+    best = Subset(first_episodes=4, lowest=0.5)(data).transitions.rewards.unique()
+    assert best.tolist() == [2, 3]
+    assert Subset(first_episodes=4, fraction=0.5)(data).transitions.rewards.max() <= 3
+    twice = ExtraDataset("made", weight=2, first_episodes=3)(data)
+    assert twice.transitions.rewards[::2].tolist() == [0, 1, 2, 0, 1, 2]
+    for chosen in (Subset(first_episodes=11), ExtraDataset("made", first_episodes=11)):
+        with pytest.raises(UserError, match="has 10 episodes, first_episodes asks for 11; give at"):
+            chosen(data)
+
+
 @pytest.mark.parametrize(("weight", "count"), [(0.5, 5), (1.0, 10), (2.3, 23)])
 def test_weights_are_how_often_episodes_are_there(weight: float, count: int) -> None:
     found = ExtraDataset("made", weight=weight)(numbered([3] * 10))
@@ -90,6 +105,8 @@ def test_several_logs_are_one_after_the_other(make_dataset: MakeDataset) -> None
         (["--data.subset.lowest", "0.9", "--data.subset.highest", "0.1"], "data.subset.lowest"),
         (["--data.subset.episodes", "0"], "data.subset.episodes: 0 is too small"),
         (["--data.subset.last_rows", "0"], "data.subset.last_rows: 0 is too small"),
+        (["--data.subset.first_episodes", "0"], "data.subset.first_episodes: 0 is too small"),
+        (["--data.subset.first_episodes", "99"], "first_episodes asks for 99"),
         (["--data.subset.fraction", "0.5", "--data.storage", "mapped"], "set it to memory"),
         (["--data.more", "[{dataset: pendulum/random-v0, weight: -1}]"], "data.more.weight: -1"),
     ],
