@@ -79,7 +79,8 @@ class Subset:
             outside |= ends <= len(data) - self.last_rows
             check(
                 not bool(outside.all()),
-                f"data.subset.last_rows: {self.last_rows} leaves no episode; raise it, or leave the other keys out",
+                f"dataset '{data.name}': last_rows {self.last_rows} leaves none of the other selection; raise it, or leave "
+                "either out",
             )
         left = outside.logical_not().nonzero().squeeze(1)
         order = torch.randperm(len(left), generator=seeded("cpu", self.seed, "subset"))
