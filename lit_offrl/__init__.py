@@ -5,7 +5,7 @@ from typing import Any
 
 __version__ = "0.2.0"
 
-# Imported when first asked for: ``lit-offrl --help`` needs none of them.
+# Imported on first access, so that ``lit-offrl --help`` is fast.
 _HOMES = {
     "BehaviorPrior": "priors",
     "BehaviorValue": "priors",

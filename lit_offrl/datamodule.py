@@ -1,4 +1,4 @@
-"""The LightningDataModule that every stage of a run is served from."""
+"""LightningDataModule of all stages of a run."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from lit_offrl.transitions import Transitions
 
 
 class OfflineDataModule(pl.LightningDataModule):
-    """Reads a dataset once, keeps it on the device or disk, and serves each part its sampler's blocks.
+    """Data module: reads a dataset once, and serves each module the blocks of its sampler.
 
     Args:
-        dataset: The dataset: a bundled one such as ``bundled/halfcheetah-mixed``; ``d4rl:hopper-medium-v2``
-            and the like; the id of a local Minari dataset, or ``minari:ID`` of a public one; the path of a
-            Minari folder, or of a file, a folder or a pattern of files in a layout of docs/data.md; or a
-            DatasetReader of your own, such as an ArrayReader.
+        dataset: The dataset: a bundled one such as ``bundled/halfcheetah-mixed``; a D4RL id such as
+            ``d4rl:hopper-medium-v2``; the id of a local Minari dataset, or ``minari:ID`` of a public one; the
+            path of a Minari folder, or of a file, folder or pattern of files in a format of docs/data.md; or
+            a DatasetReader of your own, such as an ArrayReader.
         layout: Names of the columns of a file.
         observation_keys: Keys to concatenate where observations are dictionaries, in the data and in the
             environment; all by default.
@@ -48,29 +48,29 @@ class OfflineDataModule(pl.LightningDataModule):
         more: Further datasets of the same robot, whose rows are added.
         reward: Reward function that replaces the logged rewards, such as
             lit_offrl.datasets.rewards.HalfCheetahBackward or a Reward of your own.
-        tasks: Reward functions of several tasks that share the networks; null stands for the logged
-            rewards. Each row is used once for each task, and the task is appended to observations as a
-            one-hot vector.
+        tasks: Reward functions of several tasks that share the networks; in the list, null stands for the
+            logged rewards. Each row is used once for each task, and the task is appended to observations as
+            a one-hot vector.
         environment: Gymnasium id of the environment for evaluations; by default the reward's or the dataset's.
-        trust_environment: Whether to run code that the dataset itself names for its environment where the
-            environment's id is not registered; it is code of the dataset's author.
+        trust_environment: Whether to run the code that the dataset names for its environment, if the
+            environment's id is not registered. The code is that of the dataset's author.
         references: Returns of scores 0 and 100, such as [-280, 12135]; by default the dataset's or D4RL's.
         robot: Robot that the configuration is for, such as Hopper (the start of its environments' names);
-            data of another known robot are refused.
-        standardize: What is standardised by the data's mean and deviation: ``all`` is observations, the
-            dynamics' targets, and rewards (by their root mean square, for values); ``observations`` is all
-            but rewards; ``none`` is the setting of most papers.
+            data of another known robot are refused. Null accepts any data.
+        standardize: Values that are standardised by the data's statistics: ``all`` is observations, the
+            dynamics' targets, and rewards (for the critics, by their root mean square); ``observations`` is
+            all but rewards; ``none`` is the setting of most papers.
         holdout_rows: Rows withheld from the training of the dynamics to measure their error, at most a
             fifth of all.
         holdout_segment: Length of the segments of consecutive rows in which the holdout is withheld, so
             that errors over several steps can be measured; 1 withholds single rows, as in the papers.
-        storage: Where rows are kept: in ``memory`` (of the training device), or ``mapped`` from a copy on
-            disk in the folder ``LIT_OFFRL_CACHE``; ``auto`` maps data of more than half of the free memory.
-        seed: Seed of the run, from which every part's seed is derived; by default that of Lightning's
-            ``seed_everything``, or 0.
+        storage: Storage of rows: ``memory`` of the training device, or ``mapped`` from a copy on disk in the
+            folder ``LIT_OFFRL_CACHE``; ``auto`` maps data larger than half of the free memory.
+        seed: Seed of the run, from which the seeds of all modules are derived; by default that of
+            Lightning's ``seed_everything``, or 0.
 
     Attributes:
-        imagined: The store of imagined rows, where an :class:`lit_offrl.dynamics.Imagination` fills one.
+        imagined: The store of imagined rows, if an ``lit_offrl.dynamics.Imagination`` fills one.
     """
 
     def __init__(
@@ -99,16 +99,16 @@ class OfflineDataModule(pl.LightningDataModule):
         check_numbers({"references": references})
         check(
             not tasks or (reward is None and environment is None and references is None),
-            "data.tasks: each task has a reward, an environment and returns of its own; leave data.reward, "
+            "data.tasks: each task has its own reward, environment and reference returns; leave data.reward, "
             "data.environment and data.references out",
         )
         self.reward, self.tasks, self.trust_environment = reward, tasks or [], trust_environment
-        # Made of rows that are copied.
+        # These copy rows into memory.
         self.made = bool(tasks or subset or more)
         check(
             not self.made or storage != "mapped",
-            "data.storage: data.subset, more and tasks make rows of their own, which are in memory; set "
-            "it to memory, or write the dataset they make",
+            "data.storage: data.subset, data.more and data.tasks copy rows into memory, so they cannot be mapped; set "
+            "it to memory, or leave these out",
         )
         self.environment = environment or (None if reward is None else reward.environment)
         check(
@@ -127,18 +127,18 @@ class OfflineDataModule(pl.LightningDataModule):
 
     @cached_property
     def dataset(self) -> OfflineDataset:
-        """The log in main memory or mapped from disk, read when first asked for.
+        """The dataset in main memory or mapped from disk, read on first access.
 
         Raises:
-            UserError: The dataset is missing or holds what cannot be trained on.
+            UserError: The dataset is missing or invalid.
         """
         if self.tasks:
-            # The same episodes for all of them.
+            # The same episodes for all tasks.
             chosen = None if self.subset is None else self.subset.numbers(self._open(None).read())
             parts = [self._read(self._open(reward), chosen) for reward in self.tasks]
             return add_task_column(parts, self.task_names)
         data = read_mapped(self.log) if self.mapped else self._read(self.log)
-        # It may hold all columns of a file, which the rows are now made of.
+        # Frees the columns of the file, which the reader may hold.
         del self.log
         low, high = self.references or (data.score_min, data.score_max)
         return replace(data, score_min=low, score_max=high)
@@ -152,17 +152,17 @@ class OfflineDataModule(pl.LightningDataModule):
 
     @cached_property
     def log(self) -> DatasetReader:
-        """The log, opened.
+        """The opened reader of the dataset.
 
         Raises:
-            UserError: It is missing or holds what cannot be trained on.
+            UserError: The dataset is missing or invalid.
         """
         return self._open(self.reward)
 
     def _open(self, reward: Reward | None) -> DatasetReader:
-        """The log with that reward, if it is of the robot that the configuration is for."""
+        """Open the reader with ``reward``, and check that it is of the configuration's robot."""
         name = self.first.dataset
-        # Known before it is fetched.
+        # Checked before a download.
         check_robot(self.robot, name, d4rl_environment(str(name)))
         log = self.first.open(reward)
         check_robot(self.robot, log.name, None if log.env_spec is None else log.env_spec.id)
@@ -179,13 +179,13 @@ class OfflineDataModule(pl.LightningDataModule):
 
     @property
     def environment_name(self) -> str | None:
-        """Gymnasium id of the environment to evaluate in or, failing that, of the data's, if any."""
+        """Gymnasium id of the evaluation environment or, without one, of the data's, if known."""
         spec = self.dataset.env_spec
         return self.environment or (spec.id if spec is not None else None)
 
     @property
     def task_names(self) -> list[str]:
-        """The name of each task: its reward's class, or ``logged``, numbered if it is not the first."""
+        """Names of the tasks: the reward's class, or ``logged``; duplicates are numbered."""
         return name_tasks(self.tasks)
 
     def summary(self) -> str:
@@ -207,11 +207,11 @@ class OfflineDataModule(pl.LightningDataModule):
         return self.on_device[device]
 
     def holdout(self, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Split rows for dynamics training, the same for every member.
+        """Split rows for the training of the dynamics.
 
         Returns:
-            Rows to train on ``[n]``, rows withheld ``[h]``, and the withheld segments
-            ``[segments, holdout_segment]`` that these are.
+            Indices of the training rows ``[n]``, of the withheld rows ``[h]``, and of the withheld rows by
+            segment ``[segments, holdout_segment]``.
         """
         return split_holdout(self.dataset, self.holdout_rows, self.holdout_segment, seed)
 
@@ -227,37 +227,37 @@ class OfflineDataModule(pl.LightningDataModule):
 
     @property
     def device(self) -> torch.device:
-        """Where the Trainer trains."""
+        """Device of the Trainer."""
         return self._device if self.trainer is None else self.trainer.strategy.root_device
 
     def seed_of(self, part: str) -> int:
-        """The seed of one part, such as ``prior``: reusing an earlier one changes nothing in a later one."""
+        """The seed of a module, such as ``prior``, which does not depend on whether other stages were trained."""
         seed = self.seed
         if seed is None:
             seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
         return mix_seed(seed, part)
 
     def setup(self, stage: str) -> None:
-        """Forget what an earlier part was served."""
+        """Reset the samplers of an earlier module."""
         self._sampler = self.imagined = None
 
     @property
     def sampler(self) -> Sampler:
-        """What draws the blocks of the module that is trained; it names it itself."""
+        """The sampler of the module that is trained."""
         if self._sampler is None:
             assert self.trainer is not None
             module = self.trainer.lightning_module
             if not isinstance(module, BlockModule):
                 raise UserError(
-                    f"{type(module).__name__}: is no BlockModule, which names the sampler that it is trained "
-                    "on; pass dataloaders of your own to trainer.fit"
+                    f"{type(module).__name__}: is no BlockModule, so it has no sampler; pass your own dataloaders to "
+                    "trainer.fit"
                 )
             self.serve(module, self._device)
             assert self._sampler is not None
         return self._sampler
 
     def serve(self, module: BlockModule, device: torch.device) -> None:
-        """Serve ``module``, on ``device``, whatever a Trainer trains."""
+        """Serve ``module`` on ``device``, rather than the module of a Trainer."""
         self.dataset.check_rewards(module)
         self._device = device
         self._sampler = module.sampler(self, self.seed_of(module.log_prefix))
@@ -273,7 +273,7 @@ class OfflineDataModule(pl.LightningDataModule):
         return [] if rows is None else ValidationLoader(rows)
 
     def teardown(self, stage: str) -> None:
-        """Release what the module was served; the rows stay for the next one."""
+        """Release the sampler; the rows are kept for the next module."""
         self._sampler = None
 
     def state_dict(self) -> dict[str, Any]:

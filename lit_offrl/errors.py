@@ -1,4 +1,4 @@
-"""The exceptions that the command line turns into one line and an exit code."""
+"""Exceptions that the command line reports in one line, and functions that check values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
-# Messages that begin with the first part of a key have the whole of it.
+# Messages that start with one of these have their whole key already.
 TOP_LEVEL = (
     "data.",
     "dynamics.",
@@ -25,7 +25,7 @@ TOP_LEVEL = (
 )
 
 
-# Bounds of settings by their names, or by what these end with: low, whether low itself is allowed, high.
+# Bounds of settings by the end of their names: low, whether low itself is allowed, high.
 BOUNDS: dict[str, tuple[float, bool, float]] = {
     "batch_size": (1, True, math.inf),
     "discount": (0, True, 1),
@@ -46,20 +46,20 @@ BOUNDS: dict[str, tuple[float, bool, float]] = {
 
 
 def suggest(word: str, known: Iterable[str], otherwise: str = "") -> str:
-    """The end of a message about ``word``: the nearest other one that is ``known``, else ``otherwise``."""
+    """End of a message about an unknown ``word``: the nearest of ``known``, else ``otherwise``."""
     near = difflib.get_close_matches(word, [one for one in known if one != word], n=1)
     return f"; did you mean '{near[0]}'?" if near else otherwise
 
 
 class UserError(ValueError):
-    """Something the user gave cannot be used; exit code 2.
+    """Invalid input of the user; the command line prints it in one line and exits with code 2.
 
-    The message names the file or key, says what is wrong and what to do about it.
+    The message names the file or key, what is wrong, and what to do.
     """
 
 
 class Stopped(BaseException):
-    """Somebody stopped the run, which can be continued; nothing that handles errors handles it.
+    """Raised when a signal stops the run, which can be resumed; not an ``Exception``, so no handler catches it.
 
     Args:
         code: The exit code: 128 plus the signal's number.
@@ -71,16 +71,16 @@ class Stopped(BaseException):
 
 
 def check(holds: bool, message: str) -> None:
-    """Raise a :class:`UserError` with ``message`` unless ``holds``."""
+    """Raise a ``UserError`` with ``message`` unless ``holds``."""
     if not holds:
         raise UserError(message)
 
 
 def check_numbers(settings: Mapping[str, Any]) -> None:
-    """Check that the numbers among ``settings`` are finite and within :data:`BOUNDS`.
+    """Check that the numbers among ``settings`` are finite and within ``BOUNDS``.
 
     Raises:
-        UserError: One is not.
+        UserError: A number is out of bounds.
     """
     for name, value in settings.items():
         numbers = value if isinstance(value, (list, tuple)) else [value]
@@ -109,10 +109,10 @@ def check_positive(settings: object, *names: str) -> None:
 
 
 def check_multiple(name: str, value: int, unit_name: str, unit: int) -> None:
-    """Check that ``value`` counts whole units.
+    """Check that ``value`` is a multiple of ``unit``.
 
     Raises:
-        UserError: It does not.
+        UserError: It is not.
     """
     check(
         value % unit == 0,
@@ -121,25 +121,25 @@ def check_multiple(name: str, value: int, unit_name: str, unit: int) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """What ``error`` says, without what follows; its name if it says nothing."""
+    """First line of an error's message, or the name of its class."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def with_key(owner: str, message: str) -> str:
-    """``message`` with the key of its ``owner`` in front, joined to the setting it names, if any."""
+    """``message`` after the key of its ``owner``, joined with the key at its start, if any."""
     if message.startswith((owner, *TOP_LEVEL)):
         return message
     if re.match(r"[a-z_]+(\.[a-z_]+)*: ", message):
         return f"{owner}.{message}"
-    # Its name may stand anywhere in what is said of no setting.
+    # A message without a key may contain the owner's name.
     return message if owner in message else f"{owner}: {message}"
 
 
 def attempt(owner: str, action: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
-    """Call what may be the user's own code, and say in one line where it failed.
+    """Call a function that may be the user's own, and report its failure in one line.
 
     Raises:
-        UserError: It failed.
+        UserError: The function raised an exception; the message names file and line.
     """
     try:
         return action(*args, **kwargs)

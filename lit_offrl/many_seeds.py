@@ -1,4 +1,4 @@
-"""The policies of several seeds, trained as one."""
+"""Trains the policies of several seeds together."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from lit_offrl.training.state import (
 
 
 def fit_together(runs: Sequence[Run], until: str | None) -> None:
-    """Go through runs that differ in their seed alone: parts one by one, then all policies as one.
+    """Train runs that differ only in their seed: earlier stages one by one, then all policies together.
 
     Raises:
-        UserError: Something the user gave cannot be used.
+        UserError: A setting or the data are invalid.
     """
     with ExitStack() as locks:
         for run in runs:
@@ -49,7 +49,7 @@ def _fit_all(runs: Sequence[Run], until: str | None) -> None:
         run.fit_before_policy()
     stages = [run.policy for run in runs if run.policy is not None and not run.policy.is_taken]
     waiting = [stage for stage in stages if not stage.is_done and not stage.is_begun]
-    # What was begun alone is continued alone.
+    # Training that was started separately is resumed separately.
     if len(waiting) > 1 and can_be_stacked(waiting[0]):
         fit_stacked(waiting)
     for run in runs:
@@ -60,10 +60,10 @@ def _fit_all(runs: Sequence[Run], until: str | None) -> None:
 
 
 def can_be_stacked(stage: PolicyStage) -> bool:
-    """Whether seeds of this policy are trained as one.
+    """Whether seeds of this policy can be trained together.
 
-    Not where a part draws by itself, a learning rate has a schedule, a callback of the user's looks at one seed,
-    or the policy acts in its environment.
+    They cannot if a module draws its own random numbers, a learning rate has a schedule, the user adds
+    callbacks, or the policy acts in its environment.
     """
     if stage.settings.online is not None:
         return False
@@ -79,7 +79,7 @@ def can_be_stacked(stage: PolicyStage) -> bool:
 
 
 def fit_stacked(stages: Sequence[PolicyStage]) -> None:
-    """Train the policies of ``stages`` as one, and save what each gave."""
+    """Train the policies of ``stages`` together, and save each result."""
     first = stages[0]
     seeds = ", ".join(str(stage.run.seed) for stage in stages)
     keys = blake2b("/".join(stage.key for stage in stages).encode(), digest_size=5).hexdigest()
@@ -107,11 +107,11 @@ def fit_stacked(stages: Sequence[PolicyStage]) -> None:
 
 
 class EachSeed(pl.Callback):
-    """Does for each seed what its own Trainer would: imagine, evaluate, log, keep the best.
+    """Callback that imagines, evaluates, logs and saves for each of several stacked seeds.
 
     Args:
         stages: The seeds' stages, in the order of the stack.
-        resume: Where a state of all seeds to continue from is saved.
+        resume: Path of the state of all seeds to resume from.
     """
 
     def __init__(self, stages: Sequence[PolicyStage], resume: Path) -> None:

@@ -25,14 +25,14 @@ from lit_offrl.transitions import Transitions
 
 @dataclass(frozen=True)
 class Online:
-    """How a policy is trained on in its environment.
+    """Settings of online fine-tuning in the environment.
 
     Args:
-        environment: Gymnasium id to act in; by default the one that the policy is evaluated in.
-        steps: Steps in it. All of them are kept.
-        updates_per_step: Updates for each step.
-        offline_fraction: Share of the dataset's rows in a batch, rounded down; null draws uniformly from all rows,
-            the dataset's and the collected ones, as AWAC does; 0.5 is RLPD's.
+        environment: Gymnasium id of the environment; by default the one of the evaluations.
+        steps: Number of steps in the environment, all of which are kept.
+        updates_per_step: Number of updates for each step.
+        offline_fraction: Share of the dataset's rows in a batch, rounded down, such as RLPD's 0.5; null draws
+            uniformly from all rows of the dataset and of the environment, as AWAC does.
     """
 
     environment: str | None = None
@@ -50,13 +50,13 @@ class Online:
 
     @property
     def updates(self) -> int:
-        """Updates of the whole phase."""
+        """Number of updates of online fine-tuning."""
         return self.steps * self.updates_per_step
 
 
 @dataclass
 class Finished:
-    """Episodes that ended.
+    """Statistics of finished episodes.
 
     Attributes:
         returns: Undiscounted, in environment units.
@@ -68,7 +68,7 @@ class Finished:
 
 
 class OnlineCollection(PerEpoch):
-    """Steps the environment with the current policy before each epoch, and adds the rows to its batches.
+    """Callback that steps the environment with the current policy before each epoch, and stores the rows.
 
     An epoch of ``U`` updates is preceded by ``U / updates_per_step`` steps of one environment, with actions drawn
     from the policy. An episode goes on in the next epoch, but not beyond a saved state, as an environment's own
@@ -76,10 +76,10 @@ class OnlineCollection(PerEpoch):
     stopped, bit for bit.
 
     Args:
-        settings: How it is done.
-        offline_updates: Updates on the dataset alone before the first step.
-        restart_every: Epochs between saved states.
-        environment: Where to act; by default made from the settings.
+        settings: Settings of fine-tuning.
+        offline_updates: Number of updates on the dataset before the first step.
+        restart_every: Number of epochs between saved states.
+        environment: Environment to act in; by default made from the settings.
 
     Source: Nair et al., "AWAC: Accelerating Online Reinforcement Learning with Offline Datasets", arXiv 2006.09359;
     Ball et al., "Efficient Online Reinforcement Learning with Offline Data" (RLPD), arXiv 2302.02948.
@@ -117,7 +117,7 @@ class OnlineCollection(PerEpoch):
         check_one_process(trainer)
         check(
             pl_module.make_sampler is None,
-            "sampler: one of your own gives no collected rows; leave it out",
+            "sampler: a sampler of your own cannot sample online rows; leave it out",
         )
         self.data = data
         self.environment = self.environment or make_online_environment(data, self.settings)
@@ -139,7 +139,7 @@ class OnlineCollection(PerEpoch):
         updates_per_epoch: int,
         seed: int,
     ) -> Sampler:
-        """Batches of the dataset's rows and of those collected."""
+        """Make a sampler of the dataset's rows and the collected rows."""
         each = self.settings.updates_per_step
         check_multiple("updates_per_epoch", updates_per_epoch, "updates_per_step", each)
         self.steps_per_epoch = updates_per_epoch // each
@@ -174,7 +174,7 @@ class OnlineCollection(PerEpoch):
     def step(
         self, module: PolicyLearner, generator: torch.Generator, finished: Finished, is_cut: bool
     ) -> Transitions:
-        """One step, ``[1, ...]``, of an episode that is cut after it if ``is_cut``."""
+        """Step the environment once, and return the row ``[1, ...]``, truncated if ``is_cut``."""
         assert self.environment is not None
         environment = self.environment.environments[0]
         if self.observation is None:
@@ -211,16 +211,16 @@ class OnlineCollection(PerEpoch):
         each, total = self.settings.updates_per_step, self.settings.steps
         where = f"{module.log_prefix}: online in {self.environment.name}"
         if self.store:
-            say(f"{where}, goes on after {len(self.store)} of {total} steps with a new episode")
+            say(f"{where}, resumes after {len(self.store)} of {total} steps with a new episode")
         else:
             say(f"{where}, {total} steps, {each} update{'s' * (each > 1)} a step")
 
 
 def check_one_process(trainer: pl.Trainer) -> None:
-    """Check that one process trains, which steps the environment.
+    """Check that a single process trains.
 
     Raises:
-        UserError: There are several.
+        UserError: There are several processes.
     """
     check(
         trainer.world_size == 1,
@@ -229,10 +229,10 @@ def check_one_process(trainer: pl.Trainer) -> None:
 
 
 def make_online_environment(data: OfflineDataModule, settings: Online) -> Evaluator:
-    """The environment to act in: observations, actions, bounds and units as in evaluation.
+    """Make the environment to act in, with observations and actions as in evaluation.
 
     Raises:
-        UserError: There is none, it fails, or it is not that of the data.
+        UserError: No environment is known, it fails, or it does not match the data.
     """
     check(not data.tasks, "the environment gives the reward of one task; leave tasks out")
     found = make_evaluator(data, 1, settings.environment)

@@ -1,4 +1,4 @@
-"""Several data modules side by side, one for each seed of a stack."""
+"""Data modules of several seeds that are trained together."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from lit_offrl.training.blocks import UpdateBlock
 
 
 class SeedsData(pl.LightningDataModule):
-    """Serves each seed its own blocks.
+    """Data module that serves each seed the blocks of its own data module.
 
     Args:
-        parts: Each seed's own data module, with its sampler.
+        parts: Data module of each seed.
     """
 
     def __init__(self, parts: list[OfflineDataModule]) -> None:
@@ -24,7 +24,7 @@ class SeedsData(pl.LightningDataModule):
         self.parts = parts
 
     def train_dataloader(self) -> SeedsLoader:
-        """As many blocks side by side as there are seeds."""
+        """Loader of lists of blocks, one for each seed."""
         assert self.trainer is not None
         return SeedsLoader([BlockLoader(p.sampler, self.trainer, p.mapped) for p in self.parts])
 
@@ -37,10 +37,10 @@ class SeedsData(pl.LightningDataModule):
 
 
 class SeedsLoader:
-    """Several loaders side by side.
+    """Loader that zips the blocks of several loaders.
 
     Args:
-        loaders: All of one length.
+        loaders: Loaders of equal length.
     """
 
     def __init__(self, loaders: list[BlockLoader]) -> None:
@@ -50,11 +50,11 @@ class SeedsLoader:
         return len(self.loaders[0])
 
     def state_dict(self) -> dict[str, int]:
-        """The number of blocks of the epoch that were drawn."""
+        """Number of blocks drawn in this epoch."""
         return self.loaders[0].state_dict()
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Continue after as many blocks."""
+        """Continue after this number of blocks."""
         for loader in self.loaders:
             loader.load_state_dict(state_dict)
 

@@ -1,6 +1,6 @@
-"""Checks of a user's own parts; ``lit-offrl fit`` makes the same before any training.
+"""Checks of your own priors, dynamics, penalties and policies, as made by ``lit-offrl fit`` before training.
 
-Each takes a few rows and raises a :class:`lit_offrl.errors.UserError` that names what is wrong.
+Each takes a few rows and raises a ``lit_offrl.errors.UserError`` that names the problem.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from lit_offrl.priors import BehaviorPrior
 from lit_offrl.training.block_module import BlockModule
 from lit_offrl.transitions import Transitions
 
-# Rows of a trial: a number that no other dimension is likely to have.
+# Number of rows of a check, which no other dimension is likely to have.
 TRIED = 13
 
 
 @torch.no_grad()
 def check_prior(prior: BehaviorPrior, rows: Transitions) -> None:
-    """Check shapes of what a prior has: density, samples, loss and deterministic action.
+    """Check a prior: shapes of its density, samples, loss and deterministic action.
 
     Args:
-        prior: Of the rows' sizes.
+        prior: Prior for the sizes of the rows.
         rows: At least 13 rows of data.
 
     Raises:
-        UserError: A shape is wrong, or the prior has none of these.
+        UserError: A shape is wrong, or a method is missing.
     """
     owner, rows = type(prior).__name__, rows[:TRIED].map(Tensor.clone)
     check(
         prior.has_density or prior.can_be_sampled,
-        f"{owner}: has neither distribution(), log_prob() nor sample(); write one of them",
+        f"{owner}: has neither distribution(), log_prob() nor sample(); implement one of them",
     )
     if prior.has_density:
         density = attempt(owner, prior.log_prob, rows.observations, rows.actions)
@@ -59,27 +59,27 @@ def check_prior(prior: BehaviorPrior, rows: Transitions) -> None:
         check(
             drawn.shape == (len(rows), 3, rows.actions.shape[-1]),
             f"{owner}: three samples at {len(rows)} states have shape {list(drawn.shape)}, not "
-            f"{[len(rows), 3, rows.actions.shape[-1]]}; the distribution's batch must be that of the "
+            f"{[len(rows), 3, rows.actions.shape[-1]]}; the distribution's batch shape must be that of the "
             "observations",
         )
     action = attempt(owner, prior.act, rows.observations)
     check(
         action.shape == rows.actions.shape,
         f"{owner}: act gives shape {list(action.shape)}, not {list(rows.actions.shape)}; "
-        "write act() for it",
+        "override act()",
     )
 
 
 @torch.no_grad()
 def check_dynamics(dynamics: Dynamics, rows: Transitions) -> None:
-    """Check that ``sample`` gives a step of the rows' sizes.
+    """Check a dynamics model: type and shapes of the result of ``sample``.
 
     Args:
-        dynamics: Of the rows' sizes.
+        dynamics: Dynamics for the sizes of the rows.
         rows: At least 13 rows of data.
 
     Raises:
-        UserError: It does not.
+        UserError: The type or a shape is wrong.
     """
     owner, rows = type(dynamics).__name__, rows[:TRIED].map(Tensor.clone)
     generator = torch.Generator()
@@ -102,18 +102,18 @@ def check_penalty(
     termination: Termination = never,
     environment: str | None = None,
 ) -> None:
-    """Check that a penalty gives one number for each imagined row, and a termination one flag.
+    """Check that a penalty returns one number for each imagined row, and a termination function one flag.
 
     Args:
-        penalty: ``None`` checks the termination alone.
-        dynamics: Makes the steps that it judges.
+        penalty: The penalty; ``None`` checks only the termination function.
+        dynamics: Dynamics that make the imagined steps.
         rows: At least 13 rows of data.
-        values: Values of observations, for a penalty that needs them.
-        termination: The rule by which imagined rows end.
+        values: Function from observations to values, for a penalty that needs it.
+        termination: Function from next observations to flags of terminal ones.
         environment: Gymnasium id of the data's environment.
 
     Raises:
-        UserError: It does not.
+        UserError: A type or shape is wrong.
     """
     rows = rows[:TRIED].map(Tensor.clone)
     step = dynamics.sample(rows.observations, rows.actions, torch.Generator())
@@ -138,14 +138,14 @@ def check_penalty(
 
 @torch.no_grad()
 def check_policy(learner: PolicyLearner, rows: Transitions) -> None:
-    """Check the shapes of a learner's actions.
+    """Check a policy learner: shapes of its actions.
 
     Args:
-        learner: Of the rows' sizes.
+        learner: Learner for the sizes of the rows.
         rows: At least 13 rows of data.
 
     Raises:
-        UserError: One is wrong.
+        UserError: A shape is wrong.
     """
     owner, rows = "policy.module", rows[:TRIED].map(Tensor.clone)
     for name, actions in (
@@ -159,11 +159,11 @@ def check_policy(learner: PolicyLearner, rows: Transitions) -> None:
 
 
 def check_losses(module: BlockModule, rows: Transitions) -> None:
-    """Check that every objective of an update gives losses of the rows' shape, and take no step.
+    """Check that every objective of an update returns losses of the rows' shape, without a step.
 
     Args:
-        module: A part of the rows' sizes.
-        rows: A batch ``[batch, ...]`` as its sampler serves them.
+        module: Module for the sizes of the rows.
+        rows: A batch ``[batch, ...]`` as of its sampler.
 
     Raises:
         UserError: A loss has another shape.
@@ -176,7 +176,7 @@ def check_losses(module: BlockModule, rows: Transitions) -> None:
 
 
 def describe(value: object) -> str:
-    """The type of a value, with the shape of a tensor."""
+    """The type of a value as text, with the shape of a tensor."""
     if isinstance(value, Tensor):
         return f"{str(value.dtype).removeprefix('torch.')} of shape {list(value.shape)}"
     return f"a {type(value).__name__}"

@@ -1,4 +1,4 @@
-"""The one type that crosses rooms: rows of experience as a struct of tensors."""
+"""Rows of experience as a dataclass of tensors, used by all other modules."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ class Transitions:
     """Rows of experience; every column shares the leading dimensions ``[...]``.
 
     Attributes:
-        observations: What the policy saw, ``[..., obs]``.
-        actions: What it did, ``[..., act]``, each in ``[-1, 1]``.
-        rewards: What it got, ``[...]``, in environment units.
-        next_observations: What it saw next, ``[..., obs]``.
-        terminations: The task ended here: do not bootstrap, ``[...]`` bool.
-        truncations: The episode was cut here: do bootstrap, ``[...]`` bool.
-        next_actions: The data's own next action, ``[..., act]``; ``None`` where nobody needs it.
-        weights: How much a row counts in a prior's loss, ``[...]``; ``None`` where rows are equal.
-        imagined: The row was imagined, ``[...]`` bool; ``None`` where all are real.
+        observations: ``[..., obs]``.
+        actions: ``[..., act]``, in ``[-1, 1]``.
+        rewards: ``[...]``, in environment units.
+        next_observations: ``[..., obs]``.
+        terminations: Whether the task ended after the step, so that there is no bootstrap, ``[...]`` bool.
+        truncations: Whether the episode was cut after the step; targets bootstrap, ``[...]`` bool.
+        next_actions: Next action in the data, ``[..., act]``; ``None`` if not needed.
+        weights: Weight of each row in a prior's loss, ``[...]``; ``None`` for equal weights.
+        imagined: Whether the row is imagined, ``[...]`` bool; ``None`` if all rows are real.
     """
 
     observations: Tensor
@@ -63,12 +63,12 @@ class Transitions:
 
     @staticmethod
     def cat(parts: Sequence[Transitions], dim: int = 0) -> Transitions:
-        """Join rows of several parts along ``dim``; optional columns survive when all have them."""
+        """Concatenate ``parts`` along ``dim``; optional columns are kept if all parts have them."""
         return Transitions._joined(parts, lambda columns: torch.cat(columns, dim))
 
     @staticmethod
     def stack(parts: Sequence[Transitions], dim: int = 0) -> Transitions:
-        """As :meth:`cat`, along a new dimension."""
+        """Stack ``parts`` along a new dimension; optional columns are kept if all parts have them."""
         return Transitions._joined(parts, lambda columns: torch.stack(columns, dim))
 
     @staticmethod

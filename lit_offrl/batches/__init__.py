@@ -1,4 +1,4 @@
-"""Samplers of batches, and the store of rows that are added in training."""
+"""Samplers of batches, and the store of imagined or collected rows."""
 
 from lit_offrl.batches.sampling import (
     BootstrapSampler,

@@ -1,4 +1,4 @@
-"""Batches of a dataset and of a store that grows during training."""
+"""Sampler for online fine-tuning: rows of the dataset and of a growing store."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from lit_offrl.transitions import Transitions, move
 
 
 class GrowingSampler(MixedSampler):
-    """Rows of the dataset and of a store, both real; of the dataset alone while the store is empty.
+    """Sampler of rows of the dataset and of a store of collected rows, which may be empty at first.
 
     Args:
         real: Rows of the dataset.
-        store: Rows collected so far, on the device.
+        store: Store of the rows collected so far, on the device.
         offline_fraction: Share of the dataset's rows in a batch, rounded down; ``None`` draws uniformly from the
             rows of both.
         batch_size: Rows per update.
@@ -58,7 +58,7 @@ class GrowingSampler(MixedSampler):
             yield UpdateBlock(rows, mix_seed(self.seed, "noise", epoch, number))
 
     def pick(self, shape: tuple[int, int], generator: torch.Generator) -> Tensor:
-        """Indices ``[K, batch]`` into the dataset's rows and, after these, the store's."""
+        """Draw indices ``[K, batch]`` into the dataset's rows followed by the store's."""
 
         def draw(low: int, high: int) -> Tensor:
             return torch.randint(low, high, shape, generator=generator, device=generator.device)
@@ -72,7 +72,7 @@ class GrowingSampler(MixedSampler):
 
 
 def choose_rows(condition: Tensor, rows: Transitions, others: Transitions) -> Transitions:
-    """``rows`` where ``condition [K, batch]`` holds, else ``others``, in the columns that both have."""
+    """``rows`` where ``condition [K, batch]`` is true, else ``others``, for the columns that both have."""
 
     def pick(one: Tensor | None, other: Tensor | None) -> Tensor | None:
         if one is None or other is None:

@@ -1,4 +1,4 @@
-"""Loaders of blocks, for Lightning."""
+"""Data loaders of blocks of updates, for Lightning."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from lit_offrl.transitions import Transitions, move
 
 
 class BlockLoader:
-    """A sized loader that continues within an epoch: without a length Lightning draws one block too early.
+    """Loader of a sampler's blocks, which can resume within an epoch.
 
     Args:
-        sampler: Draws the blocks.
-        trainer: Knows the epoch and the device.
-        prefetch: Gather the next block in a thread while the current one is trained on.
+        sampler: Sampler of the blocks.
+        trainer: Trainer, for the epoch and the device.
+        prefetch: Whether to gather the next block in a thread during training on the current one.
     """
 
     def __init__(self, sampler: Sampler, trainer: pl.Trainer, prefetch: bool) -> None:
@@ -31,15 +31,15 @@ class BlockLoader:
         return self.sampler.blocks_per_epoch
 
     def state_dict(self) -> dict[str, int]:
-        """The number of blocks of the epoch that were drawn."""
+        """Number of blocks drawn in this epoch."""
         return {"position": self.position}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Continue after as many blocks."""
+        """Continue after this number of blocks."""
         self.position = state_dict["position"]
 
     def __iter__(self) -> Iterator[UpdateBlock]:
-        # Lazily: after a resume Lightning makes the iterator before it has corrected the epoch.
+        # Lazy, as on resume Lightning creates the iterator before it sets the epoch.
         first, count = self.position, len(self)
         blocks: Iterator[UpdateBlock] = islice(
             self.sampler.blocks(self.trainer.current_epoch), first, None
@@ -47,7 +47,7 @@ class BlockLoader:
         if self.prefetch:
             blocks = prefetch(blocks, count - first, self.trainer.strategy.root_device)
         for number, block in enumerate(blocks, start=first + 1):
-            # Before the last one is handed out: Lightning does not ask for another.
+            # Reset before the last block, after which Lightning does not call the iterator again.
             self.position = number % count
             yield block
 
@@ -55,10 +55,10 @@ class BlockLoader:
 def prefetch(
     blocks: Iterator[UpdateBlock], count: int, device: torch.device
 ) -> Iterator[UpdateBlock]:
-    """The first ``count`` of ``blocks``, on ``device``, each drawn while the one before is in use.
+    """Yield the first ``count`` of ``blocks`` on ``device``, each gathered while the one before is in use.
 
-    One thread draws them. It starts with the first block asked for, and ends with the last one or
-    with the iterator; what it raises is raised here, in the block's place.
+    One thread gathers them, from the first request to the last block or the end of the iterator. Exceptions
+    of the thread are raised here.
     """
 
     def draw() -> UpdateBlock:
@@ -76,7 +76,7 @@ def prefetch(
 
 
 class ValidationLoader:
-    """The whole of the validation rows as one batch."""
+    """Loader of all validation rows as one batch."""
 
     def __init__(self, rows: Transitions) -> None:
         self.rows = rows

@@ -1,6 +1,6 @@
-"""Which rows each update of a stage sees: indices are drawn, and rows gathered, block by block.
+"""Samplers: draw indices and gather the rows of each block of updates.
 
-A sampler holds all rows where they lie, on the device or mapped from disk, and indices into them.
+A sampler holds all rows, on the device or mapped from disk, and indices into them.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from lit_offrl.transitions import Transitions, move
 
 
 class Sampler(ABC):
-    """Draws the blocks that a part is trained on.
+    """Base class of samplers of the blocks that a module is trained on.
 
-    Every block is a function of ``(seed, epoch, number)`` alone, which is what makes a resumed run
-    equal, bit for bit, to one that was never stopped.
+    Every block is a function of ``(seed, epoch, number)`` only, so that a resumed run equals an
+    uninterrupted one bit for bit.
 
     Attributes:
-        validation: Rows to validate on after each epoch, if any.
-        updates_per_epoch: Updates of an epoch.
-        blocks_per_epoch: How many blocks :meth:`blocks` yields.
+        validation: Rows for validation after each epoch, if any.
+        updates_per_epoch: Number of updates of an epoch.
+        blocks_per_epoch: Number of blocks that ``blocks()`` yields.
     """
 
     validation: Transitions | None = None
@@ -40,13 +40,13 @@ class Sampler(ABC):
 
 
 class BootstrapSampler(Sampler):
-    """Every member's own bag of rows, passed over once an epoch (decision D-1).
+    """Sampler of a bootstrap sample of rows for each ensemble member, with one pass per epoch (D-1).
 
     Args:
         rows: All rows.
-        train: Indices of those that may be trained on, ``[n]``.
-        holdout: Indices of those to validate on, ``[h]``.
-        members: How many bags of ``n`` rows to draw with replacement.
+        train: Indices of the training rows, ``[n]``.
+        holdout: Indices of the validation rows, ``[h]``.
+        members: Number of bootstrap samples of ``n`` rows, drawn with replacement.
         batch_size: Rows per member per update.
         updates_per_block: Updates per block; the last block of an epoch may be shorter.
         seed: Seed of the stage.
@@ -72,16 +72,16 @@ class BootstrapSampler(Sampler):
         self.blocks_per_epoch = math.ceil(self.updates_per_epoch / updates_per_block)
 
     def blocks(self, epoch: int) -> Iterator[UpdateBlock]:
-        """Blocks of ``[K, members, batch]`` rows, each bag shuffled again in every epoch."""
+        """Blocks of ``[K, members, batch]`` rows; each bootstrap sample is shuffled in every epoch."""
         order = self._order(epoch).view(self.members, -1, self.batch_size)
         for number, part in enumerate(order.transpose(0, 1).split(self.updates_per_block)):
             yield UpdateBlock(self.rows[part.long()], mix_seed(self.seed, "noise", epoch, number))
 
     def _order(self, epoch: int) -> Tensor:
-        """The rows each member sees in turn, ``[members, used]``.
+        """Row indices of each member in the order of training, ``[members, used]``.
 
-        Bags are drawn again in every epoch, the same each time, and member by member: of all rows'
-        indices, one short integer for each row and member is all that is ever held.
+        Bootstrap samples are drawn again, identically, in every epoch and member by member, to hold only one
+        short integer for each row and member in memory.
         """
         device, available = self.train.device, len(self.train)
         bags = seeded(device, self.seed, "bags")
@@ -99,17 +99,17 @@ class BootstrapSampler(Sampler):
 
 
 class UniformSampler(Sampler):
-    """Rows drawn uniformly with replacement.
+    """Sampler of rows drawn uniformly with replacement.
 
     Args:
         rows: All rows.
-        train: Indices of those to train on, ``[n]``.
-        holdout: Indices of those to validate on, ``[h]``, or ``None``.
+        train: Indices of the training rows, ``[n]``.
+        holdout: Indices of the validation rows, ``[h]``, or ``None``.
         batch_size: Rows per update.
         updates_per_block: Updates per block; the last block of an epoch may be shorter.
         seed: Seed of the stage.
-        updates_per_epoch: Updates per epoch; by default as many as pass over the rows once.
-        next_actions: Gather the action of the row after, too.
+        updates_per_epoch: Updates per epoch; by default one pass over the rows.
+        next_actions: Whether to gather the action of the next row too.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class UniformSampler(Sampler):
         self.blocks_per_epoch = len(self.sizes)
 
     def blocks(self, epoch: int) -> Iterator[UpdateBlock]:
-        """Blocks of rows ``[K, batch]``, or of as many segments ``[K, batch, steps]``."""
+        """Blocks of rows ``[K, batch]``, or of segments ``[K, batch, steps]``."""
         device = self.rows.rewards.device
         for number, size in enumerate(self.sizes):
             generator = seeded(device, self.seed, "rows", epoch, number)
@@ -147,24 +147,24 @@ class UniformSampler(Sampler):
             yield UpdateBlock(rows, mix_seed(self.seed, "noise", epoch, number))
 
     def index(self, picks: Tensor) -> Tensor:
-        """The rows that ``picks [K, batch]`` of the training rows stand for."""
+        """Row indices of ``picks [K, batch]``, which index the training rows."""
         return self.train[picks]
 
 
 def rows_of_share(batch_size: int, share: float) -> int:
-    """``batch_size * share`` rows, rounded down as if ``0.29 * 100`` were not 28.999999999999996."""
+    """``batch_size * share`` rows, rounded down, robust to rounding (``0.29 * 100`` is 28.999999999999996)."""
     return math.floor(batch_size * share + 1e-9)
 
 
 class MixedSampler(Sampler):
-    """Batches of real rows first, imagined rows after.
+    """Sampler of batches of real rows followed by imagined rows.
 
     Args:
         real: Rows of the dataset.
-        imagined: The store that imagination fills, on the device; ``None`` trains on real rows
-            alone, as does one that is empty yet.
-        real_fraction: Share of real rows; ``floor(batch_size * real_fraction)`` of each batch, as
-            the papers' 12 of 256 at 5 %.
+        imagined: Store that imagination fills, on the device; with ``None`` or an empty store all rows
+            are real.
+        real_fraction: Share of real rows: ``floor(batch_size * real_fraction)`` of each batch, such as
+            12 of 256 at 5 %, as in the papers.
         batch_size: Rows per update.
         updates_per_block: Updates per block; the last block of an epoch may be shorter.
         updates_per_epoch: Updates per epoch.
@@ -212,16 +212,16 @@ class MixedSampler(Sampler):
 
 
 class SegmentSampler(UniformSampler):
-    """Runs of consecutive rows that never cross an episode's end (ABM, docs/decisions.md 8).
+    """Sampler of segments: consecutive rows within one episode (ABM, docs/decisions.md 8).
 
-    A run of N rows holds N actions and, with the last row's next observation, N + 1 observations
+    A segment of N rows holds N actions and, with the last row's next observation, N + 1 observations
     (D-16).
 
     Args:
         rows: All rows.
-        starts: First rows of all such runs, ``[S]``.
-        steps: Rows of a run (N).
-        batch_size: Rows per update, rounded up to whole runs (D-18).
+        starts: First rows of all segments, ``[S]``.
+        steps: Number of rows of a segment (N).
+        batch_size: Rows per update, rounded up to whole segments (D-18).
         updates_per_block: Updates per block; the last block of an epoch may be shorter.
         updates_per_epoch: Updates per epoch.
         seed: Seed of the stage.

@@ -1,4 +1,4 @@
-"""A ring of transitions, allocated once on one device."""
+"""Ring buffer of transitions, allocated once on one device."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ LARGEST = torch.finfo(torch.float16).max
 
 
 class TransitionStore:
-    """First in, first out: the newest ``capacity`` rows.
+    """Ring buffer of the newest ``capacity`` rows.
+
+    A row takes ``4 (2 obs + act + 1) + 2`` bytes, with ``half`` ``2 (2 obs + act) + 6``: with observations of
+    17 numbers and actions of 6 these are 166 or 86 bytes, so 1e8 rows take 16.6 or 8.6 GB. While a state is
+    saved, a second copy is made.
 
     Args:
-        capacity: Rows kept.
+        capacity: Number of rows.
         obs_dim: Size of an observation.
         act_dim: Size of an action.
-        device: Where the rows live.
-        half: Keep observations and actions in float16.
-
-    A row takes ``4 (2 obs + act + 1) + 2`` bytes, with ``half`` ``2 (2 obs + act) + 6``: for 17
-    observations and 6 actions 166 or 86, so 1e8 rows take 16.6 or 8.6 GB. There is one copy; saving
-    a state to continue from makes another while it is written.
+        device: Device of the rows.
+        half: Whether to store observations and actions in float16.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class TransitionStore:
         half: bool = False,
     ) -> None:
         def empty(*shape: int, dtype: torch.dtype | None = None) -> Tensor:
-            # Rewards stay whole: their penalties reach beyond float16.
+            # Rewards stay float32: with penalties they may exceed the range of float16.
             short = torch.float16 if half and shape else torch.float32
             return torch.zeros(capacity, *shape, dtype=dtype or short, device=device)
 
@@ -55,7 +55,7 @@ class TransitionStore:
 
     @staticmethod
     def size_of(capacity: int, obs_dim: int, act_dim: int, half: bool) -> int:
-        """Bytes that ``capacity`` rows take."""
+        """Size of ``capacity`` rows in bytes."""
         width = 2 * obs_dim + act_dim
         return capacity * (2 * width + 6 if half else 4 * width + 6)
 
@@ -63,7 +63,7 @@ class TransitionStore:
         return self.size
 
     def extend(self, rows: Transitions) -> None:
-        """Append ``rows [n, ...]``, overwriting the oldest; of more than ``capacity`` keep the last."""
+        """Append ``rows [n, ...]``, overwriting the oldest; of more than ``capacity`` rows keep the last."""
         rows = rows[-self.capacity :]
         first = min(len(rows), self.capacity - self.position)
         for f in fields(Transitions):
@@ -82,14 +82,14 @@ class TransitionStore:
         return picked.map(lambda c: c.float() if c.dtype == torch.float16 else c)
 
     def state_dict(self) -> dict[str, Any]:
-        """Rows in use and the position, for a checkpoint."""
+        """Stored rows and position, for a checkpoint."""
         columns = {f.name: getattr(self.rows, f.name) for f in fields(Transitions)}
-        # A view would be saved with all of the ring behind it.
+        # A view would be saved with the whole buffer.
         used = {name: c[: self.size].clone().cpu() for name, c in columns.items() if c is not None}
         return {"rows": used, "position": self.position, "size": self.size}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what :meth:`state_dict` gave."""
+        """Restore the result of ``state_dict()``."""
         self.position, self.size = state["position"], state["size"]
         for name, column in state["rows"].items():
             getattr(self.rows, name)[: self.size] = column

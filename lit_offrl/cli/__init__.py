@@ -1,4 +1,4 @@
-"""The command line: ``lit-offrl fit --config FILE``, and the verbs beside it."""
+"""The command line ``lit-offrl``: ``fit`` and the other verbs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lit_offrl.cli.messages import fail
 from lit_offrl.errors import Stopped, UserError, first_line
 from lit_offrl.training.processes import FAMILY, stopping_once
 
-# The module of each verb, whose function run_<verb> takes the arguments after it; imports are slow.
+# Module of each verb, imported when it is called; its function run_<verb> takes the arguments after the verb.
 VERBS = (
     "fit",
     "evaluate",
@@ -31,11 +31,11 @@ lit-offrl {__version__}: model-based offline reinforcement learning with behavio
 
   fit         train dynamics, prior and policy on a dataset, and evaluate them
               lit-offrl fit --config demo
-  evaluate    returns and intervals of trained policies and priors; films of them
+  evaluate    returns, confidence intervals and videos of trained policies and priors
               lit-offrl evaluate runs/latest --episodes 100 --part all
   select      rank policies by estimates from the data alone, without an environment
               lit-offrl select runs/mabe-* runs/mopo-*
-  report      a page, tables and figures of finished runs, beside published results
+  report      a page, tables and figures of finished runs, with published results
               lit-offrl report runs/* --against published
   export      a policy as a file that runs without lit-offrl, or as a folder for the hub
               lit-offrl export runs/latest --to onnx --guard true
@@ -45,7 +45,7 @@ lit-offrl {__version__}: model-based offline reinforcement learning with behavio
               lit-offrl sweep --config mabe --space space.yaml --trials 20
   data        list, info, check, import, fetch, collect, make
               lit-offrl data info bundled/halfcheetah-mixed
-  completion  a script with which bash or zsh completes options
+  completion  a script that completes options in bash or zsh
               lit-offrl completion bash > ~/.local/share/bash-completion/completions/lit-offrl
 
 lit-offrl VERB --help lists the options of a verb; fit --config FILE --print_config shows what a run would use.
@@ -54,7 +54,7 @@ lit-offrl VERB --help lists the options of a verb; fit --config FILE --print_con
 # Kept as a file because the parser that formats it takes seconds to build; ``make help`` writes it.
 FIT_HELP = Path(__file__).with_name("fit_help.txt")
 
-# What a disk or its owner refuses; other errors of the system are somebody's fault.
+# Errors of a disk or of permissions, reported in one line; any other OSError is a bug and keeps its traceback.
 REFUSED = {
     getattr(errno, name)
     for name in [
@@ -94,7 +94,7 @@ def main(args: list[str] | None = None) -> None:
         return
     from lit_offrl.cli.strict_yaml import use_strict_yaml
 
-    # Users keep their own priors in the working folder; what else lies there must not hide a library.
+    # Classes of the user may lie in the working folder; at the end of the path it hides no library.
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     use_strict_yaml()
@@ -105,7 +105,7 @@ def main(args: list[str] | None = None) -> None:
             run_verb(args)
         except UserError as error:
             if FAMILY.is_rank:
-                # The first process says the same, and then both end.
+                # The first process prints the same error and ends both.
                 FAMILY.wait_for_verdict()
             fail(str(error))
         except OSError as error:
@@ -113,7 +113,7 @@ def main(args: list[str] | None = None) -> None:
                 raise
             where = error.filename or "a file"
             said = error.strerror or first_line(error)
-            fail(f"{where}: {said}; once that is put right, the same command {again}")
+            fail(f"{where}: {said}; fix this, and the same command {again}")
         except (KeyboardInterrupt, Stopped) as error:
             FAMILY.wait_for_verdict()
             if not FAMILY.parent:
@@ -122,14 +122,13 @@ def main(args: list[str] | None = None) -> None:
 
 
 def run_verb(args: list[str]) -> None:
-    """Run what the first of ``args`` names.
+    """Run the verb that is the first of ``args``.
 
     Raises:
         UserError: There is no such verb.
     """
     verb = args[0]
     if verb not in VERBS:
-        # Lightning's own verbs among them.
         raise UserError(f"'{verb}' is no verb; give one of {', '.join(VERBS)}")
     module = import_module(f"lit_offrl.cli.{verb}")
     getattr(module, f"run_{verb}")(args if verb == "fit" else args[1:])

@@ -1,4 +1,4 @@
-"""``lit-offrl completion``: scripts with which bash and zsh complete verbs, options and values."""
+"""``lit-offrl completion``: scripts that complete verbs, options and values in bash and zsh."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ CONFIGS = {
 
 
 def run_completion(args: list[str]) -> None:
-    """Do what ``args``, those after ``completion``, say."""
+    """Run ``lit-offrl completion`` with ``args``, the arguments after the verb."""
     run_function(completion, args, "shell", "Shell: bash or zsh.")
 
 
 def completion(shell: str) -> None:
-    """Print a script with which a shell completes verbs, options and values.
+    """Print a script that completes verbs, options and values in a shell.
 
     Args:
         shell: Shell: bash or zsh.
 
     Raises:
-        UserError: It is another shell, or shtab is not installed.
+        UserError: The shell is not supported, or shtab is not installed.
     """
     if shell not in CONFIGS:
         raise UserError(f"'{shell}': no script for this shell; give bash or zsh")
@@ -50,10 +50,10 @@ def completion(shell: str) -> None:
 
 
 def list_options(file: Any) -> argparse.ArgumentParser:
-    """A plain parser of all verbs, their options and the values that these can have.
+    """A plain argparse parser of all verbs, their options and possible values, for shtab.
 
     Args:
-        file: What shtab completes as the path of a file.
+        file: Shtab's marker of a file path.
     """
     root = argparse.ArgumentParser("lit-offrl")
     verbs = root.add_subparsers()
@@ -74,7 +74,7 @@ def list_options(file: Any) -> argparse.ArgumentParser:
 def add_options(
     parser: argparse.ArgumentParser, options: Iterator[tuple[str, Any]], file: Any
 ) -> None:
-    """Add options with the values of their types; a path to a file where there are none."""
+    """Add options; an option whose type lists no values completes to paths."""
     for name, hint in options:
         if f"--{name}" not in parser._option_string_actions:
             choices = values_of(hint)
@@ -87,7 +87,7 @@ def add_options(
 
 
 def options_of(function: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Names and types of what a function or class takes with a default."""
+    """Names and types of the arguments of a function or class that have a default."""
     hints = get_type_hints(
         vars(function).get("__init__", function) if isinstance(function, type) else function
     )
@@ -97,7 +97,7 @@ def options_of(function: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def options_of_fit() -> Iterator[tuple[str, Any]]:
-    """Those of the run, the stages and Trainer, and of the parts that are there by default."""
+    """Names and types of all options of ``fit``, with those of the default classes."""
     for action in make_fit_parser()._actions:
         for option in action.option_strings:
             if option.startswith("--") and not option.endswith("+"):
@@ -112,7 +112,7 @@ def options_of_fit() -> Iterator[tuple[str, Any]]:
 
 
 def values_of(hint: Any) -> list[str]:
-    """Values that a type can have: those of a ``Literal``, true and false, names of classes."""
+    """Possible values of a type: those of a ``Literal``, true and false, names of classes."""
     if hint is bool:
         return ["true", "false"]
     if get_origin(hint) is Literal:

@@ -1,4 +1,4 @@
-"""Files that come with the package, found by name; configurations, stacked on those that they name as their base."""
+"""Finds the package's configuration files by name, and expands each one's ``base`` files."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from lit_offrl.cli.renamed import check_names
 from lit_offrl.cli.strict_yaml import line_of, load_yaml, with_integers
 from lit_offrl.errors import UserError, check
 
-# Folders of files are in a wheel beside the package's rooms, in a checkout beside the package.
+# In a wheel these folders are inside the package, in a checkout next to it.
 PACKAGE = Path(__file__).parents[1]
 
 
 def expand_configs(args: list[str]) -> tuple[list[str], str]:
-    """Replace each ``--config`` by the files that it stands for.
+    """Replace each ``--config`` by its ``base`` files and itself.
 
-    A base that is below already is not read again, as it would undo what was stacked on it.
+    A base that was already read is skipped: reading it again would undo the files after it.
 
     Args:
         args: Arguments of the command line.
@@ -39,7 +39,7 @@ def expand_configs(args: list[str]) -> tuple[list[str], str]:
         option, given, value = argument.partition("=")
         check(
             option != "--base",
-            "--base: stands in files; name the file below by --config, before the others",
+            "--base: is a key of configuration files only; give the base file by --config, before the others",
         )
         if option not in ("--config", "-c"):
             found.append(argument)
@@ -54,30 +54,30 @@ def expand_configs(args: list[str]) -> tuple[list[str], str]:
     found = with_integers(found)
     check_names(found)
     if names:
-        # They are read; a configuration that is printed stands alone.
+        # All bases are expanded, so a printed configuration needs none.
         found += ["--base", "null"]
     return found, "-".join(names) or "fit"
 
 
 def find_config(name: str) -> Path:
-    """The configuration of this path or, failing that, of this name among those that come with the package.
+    """The configuration with this path or, if there is none, the package's configuration of this name.
 
     Raises:
-        UserError: There is none.
+        UserError: Neither exists.
     """
     return find_file(name, "configs", "--config")
 
 
 def find_file(name: str, folder: str, option: str) -> Path:
-    """The file of this path or, failing that, of this name in a folder that comes with the package.
+    """The file with this path or, if there is none, the file of this name in a folder of the package.
 
     Args:
         name: The path, or a name with or without ``.yaml``.
         folder: ``configs`` or ``experiments``.
-        option: What gave the name, for the message.
+        option: Option that gave the name, for the message.
 
     Raises:
-        UserError: There is none.
+        UserError: Neither exists.
     """
     path = Path(name)
     if path.is_file():
@@ -87,7 +87,7 @@ def find_file(name: str, folder: str, option: str) -> Path:
             if candidate.is_file():
                 return candidate
     known = ", ".join(names_in(folder))
-    raise UserError(f"{option}: no file '{name}', nor one of that name: {known}")
+    raise UserError(f"{option}: no file '{name}', and none of the package's has that name: {known}")
 
 
 def names_in(folder: str) -> list[str]:
@@ -97,25 +97,25 @@ def names_in(folder: str) -> list[str]:
 
 
 def names_of(path: Path) -> list[str]:
-    """What a run is called after a file; a preset alone is called after its algorithm, too."""
+    """Parts of a run's name that a file gives; a preset also gives its algorithm."""
     above = path.resolve().parent
     return [above.name, path.stem] if above.parent.name == "presets" else [path.stem]
 
 
 def with_bases(path: Path, above: tuple[Path, ...]) -> Iterator[Path]:
-    """The files that ``path`` is stacked on, and itself last.
+    """The base files of ``path``, deepest first, and itself last.
 
     Raises:
-        UserError: It is no YAML, or stands on itself.
+        UserError: A file is no YAML, or a base names itself.
     """
-    check(path not in above, f"{path}: stands on itself by its key base; take it out")
+    check(path not in above, f"{path}: is its own base; remove the key base")
     values = read_yaml(path)
     check_names(values, str(path))
     bases = values.get("base") or []
     bases = [bases] if isinstance(bases, str) else bases
     check(
         isinstance(bases, list) and all(isinstance(base, str) for base in bases),
-        f"{path}: base: {bases!r} is no file's name nor a list of them; give one, such as base: mabe.yaml",
+        f"{path}: base: {bases!r} is neither a file name nor a list of file names; give one, such as base: mabe.yaml",
     )
     for base in bases:
         below = Path(normpath(path.parent / base))
@@ -127,10 +127,10 @@ def with_bases(path: Path, above: tuple[Path, ...]) -> Iterator[Path]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The keys of a file.
+    """The keys and values of a YAML file.
 
     Raises:
-        UserError: It is no YAML, or has none.
+        UserError: The file is no YAML, or has no keys.
     """
     try:
         values = load_yaml(path.read_text("utf-8"))

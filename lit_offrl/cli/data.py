@@ -1,4 +1,4 @@
-"""The command line's ``lit-offrl data VERB``."""
+"""``lit-offrl data VERB``: list, inspect, check, import, download and make datasets."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from lit_offrl.errors import UserError, check
 
 
 def run_data(args: list[str]) -> None:
-    """Do what ``args``, those after ``data``, say.
+    """Run ``lit-offrl data`` with ``args``, the arguments after the verb.
 
     Raises:
-        UserError: They cannot be understood, or what they ask for cannot be done.
-        SystemExit: Help was asked for.
+        UserError: An argument is invalid, or the command failed.
+        SystemExit: With code 0 after ``--help``.
     """
     parser = VerbParser(
         prog="lit-offrl data",
@@ -68,11 +68,11 @@ def info(
     layout: Layout = Layout(),
     observation_keys: list[str] | None = None,
 ) -> None:
-    """Print a summary of a dataset, and draw a picture of it.
+    """Print a summary of a dataset, and save a figure of it.
 
     Args:
         id: Dataset, as data.dataset takes it.
-        figure: PNG file of the picture; by default the dataset's name, in the working folder.
+        figure: PNG file of the figure; by default the dataset's name, in the working folder.
         layout: Names of the columns of a file.
         observation_keys: Keys to concatenate where observations are dictionaries; all by default.
     """
@@ -80,7 +80,7 @@ def info(
     print("\n".join(described(data)))
     path = Path(figure or f"{Path(id.replace(':', '-')).name}.png")
     draw(data, path)
-    print(f"picture: {path}")
+    print(f"figure: {path}")
 
 
 def check_dataset(
@@ -117,7 +117,7 @@ def fetch(id: str) -> None:
         id: Dataset, such as d4rl:halfcheetah-medium-v2, or the id of a public Minari dataset.
 
     Raises:
-        UserError: There is none of that name, or no network.
+        UserError: No public dataset has that name, or there is no network.
     """
     if id.startswith(PREFIX):
         print(d4rl_file(id))
@@ -126,7 +126,7 @@ def fetch(id: str) -> None:
 
 
 class VerbParser(ArgumentParser):
-    """A parser whose errors are one line."""
+    """Argument parser that raises each error as a ``UserError`` of one line."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"formatter_class": HelpFormatter, **kwargs})
@@ -136,18 +136,18 @@ class VerbParser(ArgumentParser):
 
 
 def run_function(function: Any, args: list[str], name: str, help: str, **options: Any) -> None:
-    """Call a verb's function with what ``args``, those after the verb, say.
+    """Parse ``args`` by a function's signature and docstring, and call it.
 
     Args:
-        function: The verb's, of the same name.
-        args: The arguments.
-        name: The function's argument that stands by itself on the command line.
-        help: What that is.
-        options: Further options of it, such as ``nargs``.
+        function: Function of the verb, with the verb's name.
+        args: Arguments after the verb.
+        name: Positional argument of the function.
+        help: Help text of the positional argument.
+        options: Further arguments of ``add_argument`` for it, such as ``nargs``.
 
     Raises:
-        UserError: They cannot be understood, or what they ask for cannot be done.
-        SystemExit: Help was asked for.
+        UserError: An argument is invalid, or the command failed.
+        SystemExit: With code 0 after ``--help``.
     """
     verb = f"lit-offrl {function.__name__}"
     several = " ..." if options else ""

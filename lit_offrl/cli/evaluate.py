@@ -27,7 +27,7 @@ OUTPUT = "evaluation.json"
 
 
 def run_evaluate(args: list[str]) -> None:
-    """Do what ``args``, those after ``evaluate``, say."""
+    """Run ``lit-offrl evaluate`` with ``args``, the arguments after the verb."""
     run_function(evaluate, args, "paths", "Run folders and checkpoints.", nargs="+")
 
 
@@ -43,16 +43,17 @@ def evaluate(
     """Run episodes of trained policies and priors, and print and save their returns.
 
     Args:
-        paths: Run folders, also those that hold several seeds, and checkpoints.
-        part: Part of a run folder that acts; by default the policy, or the prior where there is no policy.
-        episodes: Number of episodes of each part, run side by side.
-        seed: Seed of the episodes' starts, the same for all paths.
+        paths: Run folders (of one or of several seeds) and checkpoints.
+        part: Part of each run to evaluate: policy, prior or all; by default the policy, or the prior if
+            the run has no policy.
+        episodes: Number of episodes of each part, run in parallel.
+        seed: Seed of the start states of the episodes, the same for all paths.
         environment: Gymnasium id of the environment; by default that of the run.
         output: JSON file of all results; by default evaluation.json in each run's folder.
         video: Whether to film one episode of each part as MP4, beside the results.
 
     Raises:
-        UserError: A path is no run or checkpoint, or there is no environment.
+        UserError: A path is no run or checkpoint, or no environment is known.
     """
     check(episodes >= 1, f"--episodes: {episodes} is too small; give at least 1")
     check(0 <= seed < 2**31, f"--seed: {seed} is not within 0 and 2^31; give another")
@@ -83,13 +84,13 @@ def evaluate(
 
 @dataclass(frozen=True)
 class ActingPart:
-    """A trained part that acts.
+    """A trained policy or prior to evaluate.
 
     Attributes:
-        name: Run or checkpoint, and which part of it.
-        module: The part.
-        run: The run that it is of, if that is known.
-        folder: Where its results go.
+        name: Path of the run or checkpoint, and name of the part.
+        module: The policy or prior.
+        run: Its run, if known.
+        folder: Folder for its results.
     """
 
     name: str
@@ -98,10 +99,10 @@ class ActingPart:
     folder: Path
 
     def evaluator(self, episodes: int, environment: str | None) -> Evaluator | MultitaskEvaluator:
-        """Where it acts.
+        """Evaluator in its environment.
 
         Raises:
-            UserError: No environment is known, or it is another robot's.
+            UserError: No environment is known, or it is of another robot.
         """
         if self.run is not None:
             data = self.run.data
@@ -109,13 +110,13 @@ class ActingPart:
             found = make_evaluator(data, episodes)
             check(
                 found is not None,
-                f"{self.name}: dataset '{data.dataset.name}' names no environment; give one by --environment",
+                f"{self.name}: dataset '{data.dataset.name}' names no environment; give --environment",
             )
             assert found is not None
             return found
         if environment is None:
             raise UserError(
-                f"{self.name}: a checkpoint outside of its run's folder names no environment; give one by "
+                f"{self.name}: a checkpoint outside its run folder names no environment; give one by "
                 "--environment"
             )
         sizes = self.module.init_arguments()
@@ -124,7 +125,7 @@ class ActingPart:
     def summary(
         self, outcome: EpisodeStats, evaluator: Evaluator | MultitaskEvaluator
     ) -> dict[str, Any]:
-        """Statistics of the episodes, and each one's return and length."""
+        """Statistics of the episodes, and the return and length of each."""
         scores = self.scores(outcome.returns, evaluator)
         tasks = outcome.by_task if isinstance(outcome, MultitaskStats) else {}
         return {
@@ -139,7 +140,7 @@ class ActingPart:
         }
 
     def scores(self, returns: Tensor, evaluator: Evaluator | MultitaskEvaluator) -> Tensor | None:
-        """Scores of these returns; ``None`` without references."""
+        """Scores (0 random, 100 expert) of ``returns``; ``None`` without reference returns."""
         if self.run is not None:
             return self.run.data.dataset.score(returns)
         if isinstance(evaluator, MultitaskEvaluator):
@@ -149,17 +150,18 @@ class ActingPart:
 
 
 def acting_parts(path: Path, part: str | None) -> Iterator[ActingPart]:
-    """The parts at ``path`` that act.
+    """The policies and priors at ``path``.
 
     Raises:
-        UserError: There is none.
+        UserError: No finished one is there.
     """
     run = open_run(path)
     if not path.is_dir():
         module = load_part(path) if run is None else run.load_file(path)
         check(
             hasattr(module, "act"),
-            f"'{path}': holds a {type(module).__name__}, which takes no actions; give a policy's or a prior's",
+            f"'{path}': holds a {type(module).__name__}, which takes no actions; give the checkpoint of a policy "
+            "or prior",
         )
         yield ActingPart(str(path), module, run, path.parent if run is None else run.folder)
         return
@@ -180,7 +182,7 @@ def acting_parts(path: Path, part: str | None) -> Iterator[ActingPart]:
 def film(
     part: ActingPart, evaluator: Evaluator | MultitaskEvaluator, folder: Path, seed: int
 ) -> None:
-    """Film an episode of each task, and give it to the run's loggers."""
+    """Record a video of one episode of each task, and log it to the run's loggers."""
     one = {"": evaluator} if isinstance(evaluator, Evaluator) else evaluator.evaluators
     for task, where in one.items():
         name = "-".join(filter(None, [part.module.log_prefix, task]))

@@ -29,7 +29,7 @@ RESOLVED = "experiment.yaml"
 
 
 def run_experiment(args: list[str]) -> None:
-    """Do what ``args``, those after ``experiment``, say."""
+    """Run ``lit-offrl experiment`` with ``args``, the arguments after the verb."""
     run_function(experiment, args, "file", "YAML file of the experiment.")
 
 
@@ -47,18 +47,19 @@ def experiment(
     """Run every cell of a grid of configurations, datasets and seeds; the same command resumes it.
 
     Args:
-        file: YAML file of the experiment, or the name of one that comes with the package, such as mabe_table1.
-        scale: Name of one of the file's scales, such as small or paper.
-        output: Folder of all runs; by default that of the file, or runs/ with the file's name and scale.
-        only: Patterns of names of the cells to run, such as ["*/mabe/*", "*/seed0"]; by default all.
-        jobs: Number of cells to run at once; by default one, or with Ray as many as its resources allow.
-        threads: Number of threads of each cell.
-        engine: Where cells run: local is processes on this machine, ray a Ray cluster.
-        gpus: Number of GPUs of each cell with Ray, such as 0.5.
-        dry_run: Whether to only print the cells and the estimated hours, after a short measurement.
+        file: YAML file of the experiment, or name of an experiment of the package, such as mabe_table1.
+        scale: Name of one of the scales defined in the file, such as small or paper.
+        output: Folder of all runs; by default the key output of the file, or runs/FILE-SCALE.
+        only: Patterns of DATASET/CONFIG/SEED names of the runs to start, such as ["*/mabe/*", "*/seed0"];
+            by default all.
+        jobs: Number of runs at the same time; by default one, or with Ray as many as its resources allow.
+        threads: Number of CPU threads of each run.
+        engine: Where runs are started: local is processes on this machine, ray is a Ray cluster.
+        gpus: Number of GPUs of each run with Ray, such as 0.5.
+        dry_run: Whether to print only the list of runs and the estimated hours, after a short measurement.
 
     Raises:
-        UserError: The file cannot be used, or its folder is another experiment's.
+        UserError: The file is invalid, or its folder holds another experiment.
         SystemExit: With code 1 if a cell failed.
     """
     check(jobs is None or jobs >= 1, f"--jobs: {jobs} is too small; give at least 1")
@@ -85,10 +86,10 @@ def experiment(
 
 
 def read_file(file: str, scale: str | None, output: str | None) -> Experiment:
-    """The experiment of a file, or of one of that name that comes with the package.
+    """The experiment of a file, or the package's experiment of that name.
 
     Raises:
-        UserError: It cannot be used.
+        UserError: The file is missing or invalid.
     """
     path = find_file(file, "experiments", "file")
     values = read_yaml(path)
@@ -106,7 +107,7 @@ def run_all(
     configs: dict[str, dict[str, Any]],
     engine: Engine,
 ) -> None:
-    """Run some cells of ``every``, and write and print what all have given.
+    """Run some cells of ``every``, and write and print the summary of all.
 
     Raises:
         UserError: A cell's folder holds results of other settings.
@@ -131,7 +132,7 @@ def run_all(
 
 
 def make_resolve() -> Resolve:
-    """What gives the configuration that arguments of ``fit`` stand for; the parser is built once."""
+    """A function from arguments of ``fit`` to the whole configuration; the parser is built once."""
     set_parsing_settings(subclasses_disabled=[OfflineDataModule])
     parser = make_fit_parser()
 

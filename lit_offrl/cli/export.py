@@ -17,7 +17,7 @@ from lit_offrl.runs.folder import FinishedRun
 
 
 def run_export(args: list[str]) -> None:
-    """Do what ``args``, those after ``export``, say."""
+    """Run ``lit-offrl export`` with ``args``, the arguments after the verb."""
     run_function(export, args, "path", "Run folder or checkpoint.")
 
 
@@ -29,26 +29,27 @@ def export(
     guard: bool = False,
     push: str | None = None,
 ) -> None:
-    """Write a trained policy or prior as a file that maps observations to actions, in the robot's units.
+    """Write a trained policy or prior as a file that maps observations to actions, in the data's units.
 
     Args:
         path: Run folder or checkpoint.
-        to: Format: onnx and torchscript run without lit-offrl, safetensors holds weights alone, hub-folder
-            is a folder with checkpoints, results and a model card.
-        output: File or folder to write; by default policy.onnx or the like, or hub, in the run folder.
-        part: Part of a run folder to export; by default the policy, or the prior where there is no policy.
-        guard: Whether the file also gives the distance of the observation from the data and the prior's
+        to: Format: onnx and torchscript files run without lit-offrl, a safetensors file holds the weights
+            only, hub-folder is a folder with checkpoints, results and a model card.
+        output: File or folder to write; by default PART.onnx, .pt or .safetensors, or hub, in the run folder.
+        part: Part of a run to export: policy or prior; by default the policy, or the prior if the run has
+            no policy.
+        guard: Whether the file also outputs the distance of the observation from the data and the prior's
             log-density of the action.
-        push: Repository on the Hugging Face hub to upload a hub-folder to, such as me/my-policy.
+        push: Repository on the Hugging Face hub to upload the hub-folder to, such as me/my-policy.
 
     Raises:
-        UserError: There is no such part, or it cannot be written so.
+        UserError: The run has no such part, or the format cannot hold it.
     """
     check(push is None or to == "hub-folder", "--push: uploads a folder; give --to hub-folder too")
     if to == "hub-folder":
         check(
             part is None and not guard,
-            "--to: hub-folder holds whole parts; leave --part and --guard out",
+            "--to: hub-folder holds the checkpoints of all parts; leave --part and --guard out",
         )
         export_folder(Path(path), output, push)
         return
@@ -64,12 +65,12 @@ def export(
 
 
 def export_folder(path: Path, output: str | None, push: str | None) -> None:
-    """Write a run as a folder for the hub, and upload it if ``push`` says where to.
+    """Write a run as a folder for the hub, and upload it to the repository ``push``, if given.
 
     Raises:
-        UserError: It is no finished run, or the hub refuses.
+        UserError: The run is not finished, or the upload failed.
     """
-    check(path.is_dir(), f"'{path}': no folder of a run, which --to hub-folder takes")
+    check(path.is_dir(), f"'{path}': is no folder; --to hub-folder needs a run folder")
     folder = Path(output) if output else path / "hub"
     write_hub_folder(FinishedRun(path), folder)
     print(folder, flush=True)
@@ -78,10 +79,10 @@ def export_folder(path: Path, output: str | None, push: str | None) -> None:
 
 
 def prepare_export(found: ActingPart, guard: bool) -> tuple[RobotPolicy, dict[str, Any]]:
-    """The plain module of a part, and its metadata.
+    """The module to export and its metadata.
 
     Raises:
-        UserError: Nothing is known of its data, or it cannot be exported.
+        UserError: The data of the part are unknown, or it cannot be exported.
     """
     part: Part = found.module  # type: ignore[assignment]
     data = attempt(found.name, describe_data, part, found.run)
@@ -95,21 +96,24 @@ def prepare_export(found: ActingPart, guard: bool) -> tuple[RobotPolicy, dict[st
 
 
 def prior_with_density(found: ActingPart) -> BehaviorPrior | None:
-    """The prior whose density a guard gives: the part itself, or its run's."""
+    """The prior whose density the guard outputs: the part itself, or the prior of its run."""
     prior = found.module if isinstance(found.module, BehaviorPrior) else None
     if prior is None and found.run is not None:
         prior = found.run.load("prior")  # type: ignore[assignment]
     if prior is None or not prior.has_density:
-        print("guard: no prior with a density; it gives the distance alone", flush=True)
+        print(
+            "guard: the run has no prior with a density; the file outputs the distance only",
+            flush=True,
+        )
         return None
     return prior
 
 
 def report(found: ActingPart, form: Format, module: RobotPolicy, target: Path) -> None:
-    """Print what was written, and how its actions differ from those of the part."""
+    """Print what was written, and the largest difference of its actions from those of the part."""
     size = target.stat().st_size / 1024
     print(f"{found.name}: observation [batch, {module.size}] to {', '.join(module.outputs)}")
     if form.run is not None:
         difference = largest_difference(form, module, target)
-        print(f"actions at 1000 observations around the data differ by {difference:.1e} at most")
+        print(f"largest difference of actions at 1000 random observations: {difference:.1e}")
     print(f"{target} ({size:.0f} kB)", flush=True)

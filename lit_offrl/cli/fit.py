@@ -42,7 +42,7 @@ def run_fit(args: list[str]) -> None:
     """Parse ``fit`` and run the pipeline."""
     expanded, name = expand_configs(args)
     quiet_lightning()
-    # So that prior.data takes the keys of data as they are, without naming the class.
+    # So that prior.data takes the same keys as data, without a class path.
     set_parsing_settings(subclasses_disabled=[OfflineDataModule])
     if not is_first():
         sys.stdout = io.StringIO()
@@ -53,12 +53,12 @@ def run_fit(args: list[str]) -> None:
 
 
 class OfflineRLCLI(LightningCLI):
-    """LightningCLI whose ``fit`` is the pipeline: one Trainer placement, one block per stage.
+    """LightningCLI whose ``fit`` trains all stages: one block of settings per stage, shared devices.
 
     Args:
         args: The arguments as the user gave them.
-        expanded: The same with the files that a configuration stands on.
-        name: Name of a run without ``--run_dir``.
+        expanded: The same with the base files of each configuration.
+        name: Name of the run, used for its folder without ``--run_dir``.
     """
 
     def __init__(self, args: list[str], expanded: list[str], name: str) -> None:
@@ -91,7 +91,7 @@ class OfflineRLCLI(LightningCLI):
         return parser
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """None but ours: Lightning's text about the seed is of other programs."""
+        """Add nothing: Lightning's seed option is described for programs of one Trainer."""
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         add_options(parser)
@@ -102,7 +102,7 @@ class OfflineRLCLI(LightningCLI):
         seed = fit.seed_everything
         check(
             isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**32,
-            f"seed_everything: {seed} is no integer within 0 and 2^32; give one",
+            f"seed_everything: {seed} is not an integer from 0 to 2^32 - 1; give one",
         )
         for name in ("data", *STAGES):
             check(
@@ -125,7 +125,7 @@ class OfflineRLCLI(LightningCLI):
         self.trainer = self.runs = [self._run(0)]  # type: ignore[assignment]
 
     def _run(self, number: int) -> Run:
-        """The run of one of the seeds."""
+        """The run of seed number ``number``."""
         fit, init = self.config.fit.clone(), self.init
         if fit.seeds > 1:
             fit.seed_everything += number
@@ -148,7 +148,7 @@ class OfflineRLCLI(LightningCLI):
         )
         if not reuse:
             check_same_config(settings.run_dir, config)
-        # Each has samplers of its own; the rows are there once.
+        # Each run has its own samplers; the rows are shared.
         data = copy(init.data) if number else init.data
         prior = init.prior
         if number and prior.data is not None:
@@ -172,7 +172,7 @@ class OfflineRLCLI(LightningCLI):
         self._summarise()
 
     def _summarise(self) -> None:
-        """Write and print what all seeds gave, where each has come to its end."""
+        """Write and print the results of all seeds, once every seed is finished."""
         fit, folder = self.config.fit, self.runs[0].settings.run_dir
         if fit.until not in (None, "policy") or not is_first() or FAMILY.parent:
             return

@@ -51,20 +51,20 @@ BLOCKS = {
 
 
 class FitParser(LightningArgumentParser):
-    """Lightning's parser, whose errors are one line."""
+    """Lightning's argument parser with errors of one line and shorter help."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"formatter_class": HelpFormatter, "usage": USAGE, **kwargs})
 
     def format_help(self, *args: Any) -> str:
-        """The help without Trainer's options, unless they alone are asked for."""
+        """The help text, without Trainer's options unless ``--trainer.help`` asks for them."""
         if "trainer" not in (self.groups or {}) or len(self._action_groups) == 1:
             return super().format_help(*args)
         with only(self, list(TITLES)):
             return super().format_help(*args)
 
     def parse_args(self, args: Any = None, *more: Any, **options: Any) -> Namespace:  # type: ignore[override]
-        """Parse; the help of parts of parts is reached through the part's own."""
+        """Parse ``args``; the help of a nested class is found through the class that holds it."""
         given = name_slots(self, args) if isinstance(args, list) else args
         return super().parse_args(given, *more, **options)
 
@@ -72,13 +72,13 @@ class FitParser(LightningArgumentParser):
         fail(self.reason(message))
 
     def reason(self, message: str) -> str:
-        """The parser's complaint as one line."""
+        """The parser's error message as one line."""
         parsers = [self, *self._subcommands()]
         options = [a.dest for parser in parsers for a in parser._actions]
         return explain(message, options, refused_options())
 
     def get_defaults(self, *args: Any, **kwargs: Any) -> Namespace:
-        """Default values; of default classes the names alone, as their arguments are filled in last of all."""
+        """Default values; of a default class only its path, as its arguments are filled in last."""
         found = super().get_defaults(*args, **kwargs)
         for action in self._actions:
             if is_class(action.default) and "init_args" not in action.default:
@@ -86,7 +86,7 @@ class FitParser(LightningArgumentParser):
         return found
 
     def parse_object(self, obj: Any, namespace: Any = None, **kwargs: Any) -> Namespace:
-        """Parse a part's arguments; a class in the place of a default one has none of its arguments."""
+        """Parse the arguments of a class; one that replaces a default class inherits none of its arguments."""
         before = {action: action.default for action in self._actions if is_class(action.default)}
         for action, default in before.items():
             given = obj.get(action.dest)
@@ -104,14 +104,14 @@ class FitParser(LightningArgumentParser):
 
 
 class CellParser(FitParser):
-    """A parser of what another file says about a run."""
+    """Parser of the options of ``fit`` for files of experiments, which raises ``UserError``."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         raise UserError(self.reason(message)) from ex
 
 
 def make_fit_parser() -> FitParser:
-    """The parser of the options of ``fit`` alone, which raises :class:`UserError`."""
+    """The parser of the options of ``fit`` alone, which raises ``UserError``."""
     parser = CellParser()
     add_config(parser)
     add_options(parser)
@@ -131,7 +131,7 @@ def add_config(parser: LightningArgumentParser) -> None:
 
 
 def add_options(parser: LightningArgumentParser) -> None:
-    """Add all other options of ``fit``."""
+    """Add all options of ``fit`` but ``--config``."""
     parser.description, parser.epilog = DESCRIPTION, EPILOG
     add_run_options(parser)
     add_trainer_options(parser)
@@ -140,23 +140,24 @@ def add_options(parser: LightningArgumentParser) -> None:
 
 
 def is_class(value: Any) -> bool:
-    """Whether a value of a configuration is a class and its arguments."""
+    """Whether a value of a configuration is a class path with arguments."""
     return isinstance(value, (dict, Namespace)) and "class_path" in value
 
 
 def add_run_options(parser: LightningArgumentParser) -> None:
-    """Add what concerns the whole run."""
+    """Add the options of the whole run."""
     parser.add_argument(
         "--seed_everything",
         type=bool | int,
         default=0,
-        help="Seed of the run, from which every part's seed is derived; the first one with --seeds.",
+        help="Seed of the run, from which the seeds of all stages are derived; with --seeds, the first seed.",
     )
     parser.add_argument(
         "--base",
         type=str | list[str] | None,
         default=None,
-        help="In a YAML file: the files it builds on and overrides, relative to its folder.",
+        help="Key of configuration files only: base files, relative to the file's folder, whose values the "
+        "file overrides.",
     )
     parser.add_argument(
         "--run_dir",
@@ -168,20 +169,20 @@ def add_run_options(parser: LightningArgumentParser) -> None:
         "--reuse",
         type=bool,
         default=False,
-        help="Allow a folder that holds results of other settings: stages with equal settings are kept, the "
-        "others trained again.",
+        help="Whether the run folder may hold results of other settings: stages with equal settings are kept, "
+        "the others are trained again.",
     )
     parser.add_argument(
         "--until",
         type=Literal["dynamics", "value", "prior", "policy"] | None,
         default=None,
-        help="Last stage to train; earlier stages that it does not need are skipped. Null trains all.",
+        help="Last stage to train; earlier stages that it does not need are skipped. Null trains all stages.",
     )
     parser.add_argument(
         "--seeds",
         type=PositiveInt,
         default=1,
-        help="Number of seeds to train at once: seed_everything, seed_everything + 1 and so on, each a run.",
+        help="Number of runs to train together, with seeds seed_everything, seed_everything + 1 and so on.",
     )
     parser.add_argument(
         "--shared_stages",
@@ -194,7 +195,7 @@ def add_run_options(parser: LightningArgumentParser) -> None:
         "--compile",
         type=Literal["auto", "always", "never"],
         default="auto",
-        help="When updates run through torch.compile; auto is from 20 000 updates of a stage on.",
+        help="When updates are compiled by torch.compile; auto compiles stages of at least 20000 updates.",
     )
     parser.add_argument(
         "--trainer.help",

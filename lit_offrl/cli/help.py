@@ -1,4 +1,4 @@
-"""Help of the verbs: one paragraph for each option, and for ``fit`` the stages in the order of training."""
+"""Formats help texts: one paragraph for each option, for ``fit`` grouped by stage."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ DESCRIPTION = (
     "Train dynamics, value, prior and policy on a dataset, in this order, and evaluate them."
 )
 EPILOG = """\
-CLASS is the path of a class, such as lit_offrl.priors.TanhGaussianPrior, of the package or of your own;
-its settings are given as --policy.module.KEY VALUE, and listed by --policy.module.help CLASS.
+CLASS is the import path of a class of the package or of your own, such as lit_offrl.priors.TanhGaussianPrior.
+Its settings are given as, for example, --prior.module.KEY VALUE, and listed by --prior.module.help CLASS.
 """
-# Of each group of options, in the order in which they are shown.
+# Titles of the groups of options, in the order in which they are shown.
 TITLES = {
     "": "The run",
     "data": "data: the dataset, and how it is read",
     "data.layout": "data.layout: names of the columns of a file",
     "dynamics": "dynamics: the model of next observations and rewards (first stage)",
-    "value": "value: the value estimate of logged actions, if the prior weights rows by it (second stage)",
+    "value": "value: the value estimate of logged actions, trained if the prior's weights need it (second stage)",
     "prior": "prior: the behaviour prior (third stage)",
     "policy": "policy: the policy and its critics (fourth stage)",
 }
 TRAINER = "trainer: options of lightning.Trainer for all stages"
-# Settings of parts that a run fills in itself.
+# Arguments of classes that a run sets itself.
 FILLED_IN = (
     ".obs_dim",
     ".act_dim",
@@ -48,7 +48,7 @@ NAMES = {bool: "true|false", int: "INT", float: "NUMBER", str: "TEXT", dict: "{K
 
 
 class HelpFormatter(DefaultHelpFormatter):
-    """One paragraph for each option: its value's kind, its text and its default."""
+    """Help formatter with one paragraph for each option: kind of value, text and default."""
 
     def __init__(self, prog: str, **kwargs: Any) -> None:
         sizes = {"width": 80, "max_help_position": 8}
@@ -66,6 +66,8 @@ class HelpFormatter(DefaultHelpFormatter):
 
     def _get_help_string(self, action: Action) -> str:
         text = " ".join((action.help or "").split()).replace("``", "")
+        # Sphinx roles in Lightning's texts.
+        text = re.sub(r":\w+:`~?(?:\w+\.)*(\w+)`", r"\1", text)
         if not action.option_strings:
             return text
         kinds, option = kinds_of(action), action.option_strings[0]
@@ -76,7 +78,7 @@ class HelpFormatter(DefaultHelpFormatter):
             notes.append(f"settings of a class: {option}.help CLASS")
         elif "SETTINGS" in " ".join(kinds):
             notes.append(f"settings: {option}.help")
-        # Lightning's texts name the defaults that null stands for.
+        # Lightning's texts name the default that null stands for.
         if action.required:
             notes.append("required")
         elif action.default is not SUPPRESS and not (
@@ -88,7 +90,7 @@ class HelpFormatter(DefaultHelpFormatter):
 
 
 class TrainerHelp(Action):
-    """``--trainer.help``: the options of Trainer."""
+    """Action of ``--trainer.help``: prints the options of Trainer and exits."""
 
     def __init__(self, option_strings: list[str], dest: str = SUPPRESS, **kwargs: Any) -> None:
         super().__init__(option_strings, SUPPRESS, nargs=0, default=SUPPRESS, help=kwargs["help"])
@@ -100,27 +102,27 @@ class TrainerHelp(Action):
 
 
 def order_groups(parser: ArgumentParser) -> None:
-    """Title the groups of options, and hide what only repeats others."""
+    """Title the groups of options, and hide options that only repeat others."""
     for key, title in {**TITLES, "trainer": TRAINER}.items():
         if key:
             group_of(parser, key).title = title
-            # A file for one group alone; --config does for all.
+            # A configuration file for one group; --config takes all groups.
             parser._option_string_actions[f"--{key}"].help = SUPPRESS
     group_of(parser, "").title = TITLES[""]
     parser._option_string_actions["--print_config"].help = (
-        "Print the settings that the run would have, with those of all files, and exit; flags: "
+        "Print the whole configuration of the run, with all files and options merged, and exit; flags: "
         "skip_default, skip_unset."
     )
 
 
 def group_of(parser: ArgumentParser, key: str) -> Any:
-    """The options below a key; those of no group for the empty one."""
+    """The group of options below ``key``; options without a group for the empty key."""
     return (parser.groups or {})[key] if key else parser._optionals
 
 
 @contextmanager
 def only(parser: ArgumentParser, keys: list[str]) -> Iterator[None]:
-    """Show only these groups of options, in this order."""
+    """Within this context, show only the groups ``keys``, in this order."""
     before = parser._action_groups
     parser._action_groups = [group_of(parser, key) for key in keys]
     try:
@@ -130,7 +132,7 @@ def only(parser: ArgumentParser, keys: list[str]) -> Iterator[None]:
 
 
 def kinds_of(action: Action) -> list[str]:
-    """The kind of value of an option, such as ``INT``; none for a flag."""
+    """The kinds of value of an option, such as ``INT``; empty for a flag."""
     if action.nargs == 0:
         return []
     if action.choices:
@@ -141,7 +143,7 @@ def kinds_of(action: Action) -> list[str]:
 
 
 def kind_of(hint: Any) -> str:
-    """What a value of this type looks like on the command line."""
+    """The kind of value of a type as help shows it, such as ``INT`` or ``true|false``."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Literal:
         choices = "|".join(map(str, inner))
@@ -159,7 +161,7 @@ def kind_of(hint: Any) -> str:
 
 
 def classes_of(hint: Any) -> list[str]:
-    """Names of the package's classes that a slot of this type takes; none for a slot of any class."""
+    """Names of the package's classes that an option of this type takes; empty if any class is allowed."""
     inner = [hint, *get_args(hint)]
     waiting = [one for one in inner if getattr(one, "__module__", "").startswith("lit_offrl.")]
     found = set()
@@ -178,7 +180,7 @@ def is_settings(hint: type) -> bool:
 
 
 def shown(default: Any) -> str:
-    """A default as it is written in YAML."""
+    """A default value as YAML."""
     if isinstance(default, (dict, Namespace)) and "class_path" in default:
         return str(default["class_path"])
     if default is None or isinstance(default, bool):
@@ -187,7 +189,7 @@ def shown(default: Any) -> str:
 
 
 def name_slots(parser: ArgumentParser, args: list[str]) -> list[str]:
-    """Put ``--policy.module.help CLASS`` before the help of a part below it, ``--policy.module.backup.help``.
+    """Insert ``--policy.module.help CLASS`` before the help of a nested class, ``--policy.module.backup.help``.
 
     The class is the one given before, or the default one.
     """

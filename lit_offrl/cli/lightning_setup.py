@@ -1,4 +1,4 @@
-"""How the command line uses Lightning: on which devices, and with which of its messages."""
+"""Devices that Lightning trains on, and filters of its messages, for the command line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lit_offrl.training.trainers import make_trainer
 
 
 def chosen_devices(placement: dict[str, Any], run_dir: Path) -> list[torch.device]:
-    """The devices the user chose."""
+    """The devices that the Trainer options ``placement`` select."""
     strategy = make_trainer(placement, run_dir, [], max_epochs=1, logger=False).strategy
     if isinstance(strategy, SharedBatches):
         return list(strategy.parallel_devices or [])
@@ -22,7 +22,7 @@ def chosen_devices(placement: dict[str, Any], run_dir: Path) -> list[torch.devic
 
 
 def quiet_lightning() -> None:
-    """Silence what Lightning says once per Trainer; there are four in a run."""
+    """Silence messages that Lightning prints once per Trainer; a run has up to four Trainers."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for said in (

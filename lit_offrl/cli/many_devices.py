@@ -1,4 +1,4 @@
-"""Seeds spread over devices: a process of its own for each device."""
+"""Trains several seeds on several devices, one process per device."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def spread(
     seeds: int,
     devices: Sequence[torch.device],
 ) -> None:
-    """Give every device its share of the seeds, and wait until all are trained.
+    """Divide the seeds among the devices, start a process on each, and wait for all.
 
     Args:
-        args: The command line's.
-        run_dir: Where the user wants the seeds' folders.
+        args: Arguments of the command line.
+        run_dir: Folder of the seeds' folders, if the user gave one.
         first_seed: The first of consecutive seeds.
-        seeds: How many.
-        devices: Where to train.
+        seeds: Number of seeds.
+        devices: Devices to train on.
 
     Raises:
-        Stopped: A process was ended by a signal.
-        SystemExit: A process failed; it has said why.
+        Stopped: A signal ended a process.
+        SystemExit: A process failed and printed why.
     """
     environment = {**os.environ, PARENT: str(os.getpid())}
     if devices[0].type == "cpu":
@@ -68,5 +68,5 @@ def spread(
     failed = [code if code > 0 else 128 - code for code in codes if code]
     if not failed:
         return
-    # Above 128 a signal ended it; below it has said itself what is wrong.
+    # A code above 128 is a signal; otherwise the process has printed its error.
     raise Stopped(failed[0]) if failed[0] > 128 else SystemExit(failed[0])

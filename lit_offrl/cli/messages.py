@@ -1,4 +1,4 @@
-"""The parser's complaints in the user's words."""
+"""Turns errors of the parser into one line that names the key and the nearest valid option."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from lit_offrl.errors import UserError, suggest, with_key
 
 
 def fail(message: str) -> NoReturn:
-    """Print one line and leave with code 2."""
+    """Print an error of one line and exit with code 2."""
     print(f"lit-offrl: error: {' '.join(message.split())}", file=sys.stderr)
     raise SystemExit(2)
 
 
 def reason_of(error: BaseException, config: Any, blocks: Mapping[str, type]) -> str:
-    """What a part itself said, with its key in front, from the parser's account of having built it.
+    """The message of the class that raised an error while the parser built it, after its key.
 
     Args:
-        error: What the parser raised.
+        error: Exception of the parser.
         config: The configuration that was being built.
         blocks: Classes of blocks without a class path, such as ``policy.imagination``.
     """
@@ -37,7 +37,7 @@ def reason_of(error: BaseException, config: Any, blocks: Mapping[str, type]) -> 
     owner = _found(r"Given value: Namespace\(class_path='([\w.]+)'", account)
     if not owner:
         return account
-    # One line for each type that the value could have had; the part's own is the one of another kind.
+    # The parser lists one failure for each type that it tried; the class's own message is kept.
     tried = account.partition("Errors: - ")[2].partition(" Given value type")[0].split(" - ")
     said = [line for line in tried if not line.startswith(("Expected a", "Not of type"))]
     return f"'{owner}' cannot be made, {'; '.join(said)}"
@@ -75,12 +75,12 @@ def class_paths(config: Any, key: str = "") -> Iterator[tuple[str, str]]:
 
 
 def explain(message: str, options: Iterable[str], refused: Mapping[str, str]) -> str:
-    """The parser's complaint as one line, with the nearest valid name where a name is wrong.
+    """The parser's error as one line, with the nearest valid name if a name is unknown.
 
     Args:
-        message: What the parser says.
+        message: Message of the parser.
         options: All options, such as ``policy.updates``.
-        refused: Options that are left out on purpose, and why.
+        refused: Options of Trainer that ``fit`` does not take, and why.
     """
     key = _found(r'Parser key "([^"]+)"', message)
     prefix = f"{key}: " if key else ""
@@ -100,7 +100,7 @@ def explain(message: str, options: Iterable[str], refused: Mapping[str, str]) ->
     if "arguments are required: fit.data.dataset" in message:
         return "data.dataset: name the dataset, such as --data.dataset bundled/halfcheetah-mixed"
     if "arguments are required: dataset" in message:
-        return "prior.data.dataset: say which data the prior is fitted to, or set prior.data null"
+        return "prior.data.dataset: is missing; name the dataset that the prior is fitted to, or set prior.data null"
     slot = _found(r"argument (--[\w.]+\.help): expected one argument", message)
     if slot:
         return f"{slot}: name a class, such as {slot} lit_offrl.policy.PolicyLearner"
@@ -113,7 +113,7 @@ def explain(message: str, options: Iterable[str], refused: Mapping[str, str]) ->
 
 
 def no_option(key: str, options: Iterable[str], refused: Mapping[str, str]) -> str:
-    """Why there is no option ``key``, or which one is nearest to it."""
+    """Message for an unknown option: why it is refused, or the nearest option."""
     if key in refused:
         return f"{key}: {refused[key]}"
     return f"no option '{key}'{suggest(key, options)}"
@@ -125,7 +125,7 @@ def _found(pattern: str, message: str) -> str | None:
 
 
 def _arguments_of_parts() -> set[str]:
-    """Names of what the package's own parts take."""
+    """Names of the arguments of all classes of the package."""
     names: set[str] = set()
     for room in ("dynamics", "priors", "policy"):
         module = importlib.import_module(f"lit_offrl.{room}")

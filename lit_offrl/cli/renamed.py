@@ -1,4 +1,4 @@
-"""Names of version 0.1 and what they are called now."""
+"""Names of version 0.1 and their present names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CLASSES = {
     "lit_offrl.policy.SnippetAdvantage": "lit_offrl.policy.SegmentAdvantage",
     "lit_offrl.dynamics.EnsembleWithEnds": "lit_offrl.dynamics.TerminatingEnsemble",
 }
-# What weights a WeightedLikelihood was told by a word.
+# Classes in place of the values of WeightedLikelihood's former argument weighting.
 LIKELIHOODS = ("prior.jointly", "policy.module.improvement")
 WEIGHTINGS = {
     "step": "lit_offrl.policy.Step",
@@ -35,10 +35,10 @@ def check_names(given: Any, file: str = "") -> None:
 
     Args:
         given: Arguments of the command line, or the keys of a file.
-        file: Its name.
+        file: Name of the file.
 
     Raises:
-        UserError: There are some.
+        UserError: A name of version 0.1 is used.
     """
     where = f"{file}: " if file else ""
     for key, value in leaves(given) if isinstance(given, dict) else options(given):
@@ -67,7 +67,7 @@ def check_names(given: Any, file: str = "") -> None:
 
 
 def renamed_class(value: Any) -> str | None:
-    """The new path of a class, if it has one."""
+    """The new import path of a renamed class; ``None`` for other values."""
     if not isinstance(value, str):
         return None
     for old, new in MODULES.items():
@@ -77,7 +77,7 @@ def renamed_class(value: Any) -> str | None:
 
 
 def options(arguments: list[str]) -> Iterator[tuple[str, Any]]:
-    """Keys and values of a command line."""
+    """The ``--key value`` pairs of a command line."""
     for number, argument in enumerate(arguments):
         if argument.startswith("--"):
             key, given, value = argument[2:].partition("=")
@@ -86,7 +86,7 @@ def options(arguments: list[str]) -> Iterator[tuple[str, Any]]:
 
 
 def leaves(values: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value of a file with its key."""
+    """Every value of a file with its dotted key."""
     if isinstance(values, dict):
         for name, value in values.items():
             yield from leaves(value, f"{key}.{name}" if key else str(name))

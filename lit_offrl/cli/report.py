@@ -11,7 +11,7 @@ from lit_offrl.reports.report import RunsReport
 
 
 def run_report(args: list[str]) -> None:
-    """Do what ``args``, those after ``report``, say."""
+    """Run ``lit-offrl report`` with ``args``, the arguments after the verb."""
     run_function(report, args, "paths", "Folders that hold runs, at any depth.", nargs="+")
 
 
@@ -25,12 +25,12 @@ def report(
 
     Args:
         paths: Folders that hold runs, at any depth.
-        against: ``published`` shows the papers' results beside these.
-        reference: System of the table from which the others' differences are calculated.
+        against: published adds the results of papers to tables and page; null leaves them out.
+        reference: System (a name in the table) to which the differences of all others are calculated.
         output: Folder of the report.
 
     Raises:
-        UserError: There is no finished run, or an option's value is unknown.
+        UserError: No run is finished, or the value of an option is unknown.
     """
     runs, unused = find_runs([Path(path) for path in paths])
     made = RunsReport(runs, unused, against is not None, reference)

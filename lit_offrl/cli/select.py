@@ -21,7 +21,7 @@ from lit_offrl.training.files import write_json
 
 
 def run_select(args: list[str]) -> None:
-    """Do what ``args``, those after ``select``, say."""
+    """Run ``lit-offrl select`` with ``args``, the arguments after the verb."""
     run_function(select, args, "paths", "Run folders and checkpoints.", nargs="+")
 
 
@@ -44,29 +44,29 @@ def select(
     """Rank policies by off-policy estimates of their return, without an environment.
 
     Args:
-        paths: Run folders, also those that hold several seeds, and checkpoints; all of one dataset.
-        part: Part of a run folder that is a candidate.
-        every: Whether all checkpoints of a run's policy are candidates, rather than the last.
+        paths: Run folders (of one or of several seeds) and checkpoints, all of one dataset.
+        part: Part of each run to rank: policy, prior or all.
+        every: Whether to rank all checkpoints of a run's policy, or only the last.
         discount: Discount factor of all estimates; by default that of the first policy.
         updates: Number of updates of fitted Q evaluation for each candidate; 0 leaves it out.
-        horizon: Number of steps of rollouts in the model; by default 95 % of the discounted sum, or the
-            longest episode of the data if that is less.
-        starts: Number of rollouts in each member of the model, from starts of the data's episodes.
-        tail: Whether fitted values are added after the horizon of rollouts.
-        dynamics: Checkpoint or run of the dynamics model for all candidates; by default the first run's
-            that has one.
-        behavior: Checkpoint or run of a prior with the density of the data's actions; by default the first
-            run's.
-        truth: Whether to run episodes in the environment, which measure the ranking and do not change it.
+        horizon: Number of steps of the rollouts in the dynamics model; by default the steps that hold 95 %
+            of an endless discounted sum, at most the longest episode of the data.
+        starts: Number of rollouts in each ensemble member, from first observations of the data's episodes.
+        tail: Whether to add fitted Q values at the last observation of the rollouts.
+        dynamics: Checkpoint or run of the dynamics model for all candidates; by default that of the first
+            run that has one.
+        behavior: Checkpoint or run of a prior that gives the density of the data's actions; by default
+            that of the first run that has one.
+        truth: Whether to run episodes in the environment to measure how good the ranking is.
         episodes: Number of episodes of each candidate with --truth.
-        seed: Seed of networks, noise and starts of episodes.
+        seed: Seed of the networks, the noise and the start states of episodes.
         output: JSON file of all results.
 
     Returns:
-        What the file holds.
+        The content of the file.
 
     Raises:
-        UserError: A path is no run or checkpoint, they are of several logs, or nothing can be estimated.
+        UserError: A path is no run or checkpoint, datasets differ, or nothing can be estimated.
     """
     check_given(discount, updates, starts, horizon)
     quiet_lightning()
@@ -90,7 +90,7 @@ def select(
 def estimate_candidate(
     one: Candidate, estimators: Estimators, real: float | None
 ) -> dict[str, Any]:
-    """A candidate's estimates, beside its ``real`` return if that is known."""
+    """All estimates of a candidate, with its true return ``real`` if known."""
     estimates = estimators(one.module)  # type: ignore[arg-type]
     print(f"estimated {one.name}", flush=True)
     entry = {"name": one.name, "checkpoint": str(one.checkpoint), "updates": one.module.updates}
@@ -98,10 +98,10 @@ def estimate_candidate(
 
 
 def check_given(discount: float | None, updates: int, starts: int, horizon: int | None) -> None:
-    """Check numbers of the command line.
+    """Check the numbers of the command line.
 
     Raises:
-        UserError: One is out of bounds.
+        UserError: A number is out of bounds.
     """
     for name, value, low in (
         ("updates", updates, 0),
@@ -127,10 +127,10 @@ def make_estimators(
     tail: bool,
     seed: int,
 ) -> Estimators:
-    """What estimates all candidates alike; its arguments are those of :func:`select`.
+    """The estimators of all candidates; arguments as in ``select()``.
 
     Raises:
-        UserError: Nothing can be estimated.
+        UserError: There is neither a model nor fitted Q evaluation.
     """
     weights = [getattr(one.module, "discount", None) for one in candidates]
     discount = discount or next((one for one in weights if one is not None), 0.99)
@@ -139,7 +139,7 @@ def make_estimators(
     rollouts = find_rollouts(runs, dynamics, data, discount, horizon, starts, seed)
     check(
         bool(updates) or rollouts is not None,
-        "--updates: 0 leaves out fitted Q evaluation, and there is no model; nothing is left to select by",
+        "--updates: 0 leaves out fitted Q evaluation, and no run has a dynamics model; raise it, or give --dynamics",
     )
     prior = find_behavior(runs, behavior) if updates else None
     return Estimators(data, discount, updates, rollouts, prior, tail, seed)
@@ -148,7 +148,7 @@ def make_estimators(
 def true_return(
     one: Candidate, data: OfflineDataModule, truth: bool, episodes: int, seed: int
 ) -> float | None:
-    """The mean return that is known of a candidate; of new episodes where ``truth``."""
+    """Mean return of a candidate: of its run's evaluations, or with ``truth`` of new episodes."""
     if not truth:
         return one.logged_return()
     part = ActingPart(one.name, one.module, one.run, one.checkpoint.parent)
@@ -158,7 +158,7 @@ def true_return(
 
 
 def draw_known(found: list[dict[str, Any]], path: Path) -> None:
-    """Draw estimates against true returns, where there are two or more."""
+    """Draw estimates against true returns, if at least two are known."""
     known = [one for one in found if one["return"] is not None]
     if len(known) < 2:
         return
@@ -169,11 +169,11 @@ def draw_known(found: list[dict[str, Any]], path: Path) -> None:
 
 
 def show(result: dict[str, Any], output: str) -> None:
-    """Print candidates in the order of their mean rank, agreement and quality."""
+    """Print the candidates by mean rank, the agreement of the estimators and their quality."""
     by_name = {one["name"]: one for one in result["candidates"]}
     columns = [name for name in RANKED if name in result["ranking"]]
     width = max(map(len, by_name))
-    print(f"\n{'':<{width}}" + "".join(f"{n:>15}" for n in [*columns, "outside log", "return"]))
+    print(f"\n{'':<{width}}" + "".join(f"{n:>15}" for n in [*columns, "outside data", "return"]))
     for name in result["ranking"]["mean_rank"]:
         estimates = by_name[name]["estimates"]
         cells = [f"{estimates[RANKED[n][0]][RANKED[n][1]]:.5g}" for n in columns]
@@ -181,10 +181,12 @@ def show(result: dict[str, Any], output: str) -> None:
         real = by_name[name]["return"]
         cells.append("" if real is None else f"{real:.5g}")
         print(f"{name:<{width}}" + "".join(f"{cell:>15}" for cell in cells))
-    print(f"\nestimates: discounted by {result['discount']:g} from the log's episode starts")
+    print(f"\nestimates: discounted by {result['discount']:g} from the data's episode starts")
     if result["horizon"] is not None:
-        after = "then fitted values" if result["tail"] else "cut there"
-        print(f"the model's: {result['horizon']} steps from {result['starts']} starts, {after}")
+        after = "then fitted values" if result["tail"] else "nothing after"
+        print(
+            f"model: rollouts of {result['horizon']} steps from {result['starts']} starts, {after}"
+        )
     print("order: mean rank by " + ", ".join(name for name in DECIDING if name in columns))
     for pair, value in result["agreement"].items():
         print(

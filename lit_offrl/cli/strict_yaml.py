@@ -1,4 +1,4 @@
-"""YAML that loses nothing: no key twice, no value within itself, numbers as they are written."""
+"""Strict YAML: refuses duplicate keys and recursive values, and reads ``1e6`` as a number."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from jsonargparse import set_loader
 
 from lit_offrl.errors import UserError
 
-# Values that a text may stand for: anchors within anchors grow without bound.
+# Most values of a file: nested anchors expand without bound.
 MOST_VALUES = 100_000
-# Options whose values are names, whatever they look like.
+# Options whose values are always text.
 NAMES = {"c", "config", "run_dir", "shared_stages", "dataset", "environment", "checkpoint"}
 INTEGER = re.compile(r"[-+]?[0-9][0-9_]*")
 FLOAT = re.compile(
@@ -24,11 +24,11 @@ SPECIAL = {".inf": math.inf, "-.inf": -math.inf, "+.inf": math.inf, ".nan": math
 
 
 class LossError(yaml.MarkedYAMLError):  # type: ignore[misc]
-    """A text whose values cannot all be kept."""
+    """YAML whose values cannot all be kept, such as duplicate keys."""
 
 
 class StrictLoader(yaml.SafeLoader):  # type: ignore[misc]
-    """Refuses what the parser would drop, and reads ``1e6`` as the integer that it is."""
+    """YAML loader that refuses what PyYAML would drop, and reads ``1e6`` as an integer."""
 
     def get_single_node(self) -> yaml.Node | None:
         node: yaml.Node | None = super().get_single_node()
@@ -37,7 +37,7 @@ class StrictLoader(yaml.SafeLoader):  # type: ignore[misc]
         return node
 
     def construct_number(self, node: yaml.ScalarNode) -> int | float:
-        """An integer where an exponent makes it one: ``1e6`` and ``1.5e3``, but not ``1000.0``."""
+        """A number; an integer if it is written with an exponent and is whole (``1e6``, not ``1000.0``)."""
         text = node.value.lower().replace("_", "")
         if text in SPECIAL:
             return SPECIAL[text]
@@ -47,13 +47,13 @@ class StrictLoader(yaml.SafeLoader):  # type: ignore[misc]
 
 
 def count_values(node: yaml.Node, sizes: dict[int, int], above: tuple[int, ...]) -> int:
-    """Count the values that ``node`` stands for.
+    """Count the values of ``node`` with all anchors expanded.
 
     Raises:
-        LossError: A key is given twice, a value stands within itself, or there are too many.
+        LossError: A key is given twice, a value contains itself, or there are too many values.
     """
     if id(node) in above:
-        raise LossError(problem="a value stands within itself", problem_mark=node.start_mark)
+        raise LossError(problem="a value contains itself", problem_mark=node.start_mark)
     if id(node) in sizes:
         return sizes[id(node)]
     children: list[yaml.Node] = []
@@ -64,17 +64,17 @@ def count_values(node: yaml.Node, sizes: dict[int, int], above: tuple[int, ...])
         children = node.value
     size = 1 + sum(count_values(child, sizes, (*above, id(node))) for child in children)
     if size > MOST_VALUES:
-        problem = f"anchors make more than {MOST_VALUES} values"
+        problem = f"anchors expand to more than {MOST_VALUES} values"
         raise LossError(problem=problem, problem_mark=node.start_mark)
     sizes[id(node)] = size
     return size
 
 
 def check_keys(keys: Iterable[yaml.ScalarNode]) -> None:
-    """Refuse a key that stands twice in a block, or with a point beside its own block.
+    """Refuse duplicate keys of a block, and a dotted key next to the block of its first part.
 
     Raises:
-        LossError: There is one.
+        LossError: A key is given twice.
     """
     first: dict[tuple[str, str], yaml.ScalarNode] = {}
     for key in keys:
@@ -92,10 +92,10 @@ def check_keys(keys: Iterable[yaml.ScalarNode]) -> None:
 
 
 def load_yaml(text: str) -> Any:
-    """The values of a text.
+    """Parse a YAML text.
 
     Raises:
-        yaml.YAMLError: It is no YAML, or says more than can be kept.
+        yaml.YAMLError: The text is no YAML, or values would be lost.
     """
     try:
         return yaml.load(text, Loader=StrictLoader)
@@ -104,12 +104,12 @@ def load_yaml(text: str) -> Any:
 
 
 def use_strict_yaml() -> None:
-    """Let every configuration and every value of a command line be read by :func:`load_yaml`."""
+    """Make jsonargparse read every file and every value of a command line by ``load_yaml()``."""
     set_loader("yaml", load_yaml, (yaml.YAMLError,))
 
 
 def line_of(error: yaml.YAMLError) -> str:
-    """What is wrong, and in which line, as one line."""
+    """A YAML error as one line, with its line number."""
     mark = getattr(error, "problem_mark", None)
     said = " ".join(str(getattr(error, "problem", None) or error).split())
     return said if mark is None else f"line {mark.line + 1}: {said}"
@@ -119,7 +119,7 @@ def with_integers(args: list[str]) -> list[str]:
     """Arguments of a command line, with integers such as ``1e6`` written out.
 
     Raises:
-        UserError: A value would be read with losses.
+        UserError: A value is invalid YAML, or part of it would be lost.
     """
     key, found = "", []
     for argument in args:
@@ -148,7 +148,7 @@ def _checked(key: str, text: str) -> str:
 
 
 def _resolvers() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
-    """Those of YAML, but for dates, which stay texts, and for numbers."""
+    """YAML's implicit types without dates, which stay text, and with the numbers of this loader."""
     own = {f"tag:yaml.org,2002:{name}" for name in ("int", "float", "timestamp")}
     return {
         first: [(tag, pattern) for tag, pattern in known if tag not in own]

@@ -14,11 +14,11 @@ from lit_offrl.training.lock import lock_folder
 
 
 def run_sweep(args: list[str]) -> None:
-    """Do what ``args``, those after ``sweep``, say; what follows ``--`` is for ``fit``.
+    """Run ``lit-offrl sweep`` with ``args``; arguments after ``--`` are those of ``fit``.
 
     Raises:
-        UserError: They cannot be understood, or what they ask for cannot be done.
-        SystemExit: Help was asked for.
+        UserError: An argument is invalid, or the sweep failed.
+        SystemExit: With code 0 after ``--help``.
     """
     at = args.index("--") if "--" in args else len(args)
     parser = VerbParser(prog="lit-offrl sweep", usage="%(prog)s [options] [-- options of fit]")
@@ -42,21 +42,21 @@ def sweep(
     """Search for the settings whose runs have the best objective.
 
     Args:
-        config: Configuration of all runs, as that of fit: a name or a YAML file.
-        space: YAML file of keys, each with a list of values or a range.
-        fit: Further arguments of fit, after --.
+        config: Configuration of all runs: a name or a YAML file, as for fit.
+        space: YAML file of the settings to search: each key with a list of values or a range.
+        fit: Further arguments of fit for all runs, after --.
         run_dir: Folder of the sweep, which a later call resumes; by default sweeps/CONFIG-SPACE.
-        objective: Number to optimise: keys of a run's results.json or selection.json joined by points, or
-            evaluation/NAME for the last evaluation in training.
+        objective: Number to optimise: keys of a run's results.json or selection.json joined by dots, such
+            as policy.return_mean; or evaluation/NAME for the last evaluation in training.
         direction: Whether to maximize or minimize the objective.
-        trials: Number of trials in all, with those of earlier calls and without failed ones.
-        jobs: Number of trials at once, each a process.
-        prune: Whether to stop trials whose evaluations in training are below the median of the others'.
+        trials: Number of trials in all, including those of earlier calls and excluding failed ones.
+        jobs: Number of trials at the same time, each in a process.
+        prune: Whether to stop trials whose evaluations in training are below the median of the other trials.
         seed: Seed of the search; the seed of the runs is that of the configuration.
         storage: URL of the study's database, such as sqlite:///sweep.db; by default a file in the folder.
 
     Raises:
-        UserError: What is asked for cannot be done.
+        UserError: A value is invalid, or optuna is not installed.
     """
     check_numbers({"--trials": trials, "--jobs": jobs})
     check(trials >= 1, f"--trials: {trials} is too small; give at least 1")

@@ -1,4 +1,4 @@
-"""Options of Trainer that a run or a stage takes, and why it does not take the others."""
+"""Options of Lightning's Trainer that a run or a stage refuses, and why."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ REFUSED = {
     "max_epochs": "each stage has a budget of its own; use STAGE.max_epochs, or value.max_updates and "
     "policy.updates",
     "model_registry": "use Trainer in Python",
-    "num_sanity_val_steps": "parts are tried before any training; use Trainer in Python",
+    "num_sanity_val_steps": "all parts are checked before training; use Trainer in Python",
     "overfit_batches": "batches are drawn by the stage's sampler; use data.subset",
     "reload_dataloaders_every_n_epochs": "samplers draw new batches in every epoch",
     "sync_batchnorm": "processes share each batch; use Trainer in Python",
     "use_distributed_sampler": "processes share each batch",
 }
-# Options that end a stage, and so belong to one.
+# Options that limit a single stage.
 OF_A_STAGE = {"max_steps", "min_epochs", "min_steps", "max_time"}
 
 
 def refused_options() -> dict[str, str]:
-    """Options of the whole run's Trainer that there are not, such as ``trainer.max_steps``, and why."""
+    """Options of ``trainer`` that ``fit`` refuses, such as ``trainer.max_steps``, and why."""
     of_a_stage = {
         name: f"belongs to a stage; use STAGE.trainer, such as policy.trainer.{name}"
         for name in sorted(OF_A_STAGE)
@@ -42,10 +42,10 @@ def refused_options() -> dict[str, str]:
 
 
 def check_options(stage: str, options: dict[str, Any]) -> None:
-    """Check the options of one stage's Trainer.
+    """Check the Trainer options of one stage.
 
     Raises:
-        UserError: One is unknown, or belongs to the whole run, or cannot work in blocks.
+        UserError: An option is unknown, belongs to the whole run, or cannot work in blocks.
     """
     known = set(inspect.signature(pl.Trainer.__init__).parameters) - {"self"}
     check_numbers({f"{stage}.trainer.{name}": value for name, value in options.items()})

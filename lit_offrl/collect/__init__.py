@@ -1,4 +1,4 @@
-"""Makes datasets: by a policy trained online, by a given policy, from a file."""
+"""Makes datasets: by a policy trained online, by a given policy, or from a file."""
 
 from lit_offrl.collect.imports import import_dataset
 from lit_offrl.collect.make import make_dataset

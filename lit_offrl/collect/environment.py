@@ -1,4 +1,4 @@
-"""Makes the environments that data are collected in."""
+"""Makes environments to collect data in."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from lit_offrl.errors import UserError, check, first_line
 
 
 def make_learnable_env(spec: str | EnvSpec) -> gym.Env[np.ndarray, np.ndarray]:
-    """Make an environment whose observations and actions are vectors.
+    """Make an environment, and check that observations and actions are vectors.
 
     Raises:
-        UserError: It cannot be made, or has others.
+        UserError: The environment cannot be made, or has other spaces.
     """
     quiet_mujoco()
     name = getattr(spec, "id", spec)
@@ -27,7 +27,7 @@ def make_learnable_env(spec: str | EnvSpec) -> gym.Env[np.ndarray, np.ndarray]:
         bounded = isinstance(space, Box) and (what == "observations" or space.is_bounded())
         check(
             bounded and len(space.shape or ()) == 1,
-            f"environment '{name}' has {what} {space}; only vectors can be learned from, "
-            "with bounds for actions",
+            f"environment '{name}' has {what} {space}; choose one with observations and actions that are vectors, "
+            "and bounded actions",
         )
     return env

@@ -1,4 +1,4 @@
-"""Writes your own data as a Minari dataset."""
+"""``lit-offrl data import``: writes your own data as a Minari dataset."""
 
 from __future__ import annotations
 
@@ -30,19 +30,20 @@ def import_dataset(
 ) -> None:
     """Write a file of arrays, a table or a D4RL dataset as a Minari dataset.
 
-    Minari keeps one observation more than actions, so an episode is cut where a next observation is
-    not that of the row after.
+    Minari stores one more observation than actions for each episode, so an episode is split where a next
+    observation differs from the next row's observation.
 
     Args:
         file: Path of a file, a folder or a pattern of files; or d4rl:halfcheetah-medium-v2 and the like.
         to: Id of the new Minari dataset, such as mine/robot-v0; it is written below MINARI_DATASETS_PATH.
-        environment: Gymnasium id of the environment of the data; by default the one that D4RL's names tell.
+        environment: Gymnasium id of the environment of the data; by default that of D4RL's robot, if the
+            file's name starts with one.
         layout: Names of the columns of a file.
         observation_keys: Keys to concatenate where observations are dictionaries; all by default.
 
     Raises:
-        UserError: The file cannot be read or trained on, the id is taken, or the environment is
-            another robot's.
+        UserError: The file cannot be read or is invalid, the id is taken, or the environment is of another
+            robot.
     """
     check_free(to)
     log = open_dataset(file, None, layout, observation_keys)
@@ -69,7 +70,7 @@ def import_dataset(
 
 
 def unbroken(rows: Transitions) -> list[slice]:
-    """Splits an episode where a next observation differs from the next row's observation."""
+    """Slices of an episode in which each next observation is the next row's observation."""
     apart = (rows.next_observations[:-1] != rows.observations[1:]).any(dim=1)
     bounds = [0, *(apart.nonzero().squeeze(1) + 1).tolist(), len(rows)]
     return [slice(start, end) for start, end in pairwise(bounds)]
@@ -78,7 +79,7 @@ def unbroken(rows: Transitions) -> list[slice]:
 def buffer(
     number: int, rows: Transitions, logged: LoggedEpisode, part: slice, log: DatasetReader
 ) -> EpisodeBuffer:
-    """``rows`` of an episode, its ``part``, in Minari's format, actions in logged units."""
+    """The rows ``part`` of an episode in Minari's format, with actions in the data's units."""
     terminations = rows.terminations.numpy()
     truncations = rows.truncations.numpy().copy()
     truncations[-1] = not terminations[-1]
@@ -99,7 +100,7 @@ def buffer(
 
 
 def after_reset(values: np.ndarray) -> np.ndarray:
-    """Infos with a row in front for the reset, which Minari counts."""
+    """Infos with a first row for the reset, which Minari stores too."""
     unknown = np.full_like(values[:1], np.nan if np.issubdtype(values.dtype, np.floating) else 0)
     return np.concatenate([unknown, values])
 
@@ -114,8 +115,8 @@ def _check_environment(spec: str | EnvSpec, log: DatasetReader) -> None:
     ):
         check(
             shape == (dim,),
-            f"environment '{name}' has {what} of shape {shape}, the log of {dim} numbers; give the one "
-            "that made it",
+            f"environment '{name}' has {what} of shape {shape}, the data have {dim} numbers; give the environment "
+            "of the data",
         )
     box = space.low.ravel(), space.high.ravel()
     check_same_box((log.low, log.high), f"'{log.name}'", box, f"environment '{name}'")

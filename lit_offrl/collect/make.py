@@ -1,4 +1,4 @@
-"""Makes a dataset by training soft actor-critic in an environment."""
+"""``lit-offrl data make``: makes a dataset by training SAC in an environment."""
 
 from __future__ import annotations
 
@@ -26,47 +26,47 @@ def make_dataset(
 ) -> None:
     """Train a behaviour policy online by stable-baselines3's SAC, and write a dataset of it.
 
-    halfcheetah-medium-replay and the like, of halfcheetah, hopper and walker2d with random, medium,
-    medium-replay, medium-expert and expert, are made as D4RL's were, and need nothing but their name:
-    one training is behind all five, and is kept. They are written as made/halfcheetah-medium-replay-v0.
+    D4RL's names (halfcheetah, hopper or walker2d with random, medium, medium-replay, medium-expert or expert,
+    such as halfcheetah-medium-replay) need no further options: the dataset is made by D4RL's recipe and written
+    as made/halfcheetah-medium-replay-v0. One training, which is kept, serves all five datasets of a robot.
 
-    The first tenth of the steps, and 10 000 at most, are uniformly random; then there is one update
-    a step. All else is stable-baselines3's default.
+    The first tenth of the steps, but at most 10 000, are uniformly random; then there is one update per
+    step. All other settings are stable-baselines3's defaults.
 
     Args:
-        id: Id of the new Minari dataset, such as mine/cheetah-v0, written below MINARI_DATASETS_PATH; or a
-            name of D4RL's, such as halfcheetah-medium-replay.
-        environment: Gymnasium id of the environment, such as HalfCheetah-v5.
+        id: Id of the new Minari dataset, such as mine/cheetah-v0, written below MINARI_DATASETS_PATH; or
+            one of D4RL's names, such as halfcheetah-medium-replay.
+        environment: Gymnasium id of the environment, such as HalfCheetah-v5; not used with D4RL's names.
         steps: Number of steps in the environment for which SAC is trained.
-        keep: What becomes the dataset: replay is every step of the training, in order; rollouts is sampled
-            actions of the final policy.
-        rollout_steps: Number of steps of rollouts; for D4RL's names 1000000 of each policy by default.
+        keep: Steps that become the dataset: replay keeps every step of the training, in order; rollouts
+            keeps new steps of the final policy with sampled actions.
+        rollout_steps: Number of steps of the rollouts; for D4RL's names by default 1000000 of each policy.
         seed: Seed of training and rollouts.
 
     Raises:
-        UserError: The dataset exists, the environment cannot be made or learned in, the numbers do
-            not fit together, or stable-baselines3 is not installed.
+        UserError: The dataset exists, the environment cannot be used, arguments contradict each other, or
+            stable-baselines3 is not installed.
     """
     check(steps > 0, f"steps: {steps} is too small; give at least 1")
-    check(0 <= seed < 2**32, f"seed: {seed} is not within 0 and 2^32; give one that is")
+    check(0 <= seed < 2**32, f"seed: {seed} is not from 0 to 2^32 - 1; give another")
     if id in RECIPES:
         _make_recipe(id, steps, rollout_steps or 1_000_000, seed)
         return
     check_free(id)
     if environment is None or keep is None:
         raise UserError(
-            f"id: '{id}' is none of D4RL's, such as {RECIPES[2]}; say what to make with --environment and "
+            f"id: '{id}' is none of D4RL's names, such as {RECIPES[2]}; give --environment and "
             "--keep"
         )
     if keep == "rollouts":
         check(
             rollout_steps is not None and rollout_steps > 0,
-            "rollout_steps: say how many steps of the final policy to keep, or --keep replay",
+            "rollout_steps: give the number of steps of the final policy to keep, or --keep replay",
         )
     else:
         check(
             rollout_steps is None,
-            "rollout_steps: the replay has as many as --steps; leave it out, or --keep rollouts",
+            "rollout_steps: is not used with --keep replay, which keeps --steps steps; leave it out, or --keep rollouts",
         )
     training = Recorder(make_learnable_env(environment), "training", steps)
     learner = new_sac(training, steps, seed=seed)
@@ -81,7 +81,7 @@ def make_dataset(
         how = f"{rollout_steps} steps of sampled actions of the policy after {how}"
     training.close()
     assert training.spec is not None
-    # By its full id: the user may have left out the version.
+    # The full id: the user may have left out the version.
     write(id, training.spec.id, episodes, SAC_NAME, f"{how}.")
 
 

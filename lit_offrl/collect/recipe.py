@@ -1,7 +1,7 @@
 """D4RL's recipe without D4RL's files: random, medium, medium-replay, medium-expert and expert sets.
 
-One online training is behind all five. Its parts are kept below ``LIT_OFFRL_CACHE``, so that a
-second set of the same robot trains nothing, and a training that was killed goes on.
+One online training serves all five. Its parts are kept below ``LIT_OFFRL_CACHE``, so a second dataset
+of the same robot needs no training, and a killed training resumes.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ EPISODES = 5
 
 
 class Training:
-    """Online training of one robot, saved part by part.
+    """Online SAC training of one robot, saved part by part.
 
     Args:
-        robot: Of :data:`ENVIRONMENTS`.
-        steps: In all.
-        seed: Seeds everything.
+        robot: Key of ``ENVIRONMENTS``.
+        steps: Number of environment steps in all.
+        seed: Seed of the environment and of SAC.
     """
 
     def __init__(self, robot: str, steps: int, seed: int) -> None:
@@ -53,7 +53,7 @@ class Training:
         self.folder = cache_folder() / "recipes" / f"{robot}-{steps}-{seed}"
 
     def bounds(self) -> list[int]:
-        """Steps done at the end of each part."""
+        """Number of steps at the end of each part."""
         return [self.steps * number // PARTS for number in range(1, PARTS + 1)]
 
     def run(self) -> None:
@@ -73,7 +73,7 @@ class Training:
             learner.load_replay_buffer(self.folder / "buffer.pkl")
         else:
             learner = new_sac(recorder, self.steps, device="cpu")
-        # Each part is as it would be without the others before it in this process.
+        # A part does not depend on whether earlier parts were trained in this process.
         learner.set_random_seed(seed)
         train(learner, end - done, reset_num_timesteps=number == 0)
         episodes = recorder.episodes()
@@ -104,11 +104,11 @@ class Training:
         return total / EPISODES
 
     def policy(self, number: int) -> Path:
-        """File of the policy at the end of a part."""
+        """Path of the policy at the end of a part."""
         return self.folder / f"policy-{number}.zip"
 
     def about(self, number: int) -> Path:
-        """File that marks a part as done."""
+        """Path of the file that marks a part as done."""
         return self.folder / f"part-{number}.json"
 
     def medium(self) -> int:
@@ -129,13 +129,13 @@ class Training:
 def make_recipe_data(
     name: str, steps: int, rows: int, seed: int
 ) -> tuple[list[EpisodeBuffer], str, str]:
-    """Episodes of dataset ``name``, their environment, and a description.
+    """Episodes of the dataset ``name``, their environment, and a description.
 
     Args:
-        name: Of :data:`RECIPES`.
-        steps: Of the training.
-        rows: Of the sets that are rolled out.
-        seed: Seeds all.
+        name: One of ``RECIPES``.
+        steps: Steps of the training.
+        rows: Steps of rollouts, for each policy.
+        seed: Seed of training and rollouts.
     """
     robot, quality = name.split("-", 1)
     training = Training(robot, steps, seed)
@@ -153,18 +153,18 @@ def make_recipe_data(
         start = mix_seed(seed, name, part) % 2**31
         _, found = make_env(training.environment, rows, str(training.policy(part)), start)
         episodes += [replace(one, id=len(episodes) + one.id) for one in found]
-    return episodes, training.environment, f"{rows} steps of each policy's draws; {how}."
+    return episodes, training.environment, f"{rows} steps of sampled actions of each policy; {how}."
 
 
 def packed(episodes: list[EpisodeBuffer]) -> dict[str, Any]:
-    """Episodes as arrays, one after the other."""
+    """Episodes concatenated to arrays, to be saved."""
     columns = ("observations", "actions", "rewards", "terminations", "truncations")
     found = {name: np.concatenate([getattr(e, name) for e in episodes]) for name in columns}
     return {**found, "lengths": np.array([len(e.rewards) for e in episodes])}
 
 
 def unpacked(file: Any, first: int) -> list[EpisodeBuffer]:
-    """What :func:`packed` packed, numbered from ``first``."""
+    """Episodes of the arrays of ``packed()``, numbered from ``first``."""
     columns = {name: file[name] for name in file.files}
     found, row, seen = [], 0, 0
     for number, length in enumerate(columns["lengths"].tolist()):
@@ -180,7 +180,7 @@ def unpacked(file: Any, first: int) -> list[EpisodeBuffer]:
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A path to write to, whose content is at ``path`` once all of it is there."""
+    """A temporary path to write to, which is renamed to ``path`` at the end."""
     part = path.with_name(f"part-{path.name}")
     yield part
     os.replace(part, path)

@@ -1,4 +1,4 @@
-"""Records the steps of an environment in Minari's format."""
+"""Wrapper that records the steps of an environment in Minari's format."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import gymnasium as gym
 import numpy as np
 from minari.data_collector.episode_buffer import EpisodeBuffer
 
-# What rewards of another direction are computed from (docs/decisions.md 3.2).
+# Infos from which rewards of other directions are computed (docs/decisions.md 3.2).
 KEPT_INFOS = ("x_velocity", "y_velocity")
 REPORT_EVERY = 10_000
 
 
 class Recorder(gym.Wrapper[Any, Any, Any, Any]):
-    """Records every step, and prints a line every 10 000 steps.
+    """Environment wrapper that records every step, and prints a line every 10 000 steps.
 
     An episode that is left before its end is kept with its last step marked truncated.
 
     Args:
         env: The environment.
-        doing: What the steps are for, in the printed lines.
-        total: How many steps there will be.
+        doing: Purpose of the steps, for the printed lines.
+        total: Total number of steps, for the printed lines.
     """
 
     def __init__(self, env: gym.Env[Any, Any], doing: str, total: int) -> None:
@@ -75,9 +75,9 @@ class Recorder(gym.Wrapper[Any, Any, Any, Any]):
                 actions=np.stack(actions),
                 rewards=np.asarray(rewards, np.float64),
                 terminations=np.asarray(terminations, bool),
-                # A fall at the limit is a fall.
+                # A termination at the time limit counts as a termination only.
                 truncations=np.asarray([*truncations[:-1], not terminations[-1]], bool),
-                # Minari counts the reset as a row of infos; there is no velocity before a step.
+                # Minari's first row of infos is of the reset, where there is no velocity.
                 infos={
                     name: np.asarray([np.nan, *(info[name] for info in infos)]) for name in infos[0]
                 },

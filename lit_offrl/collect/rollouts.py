@@ -1,4 +1,4 @@
-"""Makes a dataset of rollouts of a given policy."""
+"""``lit-offrl data collect``: makes a dataset of rollouts of a given policy."""
 
 from __future__ import annotations
 
@@ -38,19 +38,18 @@ def collect(
         steps: Number of steps in the environment; the last episode is cut there.
         policy: Policy that acts: random; a checkpoint (best.ckpt or last.ckpt) of a policy or a prior; or a
             .zip of SAC by stable-baselines3.
-        deterministic: Whether the policy takes its most likely action rather than a sample.
-        seed: Seed of starts and samples.
-        trust: Whether to load classes that the checkpoint names from your own modules, which runs their
-            code.
+        deterministic: Whether the policy takes its deterministic action rather than a sample.
+        seed: Seed of start states and samples.
+        trust: Whether to import modules of your own that the checkpoint names, which runs their code.
 
     Raises:
-        UserError: The dataset exists, the environment cannot be made, or there is no such policy.
+        UserError: The dataset exists, the environment cannot be made, or the policy cannot be loaded.
     """
     check_free(id)
     check(steps > 0, f"steps: {steps} is too small; give at least 1")
-    check(0 <= seed < 2**31, f"seed: {seed} is not within 0 and 2^31; give one that is")
+    check(0 <= seed < 2**31, f"seed: {seed} is not from 0 to 2^31 - 1; give another")
     made_in, episodes = make_env(environment, steps, policy, seed, deterministic, trust)
-    how = "best actions" if deterministic else "draws"
+    how = "deterministic actions" if deterministic else "sampled actions"
     write(id, made_in, episodes, policy, f"{steps} steps, {how}, seed {seed}.")
 
 
@@ -68,7 +67,7 @@ def make_env(
         The environment's full id, and the episodes.
 
     Raises:
-        UserError: The environment cannot be made, or there is no such policy.
+        UserError: The environment cannot be made, or the policy cannot be loaded.
     """
     playing = Recorder(make_learnable_env(environment), "collect", steps)
     act = load_policy(policy, playing, deterministic, seed, trust)
@@ -77,7 +76,7 @@ def make_env(
 
 
 def rollout(playing: Recorder, act: Policy, steps: int, seed: int) -> list[EpisodeBuffer]:
-    """Episodes of ``act``, the last one truncated after ``steps`` steps; closes the environment."""
+    """Run ``act`` for ``steps`` steps, and return the episodes, the last one truncated; close the environment."""
     observation, _ = playing.reset(seed=seed)
     for _ in range(steps):
         observation, _, terminated, truncated, _ = playing.step(act(observation))
@@ -93,7 +92,7 @@ def load_policy(
     """Load ``policy`` as a function from an observation to an action of ``env``.
 
     Raises:
-        UserError: There is no such policy, or it is of another robot.
+        UserError: The policy cannot be loaded, or has other sizes than the environment.
     """
     space: Any = env.action_space
     if policy == "random":
@@ -107,7 +106,7 @@ def load_policy(
         made, needed = module.init_arguments().get(name), int(np.prod(its.shape or ()))
         check(
             made == needed and hasattr(module, "act"),
-            f"policy: '{policy}' is not a policy for {needed} numbers ({name}); give one of this robot",
+            f"policy: '{policy}' is not a policy for {needed} numbers ({name}); give a policy of this robot",
         )
     return _ours(module, space, deterministic, seed)
 
@@ -123,7 +122,7 @@ def _ours(module: Any, space: Any, deterministic: bool, seed: int) -> Policy:
             if deterministic:
                 scaled = module.act(inputs)
             elif hasattr(module, "sampling_noise_dim"):
-                # A prior makes actions from noise.
+                # A prior samples from given noise.
                 size = module.sampling_noise_dim(inputs.shape[-1])
                 scaled = module.sample(inputs, torch.randn(1, size, generator=generator))
             else:
@@ -138,7 +137,7 @@ def _ours(module: Any, space: Any, deterministic: bool, seed: int) -> Policy:
 
 def _stable_baselines(path: str, deterministic: bool, seed: int) -> Policy:
     kind = sac()
-    print(f"policy: '{path}' holds pickles, and loading them may run any code", flush=True)
+    print(f"policy: '{path}' holds pickles; loading them can run any code", flush=True)
     try:
         model = kind.load(path, device="cpu")
     except Exception as error:

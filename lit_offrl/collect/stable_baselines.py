@@ -31,10 +31,10 @@ def sac() -> type[SAC]:
 
 
 def new_sac(env: gym.Env[Any, Any], steps: int, **more: Any) -> SAC:
-    """A new SAC for ``steps`` steps in ``env``; its replay buffer holds all of them.
+    """A new SAC for ``steps`` steps in ``env``, with a replay buffer that holds all of them.
 
-    The first tenth of the steps, and 10 000 at most, are uniformly random. ``more`` is what else it
-    takes.
+    The first tenth of the steps, but at most 10 000, are uniformly random. ``more`` are further arguments
+    of SAC.
     """
     return sac()(
         "MlpPolicy", env, learning_starts=min(10_000, steps // 10), buffer_size=steps, **more
@@ -45,14 +45,14 @@ def train(learner: SAC, steps: int, **more: Any) -> None:
     """Train ``learner`` for ``steps`` steps; ``more`` are further arguments of its ``learn``."""
     from stable_baselines3.common.logger import Logger
 
-    # Its own logger, which has nothing to say, leaves a folder behind with the temporary files.
+    # Its default logger would leave a temporary folder behind.
     learner.set_logger(Logger(folder=None, output_formats=[]))
     with onednn_products(learner.device):
         learner.learn(steps, **more)
 
 
 def policy_of(learner: SAC, deterministic: bool) -> Callable[[np.ndarray], np.ndarray]:
-    """The action of ``learner`` at an observation."""
+    """A function from an observation to an action of ``learner``."""
     return lambda observation: np.asarray(
         learner.predict(observation, deterministic=deterministic)[0]
     )

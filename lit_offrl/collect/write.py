@@ -25,20 +25,24 @@ def check_free(id: str) -> None:
     """Check that a dataset can be written.
 
     Raises:
-        UserError: The id is none, is taken, or its folder cannot be made.
+        UserError: The id is invalid or taken, or its folder cannot be created.
     """
     try:
         parse_dataset_id(id)
         path = get_dataset_path(id)
-    # Minari fails with a TypeError where the version is missing.
+    # Minari fails with a TypeError if the version is missing.
     except (ValueError, TypeError) as error:
         raise UserError(
-            f"id: '{id}' is no dataset's id; give one like mine/cheetah-v0, of names of two or more letters, "
-            "digits, - and _, and a version"
+            f"id: '{id}' is no valid id of a dataset; give names of two or more letters, digits, - and _, and a "
+            "version, such as mine/cheetah-v0"
         ) from error
     except OSError as error:
-        raise UserError(f"MINARI_DATASETS_PATH: {error}; give a folder that can be made") from error
-    check(not path.exists(), f"dataset '{id}' exists, in {path}; give another id, or delete it")
+        raise UserError(
+            f"MINARI_DATASETS_PATH: {error}; give a folder that can be created"
+        ) from error
+    check(
+        not path.exists(), f"dataset '{id}' already exists in {path}; give another id, or delete it"
+    )
 
 
 def write(
@@ -50,24 +54,24 @@ def write(
     references: References | None = None,
     **more: Any,
 ) -> None:
-    """Write ``episodes`` and print a summary.
+    """Write ``episodes`` as a Minari dataset, and print a summary.
 
     Args:
-        id: The new dataset's.
-        environment: Gymnasium id or spec of what made them, if that is known.
-        episodes: In order.
-        algorithm: What acted.
-        description: In one sentence.
-        references: Returns of the scores 0 and 100, if they are known.
-        more: What else Minari takes, such as spaces where there is no environment.
+        id: Id of the new dataset.
+        environment: Gymnasium id or spec of the environment, if known.
+        episodes: Episodes in order.
+        algorithm: Name of the policy that acted.
+        description: Description in one sentence.
+        references: Returns of the scores 0 and 100, if known.
+        more: Further arguments for Minari, such as spaces if there is no environment.
 
     Raises:
-        UserError: They cannot be written.
+        UserError: The dataset cannot be written.
     """
     if references is not None:
         more |= {"ref_min_score": references[0], "ref_max_score": references[1]}
     with warnings.catch_warnings():
-        # Minari warns of missing authors, code and environments, which a user's own dataset need not have.
+        # Minari warns of missing authors, code and environment, which are optional here.
         warnings.filterwarnings("ignore", message="`(author|author_email|code_permalink|eval_env)`")
         warnings.filterwarnings("ignore", message="env_spec is None")
         try:
@@ -91,7 +95,7 @@ def write(
 
 @contextmanager
 def _renamed_when_whole(id: str) -> Iterator[Path]:
-    """Minari's root is a hidden folder within; what is written there is renamed to where it belongs."""
+    """Let Minari write to a hidden folder, whose dataset is moved to its place at the end."""
     path, given = get_dataset_path(id), os.environ.get("MINARI_DATASETS_PATH")
     root = get_dataset_path()
     part = root / f".part-{id.replace('/', '-')}"

@@ -1,4 +1,4 @@
-"""Datasets in flat columns: D4RL's files, your own arrays and tables."""
+"""Reader of datasets in flat columns: D4RL's files, your own arrays and tables."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from lit_offrl.datasets.lazy import Columns, LazyColumns, is_number
 from lit_offrl.datasets.reader import DatasetReader
 from lit_offrl.errors import UserError, attempt, check
 
-# What the names of columns begin with that were logged beside the transitions.
+# Prefixes of the names of further logged columns (infos).
 INFOS = "infos/"
 
 
 class ArrayReader(DatasetReader):
-    """Reads columns of arrays and splits them into episodes; the base of your own readers.
+    """Reader of columns of arrays, which it splits into episodes; base class of your own readers.
 
     An episode ends after a row that is terminated or truncated, before a row of another episode, and
-    after ``layout.episode_steps`` rows. The last episode, if nothing ends it, counts as cut.
+    after ``layout.episode_steps`` rows. A last episode without an end counts as truncated.
 
     Args:
-        columns: Arrays of as many rows each, by their names, such as ``observations [N, obs]``.
-        layout: Which of them are what.
-        name: What the user calls it.
-        files: What the columns are read from; without any they cannot be mapped.
-        env_spec: What made it, if that is known.
-        keys: Of observations in columns of their own, which to put side by side; all by default.
+        columns: Arrays of equal length by name, such as ``observations [N, obs]``.
+        layout: Names of the columns of observations, actions and so on.
+        name: Name of the dataset in messages.
+        files: Files that the columns are read from; without any the rows cannot be mapped from disk.
+        env_spec: Environment of the data, if known.
+        keys: Columns of observations to concatenate; all by default.
 
     Raises:
         UserError: The columns do not fit together.
@@ -55,7 +55,7 @@ class ArrayReader(DatasetReader):
         self.settings = str(layout)
         self.found = layout.find(columns, name)
         names = {n.removeprefix(INFOS): n for n in columns if n.startswith(INFOS)}
-        # Read when somebody asks, and once.
+        # Read on first access, and once.
         self._info = cache(lambda name: np.asarray(columns[names[name]]))
         self.infos = tuple(names)
         self.names: dict[str, list[str]] = {}
@@ -68,9 +68,9 @@ class ArrayReader(DatasetReader):
             check(
                 len(values) == self.steps,
                 f"dataset '{self.name}': {self._shown(kind)} has {len(values)} rows, the actions have "
-                f"{self.steps}; they must be of the same steps",
+                f"{self.steps}; give one row for each step",
             )
-        # Rows that are no steps.
+        # Rows that are not steps.
         self.left_out = np.zeros(self.steps, bool) if told.observed is None else told.observed
         if layout.drop_nan:
             self._drop_nan()
@@ -92,7 +92,7 @@ class ArrayReader(DatasetReader):
         for number, (start, end) in enumerate(self._bounds(terminations, truncations)):
             terminated = bool(terminations[end - 1])
             if following is None and not terminated:
-                # Nobody saw what followed the last step.
+                # The observation after the last step was not logged.
                 end -= 1
                 if end == start:
                     continue
@@ -100,7 +100,7 @@ class ArrayReader(DatasetReader):
             if following is not None:
                 seen_next = following[span]
             elif terminated:
-                # Nor here, where nothing looks at it but the dynamics, to which the robot stands still.
+                # Not logged here either; a terminal step does not use it. The dynamics see no change.
                 seen_next = np.concatenate(
                     [observations[start + 1 : end], observations[end - 1 : end]]
                 )
@@ -147,23 +147,23 @@ class ArrayReader(DatasetReader):
             start = end
 
     def _jumps(self) -> np.ndarray:
-        """Whether the next row is not the next step, by their time stamps, ``[steps - 1]``."""
+        """Whether the time stamps jump after each row, ``[steps - 1]``."""
         passed = np.diff(self.arrays["time"])
         gap = self.layout.time_gap or 1.5 * float(np.median(passed[passed > 0]))
         return (passed < 0) | (passed > gap)
 
     def _drop_nan(self) -> None:
-        """Leave out rows that hold NaN."""
+        """Drop rows that hold NaN."""
         for values in self.arrays.values():
             if np.issubdtype(values.dtype, np.floating):
                 self.left_out |= ~np.isfinite(values.reshape(self.steps, -1)).all(axis=1)
         self.notes = [*self.notes, f"{self.left_out.sum()} of {self.steps} rows are left out"]
 
     def _begins(self) -> np.ndarray:
-        """Whether a row is the first one with its episode's name, ``[steps]``.
+        """Whether a row is the first of its episode, by the column of episode names, ``[steps]``.
 
         Raises:
-            UserError: A name comes again after another, or is none.
+            UserError: The rows of an episode are not consecutive, or a name is NaN.
         """
         names, kept = self.arrays["episodes"], np.flatnonzero(~self.left_out)
         begins, known = np.zeros(self.steps, bool), set()
@@ -210,8 +210,7 @@ class ArrayReader(DatasetReader):
         lengths = {len(part) for part in parts}
         check(
             len(lengths) == 1,
-            f"dataset '{self.name}': {self._shown(kind)} have {sorted(lengths)} rows; they must be of "
-            "the same steps",
+            f"dataset '{self.name}': {self._shown(kind)} have {sorted(lengths)} rows; give one row for each step",
         )
         wide = [part[:, None] if part.ndim == 1 else part.reshape(len(part), -1) for part in parts]
         return np.concatenate(wide, axis=1)
@@ -229,8 +228,8 @@ class ArrayReader(DatasetReader):
         kind = self.arrays["actions"].dtype
         check(
             np.issubdtype(kind, np.floating) or self.layout != self.layout.without_bounds,
-            f"dataset '{self.name}': {self._shown('actions')} holds {kind}, as discrete actions are, and only "
-            f"continuous ones can be learned; if they are on a scale, say {ACTION_KEYS}",
+            f"dataset '{self.name}': {self._shown('actions')} holds {kind}, like discrete actions; only "
+            f"continuous actions can be learned; if these are continuous, set {ACTION_KEYS}",
         )
 
     def _shown(self, kind: str) -> str:

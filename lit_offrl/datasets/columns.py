@@ -1,4 +1,4 @@
-"""Which columns of a file are what."""
+"""Names of the columns of a file, and the bounds of its actions."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
         "TimeLimit.truncated",
     ),
     "episodes": ("episodes", "episode", "episode_id", "episode_index"),
-    # Never by themselves.
+    # Not recognised by name.
     "time": (),
 }
 NEEDED = ("observations", "actions")
-# Set where an episode ended or was cut, as in Gym 0.21, stable-baselines3 and LeRobot.
+# True at an episode's end, terminated or truncated, as in Gym 0.21, stable-baselines3 and LeRobot.
 DONES = ("dones", "done", "next.done")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Names of the columns of a file; a column with a usual name may be left out.
+    """Names of the columns of a file; a column with a default name need not be named.
 
-    Each is a column's name, or a list of names of columns that are put side by side.
+    Each is the name of a column, or a list of columns to concatenate.
 
     Args:
         observations: Column of observations; by default observations, observation, obs or states.
@@ -50,22 +50,22 @@ class Layout:
             behaviour priors can be trained.
         next_observations: Column of next observations. Without it, the next observation is that of the next
             row, and the last row of an episode is dropped unless it is terminal.
-        terminations: Column that is true where the task ended. A column dones or done is also true where an
-            episode was cut: rows with a truncation then do not count as terminal.
-        truncations: Column that is true where the episode was cut, such as by a time limit.
+        terminations: Column that is true where the task ended. A column dones or done may also be true at
+            truncations; rows that are truncated then do not count as terminal.
+        truncations: Column that is true where the episode was truncated, such as by a time limit.
         episodes: Column with a number or name for each episode.
         time: Column of time stamps, in seconds or dates; a new episode begins where they decrease or jump.
         time_gap: Seconds between two rows that count as a jump of time; by default 1.5 times the median
             step.
-        drop_nan: Whether to drop rows with NaN or empty values; the episode is cut there.
-        episode_steps: Steps after which episodes are cut, if no column marks their ends.
-        action_low: Smallest action of the environment, in the units of the log: one number, or one for each
+        drop_nan: Whether to drop rows with NaN or empty values; the episode is split there.
+        episode_steps: Number of steps after which episodes are truncated, if no column marks their ends.
+        action_low: Smallest action of the environment, in the data's units: one number, or one for each
             dimension; by default that of the Minari dataset, or -1 for files.
-        action_high: Largest action of the environment, likewise; by default that of the Minari dataset, or
+        action_high: Largest action of the environment, in the data's units; by default that of the Minari dataset, or
             1 for files.
 
     Raises:
-        UserError: There would be no step in an episode.
+        UserError: ``episode_steps`` or ``time_gap`` is not positive.
     """
 
     observations: Name | None = None
@@ -90,14 +90,14 @@ class Layout:
 
     @property
     def without_bounds(self) -> Layout:
-        """The same columns, nothing said of actions."""
+        """The same layout without bounds of actions."""
         return replace(self, action_low=None, action_high=None)
 
     def bounds(self, low: np.ndarray, high: np.ndarray, name: str) -> ActionBox:
-        """The bounds of actions, those of ``low [act]`` and ``high [act]`` that are not given.
+        """Bounds of actions: those given by the user, else ``low [act]`` and ``high [act]``.
 
         Raises:
-            UserError: They are too many or too few, infinite, or not in order.
+            UserError: Bounds have another size, are infinite, or are not in order.
         """
         for given in (self.action_low, self.action_high):
             check(
@@ -114,7 +114,7 @@ class Layout:
         check(
             bool(np.isfinite(found).all()),
             f"dataset '{name}': the action space {found[0].tolist()} to {found[1].tolist()} has no bounds; "
-            f"actions need finite ones, say {ACTION_KEYS}",
+            f"actions need finite bounds, set {ACTION_KEYS}",
         )
         check(
             bool((found[0] <= found[1]).all() and (found[0] < found[1]).any()),
@@ -126,7 +126,7 @@ class Layout:
         """The columns of each kind that the file has.
 
         Raises:
-            UserError: One that was named or is needed is not there, or nothing ends an episode.
+            UserError: A named or required column is missing, or nothing marks the ends of episodes.
         """
         found: dict[str, list[str]] = {}
         for kind, usual in SYNONYMS.items():
@@ -147,44 +147,44 @@ class Layout:
             if kind not in found:
                 raise UserError(
                     f"data.layout.{kind}: none of {', '.join(SYNONYMS[kind])} is a column of '{file}', "
-                    f"which has {shown(columns)}; say which one it is, or read a file that has no column of "
-                    "all its rows by a class of your own, an ArrayReader"
+                    f"which has {shown(columns)}; name the column, or read the file by a subclass of "
+                    "ArrayReader of your own"
                 )
         if not self.episode_steps and not {"truncations", "episodes", "time"} & found.keys():
             done = [name for name in DONES if name in columns]
             ends = f"'{done[0]}' does not say whether the task ended or was cut; " if done else ""
             raise UserError(
-                f"data.layout: nothing says where the episodes of '{file}' end; {ends}name a column as "
+                f"data.layout: no column marks where the episodes of '{file}' end; {ends}name a column as "
                 "data.layout.truncations, episodes or time, or give episode_steps"
             )
         return found
 
 
 def name_numbers(name: str, count: int) -> list[str]:
-    """Names of the ``count`` numbers that one row of a column holds: ``speed``, or ``observations[0]`` and on."""
+    """Names of the ``count`` numbers in a row of a column: ``speed``, or ``observations[0]`` and so on."""
     return [name] if count == 1 else [f"{name}[{number}]" for number in range(count)]
 
 
 def missing(name: str, columns: Collection[str], file: str) -> str:
-    """Message for a missing column, with the closest name."""
+    """Error message for a missing column, with the closest name."""
     hint = suggest(name, columns, f"; it has {shown(columns)}")
     return f"'{file}' has no column '{name}'{hint}"
 
 
 def shown(columns: Collection[str]) -> str:
-    """Some of the columns, for a message of one line."""
+    """The first columns' names, for a message of one line."""
     names = sorted(columns)
     return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
 
 
 def check_same_box(first: ActionBox, name: str, other: ActionBox, other_name: str) -> None:
-    """Check that actions of two logs, or of a log and an environment, are in the same units.
+    """Check that the actions of two datasets, or of a dataset and an environment, have the same bounds.
 
     Args:
-        first: Bounds of the log's actions.
-        name: What it is called, such as ``dataset 'a'``.
-        other: Other bounds.
-        other_name: What has them.
+        first: Bounds of the dataset's actions.
+        name: Name of the dataset in messages, such as ``dataset 'a'``.
+        other: Bounds of the other dataset or environment.
+        other_name: Name of the other in messages.
 
     Raises:
         UserError: The bounds differ by more than rounding.
@@ -199,7 +199,7 @@ def check_same_box(first: ActionBox, name: str, other: ActionBox, other_name: st
 
 
 def shown_box(box: ActionBox) -> str:
-    """Bounds in words: one pair if all are the same."""
+    """Bounds as text: one pair if all dimensions have the same."""
     low, high = (np.unique(bound) for bound in box)
     if len(low) == len(high) == 1:
         return f"{low[0]:g} to {high[0]:g}"

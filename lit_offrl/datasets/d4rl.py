@@ -1,4 +1,4 @@
-"""D4RL's datasets: their names, files, and what is known of their robots."""
+"""D4RL's datasets: names, download addresses, and properties of their robots."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from lit_offrl.errors import UserError
 
 @dataclass(frozen=True)
 class Robot:
-    """What the files of one robot do not say.
+    """Properties of a robot that D4RL's files do not hold.
 
     Attributes:
-        sizes: Numbers observed, and done.
-        steps: Longest episode, where the file marks no time-outs.
-        environment: Gymnasium id of what they are compared in (docs/decisions.md 0.4), if Gymnasium has it.
-        arguments: Its arguments.
-        references: Returns of the scores 0 and 100, where the environment's task has none.
+        sizes: Size of an observation and of an action.
+        steps: Length of the longest episode, for files that mark no time-outs.
+        environment: Gymnasium id of the evaluation environment (docs/decisions.md 0.4), if Gymnasium has it.
+        arguments: Arguments of the environment.
+        references: Returns of the scores 0 and 100, if the environment's task has none.
     """
 
     sizes: tuple[int, int]
@@ -41,7 +41,7 @@ class Robot:
 
 _ANTMAZE = Robot((29, 8), 1000, references=(0.0, 1.0))
 _KITCHEN = Robot((60, 9), 280, references=(0.0, 4.0))
-# By what the names of files and ids begin with, in small letters.
+# Robots by the start of their file names and ids, in lower case.
 ROBOTS = {
     "halfcheetah": Robot((17, 6), 1000, "HalfCheetah-v4"),
     "hopper": Robot((11, 3), 1000, "Hopper-v4"),
@@ -64,7 +64,7 @@ PREFIX = "d4rl:"
 
 
 def addresses() -> dict[str, str]:
-    """Where each dataset's file is, by its id without the prefix (D4RL's ``infos.py``)."""
+    """Address of each dataset's file, by its id without the prefix (D4RL's ``infos.py``)."""
     found = {}
     for robot in ("halfcheetah", "hopper", "walker2d", "ant"):
         for data in (*DATA, *(("random-expert",) if robot == "ant" else ())):
@@ -95,10 +95,10 @@ def addresses() -> dict[str, str]:
 
 
 def d4rl_file(name: str) -> Path:
-    """The file of ``d4rl:ROBOT-DATA-vVERSION``, fetched if it is not there yet.
+    """The file of ``d4rl:ROBOT-DATA-vVERSION``, downloaded if it is not in the cache.
 
     Raises:
-        UserError: There is no such dataset, or it cannot be fetched.
+        UserError: There is no such dataset, or it cannot be downloaded.
     """
     id, known = name.removeprefix(PREFIX), addresses()
     if id not in known:
@@ -108,7 +108,7 @@ def d4rl_file(name: str) -> Path:
 
 
 def robot_of(name: str) -> Robot | None:
-    """The robot that a file or id begins with, if any."""
+    """The robot whose name a file or id starts with; ``None`` if it is unknown."""
     begin = max((r for r in ROBOTS if name.lower().startswith(r)), key=len, default=None)
     return None if begin is None else ROBOTS[begin]
 
@@ -122,17 +122,17 @@ def d4rl_environment(name: str) -> str | None:
 def array_reader(
     path: Path, layout: Layout, keys: Collection[str] | None, name: str, one: bool = False
 ) -> ArrayReader:
-    """A file of arrays; of D4RL's robot if its name begins with one, and it has that robot's sizes.
+    """Reader of a file of arrays, with the properties of D4RL's robot if name and sizes match one.
 
     Args:
-        path: Of the file.
-        layout: Which columns are what.
-        keys: Of dictionaries of observations.
-        name: What the user calls it.
-        one: Whether it holds one episode, if nothing says where episodes end.
+        path: Path of the file.
+        layout: Names of the columns.
+        keys: Keys of dictionaries of observations to concatenate.
+        name: Name of the dataset in messages.
+        one: Whether a file without marks of ends is one episode.
 
     Raises:
-        UserError: The file is missing or broken, or has columns that do not fit together.
+        UserError: The file is missing or broken, or its columns do not match.
     """
     robot, columns = robot_of(path.name), read_columns(path)
     if robot is not None and keys is None:

@@ -18,29 +18,29 @@ from lit_offrl.errors import UserError, check
 from lit_offrl.nets import Moments
 from lit_offrl.transitions import Transitions
 
-# Rows handled at once where all are passed over: tens of megabytes, whatever their number.
+# Rows per chunk in passes over all rows: tens of megabytes of memory.
 CHUNK = 2**18
 
 
 @dataclass(frozen=True)
 class OfflineDataset:
-    """All transitions of a dataset, episode after episode.
+    """A dataset: all transitions, episode after episode.
 
-    The rows may be mapped from files larger than memory (:mod:`lit_offrl.datasets.mapped`): nothing here
-    copies a whole column of observations or actions, nor may code that uses it.
+    The rows may be mapped from files larger than memory (``lit_offrl.datasets.mapped``): nothing here
+    copies a whole column of observations or actions; code that uses it must not either.
 
     Attributes:
-        name: What the user called it.
+        name: Name of the dataset, as the user gave it.
         transitions: All rows, ``[N, ...]``, float32; actions scaled to ``[-1, 1]``.
         episode_starts: First row of each episode, ascending, ``[episodes]`` int64.
-        env_spec: The environment that made the data, or ``None`` if unknown.
+        env_spec: Environment of the data, or ``None`` if unknown.
         score_min: Return of score 0, in environment units (docs/decisions.md 0.5), or ``None``.
         score_max: Return of score 100, or ``None``.
-        action_box: Smallest and largest action in the log's units, ``[act]`` each, scaled to -1 and 1;
-            ``None`` if unknown.
-        has_rewards: Whether there are rewards; else they are NaN, and only actions can be cloned.
-        observation_names: What each number of an observation is called; empty if unknown.
-        action_names: The same of an action.
+        action_box: Smallest and largest action in the data's units, ``[act]`` each, which are scaled to -1
+            and 1; ``None`` if unknown.
+        has_rewards: Whether there are rewards; without, they are NaN and only behaviour priors can be trained.
+        observation_names: Name of each number of an observation; empty if unknown.
+        action_names: Name of each number of an action; empty if unknown.
     """
 
     name: str
@@ -58,15 +58,15 @@ class OfflineDataset:
         return len(self.transitions)
 
     def check_rewards(self, module: object) -> None:
-        """Refuse to train a module that needs rewards where there are none.
+        """Refuse to train ``module`` on a dataset without rewards.
 
         Raises:
-            UserError: It does.
+            UserError: The dataset has no rewards.
         """
         check(
             self.has_rewards or not getattr(module, "needs_rewards", True),
-            f"dataset '{self.name}': has no rewards, and {type(module).__name__} needs them; name their column "
-            "as layout.rewards, compute them by a Reward, or clone the actions (--config bc)",
+            f"dataset '{self.name}': has no rewards, which {type(module).__name__} needs; name their column "
+            "as data.layout.rewards, set data.reward, or clone the actions (--config bc)",
         )
 
     @property
@@ -113,10 +113,9 @@ class OfflineDataset:
         return found
 
     def with_whole_returns(self, discount: float) -> Tensor:
-        """Whether truncation hides less than 5 % of each row's return, ``[N]`` bool.
+        """Whether at least 95 % of each row's discounted return was logged, ``[N]`` bool.
 
-        It is where the episode terminated, or was cut so much later that ``discount`` to that number
-        of steps is 0.05 at most.
+        True if the episode terminated, or was truncated ``k`` steps later with ``discount ** k <= 0.05``.
         """
         last = self.episode_starts + self.lengths - 1
         steps = last.repeat_interleave(self.lengths) - torch.arange(len(self))
@@ -127,8 +126,8 @@ class OfflineDataset:
     def with_next_actions(self) -> Tensor:
         """Indices of the rows that SARSA can use, ``[M]`` int64 (decision D-9).
 
-        The last row of an episode stays if it terminated (no bootstrap, so its next action is never
-        looked at) and goes if it was cut. The next action of the others is that of the row after.
+        The last row of an episode is included if it terminated (its target has no next action) and excluded
+        if it was truncated. The next action of the other rows is that of the next row.
         """
         keep = torch.ones(len(self), dtype=torch.bool)
         last = self.episode_starts + self.lengths - 1
@@ -136,20 +135,20 @@ class OfflineDataset:
         return keep.nonzero().squeeze(1)
 
     def chunks(self, index: Tensor | None = None) -> Iterator[Transitions]:
-        """The rows at ``index [n]``, or all, some at a time so that memory stays bounded."""
+        """The rows at ``index [n]``, or all, in chunks of bounded memory."""
         if index is None:
             return (self.transitions[at : at + CHUNK] for at in range(0, len(self), CHUNK))
         return (self.transitions[part] for part in index.split(CHUNK))
 
     def score(self, returns: Tensor) -> Tensor | None:
-        """Normalise ``returns`` so that random is 0 and expert 100; ``None`` without references."""
+        """Scores of ``returns``: 0 is random, 100 an expert; ``None`` without reference returns."""
         if self.score_min is None or self.score_max is None:
             return None
         return score(returns, (self.score_min, self.score_max))
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the rows: the same data under another name is the same data."""
+        """Hash of the rows, independent of the dataset's name."""
         digest = blake2b(digest_size=8)
         for column in vars(self.transitions).values():
             if column is not None:
@@ -158,18 +157,18 @@ class OfflineDataset:
         return digest.hexdigest()
 
     def name_columns(self, kind: Literal["observation", "action"]) -> tuple[str, ...]:
-        """What each number of an observation or an action is called: ``observation[0]`` if unknown."""
+        """Name of each number of an observation or action; ``observation[0]`` and so on if unknown."""
         known: tuple[str, ...] = getattr(self, f"{kind}_names")
         size = self.obs_dim if kind == "observation" else self.act_dim
         return known or tuple(name_numbers(kind, size))
 
     @cached_property
     def description(self) -> dict[str, Any]:
-        """Facts on the rows for users of a part that was trained on them, in plain values.
+        """Description of the dataset in plain values, which is saved in checkpoints and exported files.
 
         Returns:
-            Name, fingerprint, rows, environment; names, range, mean and standard deviation of
-            observations (in the log's units), names and bounds of actions (likewise).
+            Name, fingerprint, number of rows, environment; names, range, mean and standard deviation of
+            observations, and names and bounds of actions, in the data's units.
         """
         moments = Moments()
         for rows in self.chunks():
@@ -189,9 +188,11 @@ class OfflineDataset:
         }
 
     def segments(self, length: int, key: str = "segment_length") -> Tensor:
-        """Starts of all runs of ``length`` rows that stay within one episode, ``[S]`` int64.
+        """First rows of all segments of ``length`` rows within one episode, ``[S]`` int64.
 
-        ``key`` is what the user set the length by.
+        Args:
+            length: Rows of a segment.
+            key: Setting of the length, for the message.
 
         Raises:
             UserError: No episode is that long.

@@ -1,4 +1,4 @@
-"""Downloads: cached, resumed, and verified by hash."""
+"""Downloads of files: cached, resumed, and verified by hash."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ def cache_folder() -> Path:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder of the cache, unless it is there.
+    """Create a folder of the cache if it is missing.
 
     Raises:
-        UserError: It cannot be made.
+        UserError: The folder cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
-            f"LIT_OFFRL_CACHE: '{folder}' cannot be made, {error.strerror}; give a folder that can"
+            f"LIT_OFFRL_CACHE: '{folder}' cannot be created, {error.strerror}; give a folder that can"
         ) from error
 
 
 def fetched(name: str, url: str, path: Path) -> Path:
     """Download ``url`` to ``path`` unless it is there.
 
-    Beside it ``path.sha256`` keeps the hash of what came, against which the file is checked whenever
-    its size or time is not what it was then.
+    ``path.sha256`` keeps the hash of the download; the file is checked against it whenever its size or
+    modification time has changed.
 
     Args:
-        name: What the user calls it.
-        url: Of an HDF5 file.
-        path: Where it is kept.
+        name: Name of the dataset in messages.
+        url: Address of an HDF5 file.
+        path: Path to save it to.
 
     Raises:
-        UserError: It cannot be fetched, is no HDF5 file, or has changed since it was fetched.
+        UserError: The download failed, is no HDF5 file, or was changed afterwards.
     """
     note = path.with_suffix(".sha256")
     if path.is_file() and note.is_file():
@@ -74,14 +74,14 @@ def fetched(name: str, url: str, path: Path) -> Path:
         if attempt == TRIES:
             raise UserError(
                 f"data.dataset: '{name}' broke off at {part.stat().st_size / 1e6:.0f} MB {TRIES} times; "
-                "give the command again to go on from there"
+                "run the same command again to resume"
             )
     with part.open("rb") as file:
         if file.read(len(HDF5)) != HDF5:
             part.unlink()
             raise UserError(
                 f"data.dataset: '{url}' gave no HDF5 file for '{name}' (a login page of the "
-                "network?); fetch the file by hand, and give its path"
+                "network?); download the file by hand, and give its path"
             )
     os.replace(part, path)
     part.with_suffix(".version").unlink(missing_ok=True)
@@ -90,7 +90,7 @@ def fetched(name: str, url: str, path: Path) -> Path:
 
 
 def secured(url: str) -> str:
-    """``url`` by https if its host answers so, as nobody on the way can change what then comes."""
+    """``url`` with https if its host supports it, which protects the download from changes on the way."""
     secure = url.replace("http://", "https://", 1)
     try:
         with urllib.request.urlopen(
@@ -102,7 +102,7 @@ def secured(url: str) -> str:
 
 
 def _continue(name: str, url: str, part: Path) -> bool:
-    """Append the missing bytes to ``part``; returns whether it is complete."""
+    """Append the missing bytes to ``part``; return whether it is complete."""
     version = part.with_suffix(".version")
     known = version.read_text() if version.is_file() else ""
     have = part.stat().st_size if part.is_file() else 0
@@ -111,7 +111,7 @@ def _continue(name: str, url: str, part: Path) -> bool:
     request = urllib.request.Request(url, headers=headers)
     with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
         version.write_text(answer.headers.get("ETag") or answer.headers.get("Last-Modified") or "")
-        # A server without range requests starts over, and so does one whose file has changed meanwhile.
+        # A server starts over if it supports no ranges or if the file has changed.
         resumed = answer.status == http.client.PARTIAL_CONTENT
         have = have if resumed else 0
         length = answer.headers.get("Content-Length")
@@ -125,7 +125,7 @@ def _continue(name: str, url: str, part: Path) -> bool:
 
 
 def _give_up_on(error: Exception, name: str, url: str, part: Path, last: bool) -> None:
-    """Raise a UserError unless another try may succeed."""
+    """Raise a UserError unless a retry may succeed."""
     answered = isinstance(error, urllib.error.HTTPError)
     if isinstance(error, urllib.error.HTTPError):
         if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
@@ -133,14 +133,14 @@ def _give_up_on(error: Exception, name: str, url: str, part: Path, last: bool) -
             return
         if error.code < http.client.INTERNAL_SERVER_ERROR:
             raise UserError(
-                f"data.dataset: '{url}' answered {error.code} for '{name}'; fetch the file elsewhere and "
+                f"data.dataset: '{url}' answered {error.code} for '{name}'; download the file elsewhere and "
                 "give its path"
             ) from error
     unreachable = isinstance(error, urllib.error.URLError) and not answered and not part.is_file()
     if last or unreachable:
         raise UserError(
             f"data.dataset: '{name}' cannot be fetched from '{url}', {first_line(error)}; is there a "
-            "network? Fetch the file elsewhere and give its path, or use bundled/halfcheetah-mixed"
+            "network? Download the file elsewhere and give its path, or use bundled/halfcheetah-mixed"
         ) from error
 
 
@@ -154,6 +154,6 @@ def hashed(path: Path) -> str:
 
 
 def stamp(path: Path) -> list[str]:
-    """Size and times of a file, to detect changes; the last one cannot be set back by a program."""
+    """Size, modification and status change time of a file, to detect changes; programs cannot set the last."""
     about = path.stat()
     return [str(about.st_size), str(about.st_mtime_ns), str(about.st_ctime_ns)]

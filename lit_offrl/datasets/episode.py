@@ -1,4 +1,4 @@
-"""One episode as a reader finds it."""
+"""One logged episode, before checks and scaling."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import numpy as np
 
 @dataclass(frozen=True)
 class LoggedEpisode:
-    """One episode as it was logged, of ``steps`` steps.
+    """One episode of ``steps`` steps as it was logged.
 
     Attributes:
-        number: What messages call it.
+        number: Number or name of the episode in messages.
         observations: ``[steps, ...]``.
-        actions: ``[steps, ...]``, in the units of the log.
+        actions: ``[steps, ...]``, in the data's units.
         rewards: ``[steps]``.
         next_observations: ``[steps, ...]``.
         terminations: ``[steps]``.
         truncations: ``[steps]``.
-        infos: What else was logged by step.
-        first_row: Row of the file that it begins at, where the file has rows.
+        infos: Further logged columns, by name.
+        first_row: First row of the episode in the file, if the file has rows.
     """
 
     number: int | str

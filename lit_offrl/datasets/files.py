@@ -15,22 +15,22 @@ from lit_offrl.errors import UserError, first_line
 
 
 def read_columns(path: Path) -> Columns:
-    """Open a file of arrays or a table, which may be a folder of Parquet files, or LeRobot's.
+    """Open a file of arrays or a table, a folder of Parquet files, or a LeRobot folder.
 
     Raises:
-        UserError: It is missing or broken, or what reads it is not installed.
+        UserError: The file is missing or broken, or the library that reads it is not installed.
     """
     try:
         if is_lerobot(path):
             return tables.read_lerobot(path)
         if not path.is_file() and not (path.suffix == ".parquet" and path.is_dir()):
-            raise UserError(f"data.dataset: no file '{path}'; give the path of one")
+            raise UserError(f"data.dataset: no file '{path}'; correct the path")
         if path.stat().st_size == 0:
             raise UserError(f"data.dataset: '{path}' is empty; re-download the file")
         return FORMATS[path.suffix.lower()](path)
     except PermissionError as error:
         raise UserError(
-            f"data.dataset: '{path}' may not be read; change its permissions"
+            f"data.dataset: no permission to read '{path}'; change its permissions"
         ) from error
     except UserError:
         raise
@@ -67,10 +67,10 @@ def _hdf5(path: Path) -> Columns:
 
 
 def check_self_contained(path: Path) -> None:
-    """Check that an HDF5 file holds all of its data itself, so that no other file is read through it.
+    """Check that an HDF5 file reads no other file.
 
     Raises:
-        UserError: It has external links, external storage or virtual datasets.
+        UserError: The file has external links, external storage or virtual datasets.
     """
     import h5py
 
@@ -93,8 +93,8 @@ def check_self_contained(path: Path) -> None:
         h5py.h5o.visit(file.id, stored)
     if outside:
         raise UserError(
-            f"'{path}': '{outside[0]}' lies in another file, by an external link or storage, which is not "
-            "followed; copy it into this one"
+            f"'{path}': '{outside[0]}' is in another file, by an external link or storage, which is not "
+            "followed; copy it into this file"
         )
 
 

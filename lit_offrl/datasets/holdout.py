@@ -1,4 +1,4 @@
-"""Rows withheld from the training of dynamics."""
+"""Splits off the rows that are withheld from the training of the dynamics."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from lit_offrl.training.blocks import seeded
 def split_holdout(
     data: OfflineDataset, rows: int, length: int, seed: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Withhold ``rows`` of ``data``, at most a fifth, in segments of ``length`` consecutive ones.
+    """Withhold ``rows`` of ``data``, at most a fifth, in segments of ``length`` consecutive rows.
 
     Returns:
-        Rows to train on ``[n]``, rows withheld ``[h]``, and the withheld segments
-        ``[segments, length]`` that these are.
+        Indices of the training rows ``[n]``, of the withheld rows ``[h]``, and of the withheld rows by
+        segment ``[segments, length]``.
 
     Raises:
         UserError: There are too few rows, or too few segments of that length.
@@ -32,7 +32,7 @@ def split_holdout(
     order = torch.randperm(len(starts), generator=seeded("cpu", seed, "holdout"))
     taken = torch.zeros(len(data), dtype=torch.bool)
     chosen: list[Tensor] = []
-    # As many numbers of Python's own as rows would take more memory than the rows.
+    # Python integers would take more memory than the rows.
     for start in (int(starts[number]) for number in order):
         if len(chosen) == wanted // length:
             break

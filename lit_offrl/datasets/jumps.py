@@ -1,4 +1,4 @@
-"""Next observations that belong to another episode: steps far longer than those around them."""
+"""Finds next observations that belong to another episode: steps far longer than those around them."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ from torch import Tensor
 
 from lit_offrl.datasets.dataset import CHUNK, OfflineDataset
 
-# Times a usual step, the geometric mean over the numbers observed, at which a step is a jump. The longest step of
-# HalfCheetah's and Hopper's logs is 2.5.
+# Threshold of a jump, in typical steps (geometric mean over dimensions). The longest step of HalfCheetah's and
+# Hopper's data is 2.5.
 JUMP = 20.0
-# Where a next observation is the first one of the next episode.
+# The threshold where the next observation equals the first observation of the next episode.
 SEAM = 4.0
-# Steps before and after a step that it is compared with.
+# Number of steps before and after a step that it is compared with.
 NEAR = 3
 SAMPLE = 100_000
 CHUNKS = 8
 
 
 def find_jumps(data: OfflineDataset) -> Tensor:
-    """Rows whose next observation seems to be another episode's, ascending, ``[n]``.
+    """Rows whose next observation seems to be of another episode, ascending, ``[n]``.
 
-    A step's length in each number is counted in medians of that number's steps, or in those of the steps before
-    or after it where they are longer; most numbers have to jump. Of data with more than 2 million rows, blocks of that many are looked at.
+    The length of a step in each dimension is divided by the median step of that dimension, or by the median of
+    the steps before or after it if that is larger; most dimensions have to jump. Of more than 2 million rows,
+    evenly spaced blocks of 2 million rows in all are checked.
     """
     sample = torch.arange(0, len(data), max(1, len(data) // SAMPLE))
     steps = _steps(data, sample)
     scale = torch.where(steps > 0, steps, torch.nan).nanmedian(dim=0).values
-    # Goals change between episodes alone, and contacts are mostly none.
+    # Dimensions that rarely change: goals between episodes, contact forces.
     often = (steps > 0).float().mean(dim=0) >= 0.5
     scale[~often & often.any()] = torch.nan
     blocks = torch.arange(len(data)).split(CHUNK)
@@ -38,12 +39,12 @@ def find_jumps(data: OfflineDataset) -> Tensor:
 
 
 def describe_jumps(data: OfflineDataset) -> Iterator[str]:
-    """A line on rows that jump, if any do."""
+    """A line on the rows that jump, if there are any."""
     rows = find_jumps(data)
     if len(rows):
         yield (
-            f"next observations of {len(rows)} rows seem to be another episode's, first row {int(rows[0])} "
-            f"(episode {int(data.episode_of(rows[:1]))}); are the flags of ends a row late?"
+            f"next observations of {len(rows)} rows seem to be of another episode, first row {int(rows[0])} "
+            f"(episode {int(data.episode_of(rows[:1]))}); check whether the terminations or truncations are one row late"
         )
 
 
@@ -74,6 +75,6 @@ def _steps(data: OfflineDataset, rows: Tensor) -> Tensor:
 
 
 def _mean(steps: Tensor) -> Tensor:
-    """Geometric mean over numbers that move, ``[n, obs]`` to ``[n]``; shorter ones than usual count as usual."""
+    """Geometric mean over the dimensions that change, ``[n, obs]`` to ``[n]``; each is at least 1."""
     moving = ~steps.isnan().all(dim=0)
     return steps[:, moving].nan_to_num(1).clamp(min=1).log().mean(dim=1).exp()

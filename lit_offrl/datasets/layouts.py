@@ -1,4 +1,4 @@
-"""Recognises other people's layouts, and gives their columns one row for each step."""
+"""Recognises the layouts of common libraries, and converts their columns to one row per step."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lit_offrl.datasets.recognised import (
 )
 from lit_offrl.errors import check
 
-# Where each episode begins, or ends, as numbers of rows: NeoRL's, and others'.
+# Columns of the first rows, or last rows, of episodes: NeoRL's and others'.
 STARTS = ("index", "episode_starts", "starts")
 ENDS = ("episode_ends", "meta/episode_ends", "ends")
 GROUP = re.compile(r"(.*?\d+)/(.+)")
@@ -28,20 +28,20 @@ IMAGE = re.compile(r"image|rgb|depth|pixels|camera", re.IGNORECASE)
 
 
 def recognise(columns: Columns, layout: Layout, keys: Collection[str] | None = None) -> Recognised:
-    """Find out how a file is laid out.
+    """Recognise the layout of a file, and convert it to one row per step.
 
-    In turn: episodes in groups of their own (robomimic, ManiSkill, Minari's file), several
-    environments side by side (stable-baselines3), an observation after the last step (RLDS), rows at
-    which episodes begin or end (NeoRL), a done that includes time-outs (stable-baselines3, gymnasium
-    before 0.26), dictionaries of observations (robomimic, LeRobot, RLDS).
+    Checked in this order: a group per episode (robomimic, ManiSkill, Minari's file), a dimension of
+    parallel environments (stable-baselines3), a last row with an observation only (RLDS), a column of the
+    rows at which episodes begin or end (NeoRL), a done flag that includes time-outs (stable-baselines3,
+    gymnasium before 0.26), dictionaries of observations (robomimic, LeRobot, RLDS).
 
     Args:
-        columns: Of the file.
-        layout: What the user says of them.
-        keys: Of a dictionary of observations, which to put side by side; by default all but images.
+        columns: Columns of the file.
+        layout: Names that the user gave.
+        keys: Keys of a dictionary of observations to concatenate; by default all but images.
 
     Raises:
-        UserError: It is in one of these layouts, and broken.
+        UserError: The file is in one of these layouts, and broken.
     """
     found = Recognised(without_parent(columns, layout), layout)
     for read in (read_groups, read_environments, read_rlds, read_bounds, read_dones):
@@ -50,7 +50,7 @@ def recognise(columns: Columns, layout: Layout, keys: Collection[str] | None = N
 
 
 def read_groups(found: Recognised) -> Recognised:
-    """A group for each episode, joined: ``data/demo_0/actions``, ``traj_0/actions`` and the like."""
+    """Concatenate groups of one episode each: ``data/demo_0/actions``, ``traj_0/actions`` and the like."""
     if found.name("actions") is not None:
         return found
     groups: dict[str, list[str]] = {}
@@ -65,7 +65,7 @@ def read_groups(found: Recognised) -> Recognised:
     steps = [len(columns[f"{group}/{action}"]) for group in order]
     members = children(shared, SYNONYMS["observations"]).values()
     seen = next(iter(members), named(found.layout, "observations", shared))
-    check(seen is not None, f"'{order[0]}' has actions and no observations; write them too")
+    check(seen is not None, f"'{order[0]}' has actions but no observations; add them")
     extra = len(columns[f"{order[0]}/{seen}"]) > steps[0]
     rows = [count + extra for count in steps]
 
@@ -77,7 +77,7 @@ def read_groups(found: Recognised) -> Recognised:
                 len(part) in (count, length),
                 f"'{group}/{name}' has {len(part)} rows, its actions have {count}; make them equal",
             )
-            # What is logged of steps has no row beside the last observation.
+            # Columns of steps have no row for the last observation.
             parts.append(np.concatenate([part, part[:1]]) if len(part) < length else part)
         return np.concatenate(parts)
 
@@ -91,10 +91,10 @@ def read_groups(found: Recognised) -> Recognised:
 
 
 def read_environments(found: Recognised) -> Recognised:
-    """Rows of several environments, ``[steps, environments, ...]``, one environment after the other.
+    """Flatten rows ``[steps, environments, ...]`` of parallel environments, one environment after the other.
 
     Raises:
-        UserError: Nothing tells steps from environments.
+        UserError: The dimensions of steps and environments cannot be distinguished.
     """
     rewards = found.read("rewards")
     if rewards is None or rewards.ndim != 2 or 1 in rewards.shape:
@@ -105,14 +105,14 @@ def read_environments(found: Recognised) -> Recognised:
     following = found.read("next_observations")
     matches = [0.0, 0.0]
     if following is not None:
-        # Time runs along the axis where a next observation is that of the row after.
+        # The step dimension is the one along which next observations are the next row's observations.
         pairs = (following[:-1], observations[1:]), (following[:, :-1], observations[:, 1:])
         matches = [float((after == seen).mean()) for after, seen in pairs]
     follows, by_step = max(matches) > 0.5, matches[0] >= matches[1]
     check(
         follows or (found.name("truncations") == "timeouts" and done_of(found) is not None),
-        f"rows of shape {list(shape)}: nothing tells steps from environments; write one row for each "
-        "step, and a column that names its episode",
+        f"rows of shape {list(shape)}: cannot distinguish the dimensions of steps and environments; write one "
+        "row for each step, and a column of episode names",
     )
 
     def joined(values: np.ndarray) -> np.ndarray:
@@ -127,7 +127,7 @@ def read_environments(found: Recognised) -> Recognised:
     if names is not None and names.shape == shape:
         begins[1:] |= joined(names)[1:] != joined(names)[:-1]
     if follows and following is not None:
-        # Also where a ring buffer's oldest row stands after its newest.
+        # Also between the newest and the oldest row of a ring buffer.
         apart = joined(following)[:-1] != joined(observations)[1:]
         begins[1:] |= apart.reshape(len(apart), -1).any(axis=1)
     flattened = found.with_columns({n: partial(lambda n: joined(columns[n]), n) for n in used})
@@ -136,7 +136,7 @@ def read_environments(found: Recognised) -> Recognised:
 
 
 def read_rlds(found: Recognised) -> Recognised:
-    """RLDS's steps: the last one of an episode has an observation, and neither action nor reward."""
+    """Read RLDS's steps: the last of an episode has an observation but no action or reward."""
     if "is_last" not in found.columns or found.name("next_observations") is not None:
         return found
     names = [name for name in ("is_first", "is_last", "is_terminal") if name in found.columns]
@@ -144,7 +144,7 @@ def read_rlds(found: Recognised) -> Recognised:
     last = flags["is_last"]
     none = np.zeros_like(last)
     first, terminal = flags.get("is_first", none), flags.get("is_terminal", none)
-    # An episode whose end was left out ends where another begins.
+    # An episode without a last step ends where the next one begins.
     observed = last | np.append(first[1:], True)
     terminated = np.append(terminal[1:], False)
     cut = np.append(observed[1:], False) & ~terminated
@@ -154,10 +154,10 @@ def read_rlds(found: Recognised) -> Recognised:
 
 
 def read_bounds(found: Recognised) -> Recognised:
-    """Rows at which episodes begin or end, in a column shorter than the others.
+    """Read a column, shorter than the others, of the rows at which episodes begin or end.
 
     Raises:
-        UserError: They are in no order, or beyond the rows.
+        UserError: The rows are not ascending, or out of range.
     """
     actions = found.read("actions")
     name = next((name for name in (*STARTS, *ENDS) if name in found.columns), None)
@@ -172,28 +172,26 @@ def read_bounds(found: Recognised) -> Recognised:
     sound = sound and (bounds[-1] == len(actions) if ends else bounds[-1] < len(actions))
     check(
         sound,
-        f"'{name}' holds {bounds[:5].tolist()}..., no {'ends' if ends else 'starts'} of episodes within "
-        f"{len(actions)} rows in order; correct it, or name another column as layout.episodes",
+        f"'{name}' holds {bounds[:5].tolist()}..., which are not ascending {'ends' if ends else 'starts'} of "
+        f"episodes within {len(actions)} rows; correct it, or name another column as data.layout.episodes",
     )
     return found.with_episodes(np.isin(np.arange(len(actions)), starts))
 
 
 def done_of(found: Recognised) -> str | None:
-    """The column that says an episode is done, whether terminated or cut, if terminations are none or it."""
+    """The done column (terminated or truncated), if no other column holds the terminations."""
     name = next((name for name in DONES if name in found.columns), None)
     return name if found.name("terminations") in (None, name) else None
 
 
 def read_dones(found: Recognised) -> Recognised:
-    """A done that includes time-outs, without them; one that nothing else explains is not read."""
+    """Derive terminations from a done column that includes time-outs; ignore it if time-outs are unknown."""
     done, cut = done_of(found), found.name("truncations")
     if done is None:
         return found
     if cut is None:
         if found.layout.terminations is None:
-            note = (
-                f"'{done}' is not read; where the task ended there, say layout.terminations {done}"
-            )
+            note = f"'{done}' is not read; if it marks terminations only, set data.layout.terminations {done}"
             found.notes.append(note)
         return found
     columns = found.columns
@@ -206,33 +204,34 @@ def read_dones(found: Recognised) -> Recognised:
 
 
 def read_dictionary(found: Recognised, keys: Collection[str] | None) -> Recognised:
-    """Observations in columns of their own, ``obs/NAME`` or ``observation.NAME``, side by side.
+    """Concatenate the columns of a dictionary of observations, ``obs/NAME`` or ``observation.NAME``.
 
     Raises:
-        UserError: One of ``keys`` is not there, or there is no dictionary.
+        UserError: One of ``keys`` is missing, or there is no dictionary.
     """
     members = children(found.columns, SYNONYMS["observations"])
     plain = found.name("observations")
-    # robomimic's states are the simulator's, beside what was observed.
+    # robomimic's states are the simulator's state, not observations.
     if found.layout.observations is not None or plain not in (None, "states") or not members:
         check(
             keys is None,
-            "there are no dictionaries; name columns by layout, and leave observation_keys out",
+            "observations are no dictionary; name columns by data.layout, and leave data.observation_keys out",
         )
         return found
     for key in keys or ():
         check(
             key in members,
-            f"no '{key}' among {', '.join(members)}; take some of these as observation_keys",
+            f"no '{key}' among {', '.join(members)}; choose data.observation_keys from these",
         )
     pictures = [key for key in members if IMAGE.search(key)] if keys is None else []
     chosen = [key for key in members if (keys is None or key in keys) and key not in pictures]
     check(
-        bool(chosen), f"{', '.join(members)} are images; name them as observation_keys to take them"
+        bool(chosen),
+        f"{', '.join(members)} are images; name them in data.observation_keys to use them",
     )
     if pictures:
         found.notes.append(
-            f"{', '.join(pictures)} are not read; observation_keys takes images, too"
+            f"{', '.join(pictures)} are images and not read; name them in data.observation_keys to use them"
         )
     following = children(found.columns, SYNONYMS["next_observations"])
     more: dict[str, Name] = {"observations": [members[key] for key in chosen]}

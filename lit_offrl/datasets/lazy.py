@@ -1,4 +1,4 @@
-"""Columns that are read when somebody asks for them."""
+"""Columns of a file that are read on first access."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class LazyColumns(Mapping[str, np.ndarray]):
     """Columns of a file, each read on first access.
 
     Args:
-        names: Of all columns.
-        read: Reads one.
-        path: Of the file.
+        names: Names of all columns.
+        read: Function that reads a column by its name.
+        path: Path of the file, for messages.
     """
 
     def __init__(
@@ -50,12 +50,12 @@ class LazyColumns(Mapping[str, np.ndarray]):
 
 
 def natural(name: str) -> list[tuple[int, str]]:
-    """A key that sorts ``demo_10`` after ``demo_2``."""
+    """A sort key that puts ``demo_10`` after ``demo_2``."""
     return [(int(p), "") if p.isdigit() else (0, p) for p in re.split(r"(\d+)", name)]
 
 
 def is_number(value: Any) -> bool:
-    """Whether a cell holds a number, also as text."""
+    """Whether a cell of a table holds a number, possibly as text."""
     try:
         float(value)
     except (TypeError, ValueError):

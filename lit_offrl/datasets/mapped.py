@@ -1,8 +1,8 @@
 """Rows mapped from disk, for data larger than memory.
 
-A cache holds one raw file per column, row after row, and ``about.json`` with their types and shapes
-and with what they were made from. A row takes ``4 (2 obs + act + 1) + 2`` bytes: with 17 numbers
-observed and 6 done, 166 bytes, or 166 MB for a million rows.
+A cache holds one raw file per column, row after row, and ``about.json`` with the types, shapes and
+source of the columns. A row takes ``4 (2 obs + act + 1) + 2`` bytes: 166 bytes with observations of
+17 numbers and actions of 6, or 166 MB for a million rows.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ from lit_offrl.datasets.reader import DatasetReader
 from lit_offrl.errors import UserError, check
 from lit_offrl.transitions import Transitions
 
-# Part of every stamp: raise it when the same dataset gives other files.
+# Part of every stamp: increase it when the same dataset gives different files.
 FORMAT = 2
 ABOUT = "about.json"
 
 
 def read_mapped(log: DatasetReader) -> OfflineDataset:
-    """Map a dataset's rows from the cache, after copying them there if missing or outdated.
+    """Map a dataset's rows from the cache; copy them there first if missing or outdated.
 
     The cache is below ``LIT_OFFRL_CACHE``, by default ``~/.cache/lit_offrl``, in a folder for each
     dataset and reward. Rows are read, checked and written one episode at a time.
 
     Raises:
-        UserError: The dataset holds what cannot be trained on, or the cache cannot be written.
+        UserError: The dataset is invalid, or the cache cannot be written.
     """
     check(
         bool(log.files),
-        f"data.storage: '{log.name}' is no file that could be seen to change; set it to memory",
+        f"data.storage: '{log.name}' has no files whose changes could be detected; set it to memory",
     )
     named = [*(str(path.resolve()) for path in log.files), log.settings]
     source = " ".join(named).strip()
@@ -57,18 +57,21 @@ def read_mapped(log: DatasetReader) -> OfflineDataset:
         source += f" {rewards.identity(log.reward)}"
     root = cache_folder()
     folder = root / blake2b(source.encode(), digest_size=8).hexdigest()
-    # Another user's, or on a mount that cannot be written.
+    # For example another user's folder, or a read-only file system.
     if _holds(folder, log):
         with suppress(FileNotFoundError):
             return log.dataset(*map_rows(folder))
     try:
         root.mkdir(parents=True, exist_ok=True)
-        # Of several runs that start together one writes and the others wait.
+        # If several runs start together, one writes and the others wait.
         with folder.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not _holds(folder, log):
                 shutil.rmtree(folder, ignore_errors=True)
-                print(f"data: '{log.name}' is copied to {folder}, to be mapped", flush=True)
+                print(
+                    f"data: copying '{log.name}' to {folder}, from where its rows are mapped",
+                    flush=True,
+                )
                 about = {"source": source, "seen": _stamp(log, seen), "stamp": _stamp(log, hashed)}
                 write_rows(log.episodes(), folder, about)
             rows, starts = map_rows(folder)
@@ -84,9 +87,9 @@ def write_rows(episodes: Iterable[Transitions], folder: Path, about: dict[str, A
     """Write episodes one by one; ``folder`` appears complete or not at all.
 
     Args:
-        episodes: Rows of each, ``[steps, ...]``.
-        folder: Not there yet.
-        about: What else ``about.json`` says.
+        episodes: Rows of each episode, ``[steps, ...]``.
+        folder: Folder to create.
+        about: Further content of ``about.json``.
     """
     part = folder.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
@@ -101,9 +104,9 @@ def write_rows(episodes: Iterable[Transitions], folder: Path, about: dict[str, A
 
 
 def map_rows(folder: Path) -> tuple[Transitions, Tensor]:
-    """Map what :func:`write_rows` wrote: all rows, and the first one of each episode ``[episodes]``.
+    """Map the files of ``write_rows()``: all rows, and the first row of each episode ``[episodes]``.
 
-    The columns are read-only: the system ends a process that writes to them.
+    The columns are read-only: writing to them ends the process with a segmentation fault.
     """
     columns = json.loads((folder / ABOUT).read_text())["columns"]
     fits = sum((folder / name).stat().st_size for name in columns) < free_memory()
@@ -143,7 +146,7 @@ def _write_columns(
 def _map(path: Path, dtype: torch.dtype, fits: bool) -> Tensor:
     with path.open("rb") as file:
         mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    # Reading ahead fills memory soon where all rows fit, and else costs dozens of pages for each row.
+    # Read-ahead is fast if all rows fit into memory; otherwise it reads dozens of pages for each row.
     mapping.madvise(mmap.MADV_NORMAL if fits else mmap.MADV_RANDOM)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*not writable.*")
@@ -151,7 +154,7 @@ def _map(path: Path, dtype: torch.dtype, fits: bool) -> Tensor:
 
 
 def _holds(folder: Path, log: DatasetReader) -> bool:
-    """Whether ``folder`` is complete, and made from what the dataset's files hold now."""
+    """Whether ``folder`` is complete and up to date with the dataset's files."""
     try:
         about = json.loads((folder / ABOUT).read_text())
         sizes = {name: (folder / name).stat().st_size for name in about["columns"]}
@@ -159,14 +162,14 @@ def _holds(folder: Path, log: DatasetReader) -> bool:
         return False
     columns = about["columns"].items()
     whole = all(sizes[n] == np.dtype(d).itemsize * math.prod(s) for n, (d, s) in columns)
-    # Files that were copied or touched may hold the same.
+    # Files that were copied or touched may have the same content.
     return whole and (
         about.get("seen") == _stamp(log, seen) or about.get("stamp") == _stamp(log, hashed)
     )
 
 
 def _stamp(log: DatasetReader, about: Callable[[Path], object]) -> str:
-    """Hash of what the rows are made from: names of all files, what is said ``about`` each, the reward's source."""
+    """Hash of the rows' source: name and ``about`` of each file, and the source code of the reward."""
     inside = [sorted(path.rglob("*")) if path.is_dir() else [path] for path in log.files]
     found = [path for paths in inside for path in paths if path.is_file()]
     made_from: list[object] = [FORMAT, [(path.name, about(path)) for path in found]]
@@ -181,7 +184,7 @@ def free_memory() -> int:
     with suppress(OSError):
         described = Path("/proc/meminfo").read_text().split("MemAvailable:")[1]
         found.append(1024 * int(described.split()[0]))
-    # A container's limit, which the machine's figures know nothing of.
+    # A container's limit is not part of the machine's figures.
     for limit in ("memory.max", "memory/memory.limit_in_bytes"):
         with suppress(OSError, ValueError):
             found.append(int((Path("/sys/fs/cgroup") / limit).read_text()))

@@ -1,4 +1,4 @@
-"""Minari datasets, by local id, by folder, or bundled with the package."""
+"""Reader of Minari datasets: by local id, by folder, or bundled with the package."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ BUNDLED = Path(__file__).parent / "bundled"
 
 
 class MinariReader(DatasetReader):
-    """A Minari dataset.
+    """Reader of a Minari dataset.
 
     Args:
         name: ``bundled/NAME``, a folder in Minari's layout, or the id of a local Minari dataset
             (looked up under ``MINARI_DATASETS_PATH``, by default ``~/.minari/datasets``).
-        keys: Of dictionaries of observations, which to put side by side, in alphabetical order; all by default.
-        layout: Bounds of the actions in place of those that the dataset names.
+        keys: Keys of dictionaries of observations to concatenate, in alphabetical order; all by default.
+        layout: Bounds of the actions, in place of the dataset's.
 
     Raises:
-        UserError: The dataset is missing or holds what cannot be trained on.
+        UserError: The dataset is missing or invalid.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ def _check_keys(name: str, space: Space[Any], keys: Collection[str] | None) -> N
         )
         return
     for key in keys or ():
-        hint = suggest(key, space.spaces, "; take some of these")
+        hint = suggest(key, space.spaces, "; choose from these")
         check(
             key in space.spaces,
             f"data.observation_keys: '{name}' has no '{key}' among {', '.join(space.spaces)}{hint}",
@@ -125,7 +125,7 @@ def _open(name: str) -> MinariStorage:
         if (folder / "metadata.json").is_file():
             spaces = {"observation_space", "action_space"}
             lacks = spaces - MinariStorage.read_raw_metadata(folder).keys()
-            # Minari would make the environment to ask for them.
+            # Minari would create the environment to get them.
             check(
                 not lacks,
                 f"dataset '{name}': its metadata.json names no {' and no '.join(sorted(lacks))}; write it "
@@ -134,8 +134,8 @@ def _open(name: str) -> MinariStorage:
             return MinariStorage.read(folder)
         if folder.is_file():
             raise UserError(
-                f"data.dataset: '{name}' is no {', '.join(FORMATS)}; write it as one of these, or read it "
-                "by a class of your own, an ArrayReader"
+                f"data.dataset: '{name}' has none of the formats {', '.join(FORMATS)}; write it as one of these, or "
+                "read it by a subclass of ArrayReader of your own"
             )
         if folder.is_dir() or Path(name).is_absolute() or name.startswith("."):
             raise UserError(
@@ -143,7 +143,7 @@ def _open(name: str) -> MinariStorage:
                 "give the folder that holds data/"
             )
         if not name.startswith("bundled/"):
-            # Some other folder there that is no dataset must not hide the names of those that are.
+            # A folder that is no dataset must not hide the names of the datasets.
             with contextlib.suppress(Exception):
                 known = sorted(minari.list_local_datasets())
     except UserError:
@@ -159,12 +159,12 @@ def _open(name: str) -> MinariStorage:
     )
     raise UserError(
         f"data.dataset: no dataset '{name}' under {root}; {hint} "
-        f"'{PREFIX}{name}' fetches a public one, MINARI_DATASETS_PATH says where yours are"
+        f"'{PREFIX}{name}' downloads a public dataset; MINARI_DATASETS_PATH is the folder of your own"
     )
 
 
 def _names(name: str, space: Space[Any]) -> list[str]:
-    """What each number is called that :func:`stack` gives: ``arm/angles[0]`` of a dictionary's ``arm``."""
+    """Names of the numbers that ``stack()`` returns, such as ``arm/angles[0]`` for a dictionary."""
     if isinstance(space, Dict):
         parts = space.spaces.items()
         return [one for key, part in parts for one in _names(f"{name}/{key}", part)]

@@ -1,4 +1,4 @@
-"""Public Minari datasets, each fetched once."""
+"""Downloads public Minari datasets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lit_offrl.datasets.download import PATIENCE_SECONDS, cache_folder, make_fol
 from lit_offrl.errors import UserError, check, first_line
 
 PREFIX = "minari:"
-# What an installation without minari's own extra lacks.
+# For installations without minari's extra hf.
 NEEDS = "it needs pip install 'lit-offrl[remote]'"
 
 
@@ -20,10 +20,10 @@ def fetch_minari(id: str) -> None:
     """Download a dataset to Minari's folder unless it is complete there.
 
     Args:
-        id: As on https://minari.farama.org, such as ``mujoco/hopper/medium-v0``.
+        id: Id on https://minari.farama.org, such as ``mujoco/hopper/medium-v0``.
 
     Raises:
-        UserError: It is not there, and cannot be fetched.
+        UserError: The dataset cannot be downloaded.
     """
     import minari
     from minari.storage import get_dataset_path
@@ -32,7 +32,7 @@ def fetch_minari(id: str) -> None:
         re.search(r"-v\d+$", id) is not None,
         f"data.dataset: '{PREFIX}{id}' has no version; give one, such as {PREFIX}{id}-v0",
     )
-    # What broke off lies where whole datasets do, and minari would take it for one.
+    # Minari would take a partial download for a whole dataset; this file marks it.
     mark = cache_folder() / "minari" / f"{id.replace('/', '-')}.part"
     try:
         if get_dataset_path(id).is_dir() and not mark.is_file():
@@ -60,10 +60,10 @@ def fetch_minari(id: str) -> None:
 
 
 def _check_network() -> None:
-    """Check that the public datasets' host answers; minari's client would retry for half a minute.
+    """Check that the host of public datasets answers; minari's client would retry for half a minute.
 
     Raises:
-        OSError: It does not.
+        OSError: It does not answer.
     """
     if os.environ.get("MINARI_REMOTE", "hf://").startswith("hf://"):
         address = os.environ.get("HF_ENDPOINT", "https://huggingface.co")

@@ -1,4 +1,4 @@
-"""Opens what ``data.dataset`` names: files, ids, classes."""
+"""Opens the dataset that ``data.dataset`` names: a file, an id or a class."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lit_offrl.datasets.several_files import SeveralFiles, data_files, is_minari
 from lit_offrl.errors import UserError, attempt, check, with_key
 from lit_offrl.training.distributed import is_first
 
-# With a path among them jsonargparse leaves the file alone; else it looks for a class's arguments in it.
+# Path is among the types so that jsonargparse does not parse the file for a class's arguments.
 Source = str | DatasetReader | Path
 
 
@@ -33,15 +33,15 @@ def open_dataset(
     """Open a dataset by its id, path or class.
 
     Args:
-        source: A file of arrays or a table by its path, a folder of such files or a pattern,
-            ``d4rl:halfcheetah-medium-v2`` and the like, what :class:`MinariReader` takes, such an id
-            after ``minari:`` to fetch it if it is not there, or a log of one's own, or its class's path.
-        reward: What the steps are worth instead of what was logged.
-        layout: Which columns of a file are what.
-        keys: Of dictionaries of observations, which to put side by side; all by default.
+        source: Path of a file of arrays or a table, of a folder of such files, or a pattern; an id such as
+            ``d4rl:halfcheetah-medium-v2``; a name that ``MinariReader`` takes, with the prefix
+            ``minari:`` to download it if missing; or a reader of your own, or its class path.
+        reward: Reward that replaces the logged rewards.
+        layout: Names of the columns of a file.
+        keys: Keys of dictionaries of observations to concatenate; all by default.
 
     Raises:
-        UserError: It is missing or holds what cannot be trained on.
+        UserError: The dataset is missing or invalid.
     """
     try:
         log = open_source(source, layout, keys)
@@ -53,10 +53,10 @@ def open_dataset(
 
 
 def open_source(source: Source, layout: Layout, keys: Collection[str] | None) -> DatasetReader:
-    """Open a dataset with its logged rewards.
+    """Open a dataset with its logged rewards; arguments as in ``open_dataset()``.
 
     Raises:
-        UserError: It is missing or holds what cannot be trained on.
+        UserError: The dataset is missing or invalid.
     """
     if isinstance(source, DatasetReader):
         return adopt_reader(source, layout, keys)
@@ -73,7 +73,7 @@ def open_source(source: Source, layout: Layout, keys: Collection[str] | None) ->
         return adopt_reader(load_class(name), layout, keys)
     check(
         layout.without_bounds == Layout(),
-        f"data.layout: '{name}' is in Minari's layout, and knows its columns; leave it out",
+        f"data.layout: '{name}' is in Minari's layout, whose columns are fixed; leave it out",
     )
     if name.startswith(minari_remote.PREFIX):
         name = name.removeprefix(minari_remote.PREFIX)
@@ -85,7 +85,7 @@ def adopt_reader(log: DatasetReader, layout: Layout, keys: Collection[str] | Non
     """A copy of a user's reader, whose rows stay in memory.
 
     Raises:
-        UserError: Its constructor did not call ``super().__init__``, or a layout is given for it.
+        UserError: Its constructor did not call ``super().__init__``, or a layout was given.
     """
     check(
         hasattr(log, "name"),
@@ -93,11 +93,11 @@ def adopt_reader(log: DatasetReader, layout: Layout, keys: Collection[str] | Non
     )
     check(
         keys is None and layout == Layout(),
-        f"data.layout, observation_keys: '{log.name}' is an object that knows its columns; leave "
-        "them out",
+        f"data.layout, data.observation_keys: '{log.name}' is a reader of your own, which names its columns "
+        "itself; leave them out",
     )
     log = copy(log)
-    # Its arguments may be what its rows depend on, which a cache of them would not notice.
+    # Its rows may depend on its arguments, of which a cache would not know.
     log.files = ()
     return log
 
@@ -109,7 +109,7 @@ def is_class(name: str) -> bool:
         return False
     try:
         return find_spec(module) is not None
-    # Of a parent that is not there, or is no package.
+    # The parent module is missing or is no package.
     except (ImportError, ValueError):
         return False
 
@@ -118,7 +118,7 @@ def load_class(name: str) -> DatasetReader:
     """The reader whose class path is ``name``.
 
     Raises:
-        UserError: There is none, or it failed.
+        UserError: There is no such class, or its constructor failed.
     """
     owner = f"data.dataset: '{name}'"
     module, _, last = name.rpartition(".")

@@ -23,30 +23,30 @@ from lit_offrl.environments import task_of
 from lit_offrl.errors import UserError, check, first_line
 from lit_offrl.transitions import Transitions
 
-# Of a number that is squared in float32.
+# Largest number whose square is finite in float32.
 LARGEST = 1e15
 
 
 class DatasetReader(ABC):
-    """An opened dataset.
+    """Base class of dataset readers.
 
     Args:
-        name: What the user calls it.
+        name: Name of the dataset, as the user gave it.
 
     Attributes:
-        reward: What the steps are worth instead of what was logged; :meth:`with_reward` sets it.
-        files: What it is read from, whole folders too; without any its rows stay in memory.
-        notes: What the user should know of how it is read.
-        has_rewards: Whether rewards were logged; without them only actions can be cloned.
-        settings: What else its rows depend on, but for the reward.
-        steps: How many rows there are, as far as the log says itself.
+        reward: Reward that replaces the logged rewards; set by ``with_reward()``.
+        files: Files and folders that the rows are read from; without any, rows stay in memory.
+        notes: Lines for the user on how the dataset was read.
+        has_rewards: Whether rewards were logged; without, only behaviour priors can be trained.
+        settings: Settings that the rows depend on, besides the reward.
+        steps: Number of rows that the dataset declares.
         obs_dim: Size of an observation.
         act_dim: Size of an action.
-        low: Smallest action, ``[act]``, in the units of the log.
+        low: Smallest action, ``[act]``, in the data's units.
         high: Largest action, ``[act]``.
-        env_spec: What made it, if that is known.
-        references: Returns of the scores 0 and 100, if it names them; else they are D4RL's of its task.
-        observation_names: What each number of an observation is called, if known; so ``action_names``.
+        env_spec: Environment of the data, if known.
+        references: Returns of the scores 0 and 100, if the dataset names them; else D4RL's of its task.
+        observation_names: Names of the numbers of an observation, if known; so ``action_names``.
     """
 
     reward: Reward | None = None
@@ -73,14 +73,14 @@ class DatasetReader(ABC):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all rows, by the sizes that the dataset declares."""
+        """Bytes of all rows, by the declared number of rows."""
         return (4 * (2 * self.obs_dim + self.act_dim + 1) + 2) * self.steps
 
     def with_reward(self, reward: Reward) -> Self:
-        """The same dataset with ``reward`` in place of the logged rewards.
+        """A copy of the reader with ``reward`` in place of the logged rewards.
 
         Raises:
-            UserError: It is another robot's.
+            UserError: The reward is made for another robot.
         """
         check(
             reward.obs_dim in (None, self.obs_dim),
@@ -98,10 +98,10 @@ class DatasetReader(ABC):
         return other
 
     def open_episodes(self) -> Iterator[LoggedEpisode]:
-        """What :meth:`read_episodes` gives, at least one.
+        """The episodes of ``read_episodes()``, at least one.
 
         Raises:
-            UserError: The files are broken, or hold none.
+            UserError: The files are broken, or hold no episode.
         """
         none = True
         try:
@@ -121,15 +121,15 @@ class DatasetReader(ABC):
         )
 
     def episodes(self) -> Iterator[Transitions]:
-        """The rows of each episode that has any, ``[steps, ...]``, actions scaled to ``[-1, 1]``.
+        """The rows of each episode, ``[steps, ...]``, with actions scaled to ``[-1, 1]``.
 
         Raises:
-            UserError: The files are broken, or an episode holds what cannot be trained on.
+            UserError: The files are broken, or an episode is invalid.
         """
         yield from map(self.rows_of, self.open_episodes())
 
     def dataset(self, transitions: Transitions, episode_starts: Tensor) -> OfflineDataset:
-        """These rows as a dataset, with its environment and reference returns."""
+        """A dataset of these rows, with its environment and reference returns."""
         low, high = self.known_references() or (None, None)
         return OfflineDataset(
             name=self.name,
@@ -151,10 +151,10 @@ class DatasetReader(ABC):
         return self.references or references_of(self.env_spec.id if self.env_spec else None)
 
     def read(self) -> OfflineDataset:
-        """All rows in memory.
+        """Read all rows into memory.
 
         Raises:
-            UserError: The log holds what cannot be trained on.
+            UserError: The dataset is invalid.
         """
         columns: dict[str, Tensor] = {}
         starts, count = [], 0
@@ -163,10 +163,10 @@ class DatasetReader(ABC):
             end = count + len(rows)
             for name, values in named_columns(rows):
                 if name not in columns:
-                    # All at once: joining episodes at the end would take as much again.
+                    # Allocated once: concatenating episodes at the end would double the memory.
                     columns[name] = values.new_empty(max(self.steps, end), *values.shape[1:])
                 while end > len(columns[name]):
-                    # The log says less of itself than it holds.
+                    # The dataset declares fewer rows than it holds.
                     columns[name] = torch.cat([columns[name], torch.empty_like(columns[name])])
                 columns[name][count:end] = values
             count = end
@@ -174,10 +174,10 @@ class DatasetReader(ABC):
         return self.dataset(Transitions(**whole), torch.tensor(starts))
 
     def rows_of(self, episode: LoggedEpisode) -> Transitions:
-        """One episode with checks, scaled actions and rewards, ``[steps, ...]``.
+        """Check one episode, and give its rows ``[steps, ...]`` with scaled actions and rewards.
 
         Raises:
-            UserError: It holds what cannot be trained on.
+            UserError: The episode is invalid.
         """
         steps = len(episode.rewards)
         where = f"dataset '{self.name}', episode {episode.number}"
@@ -209,17 +209,17 @@ class DatasetReader(ABC):
             row = int(np.argmax(large))
             check(
                 float(large[row]) < LARGEST,
-                f"{where}, row {episode.first_row + row}: {name} reach {large[row]:.0e}, whose square no "
-                "float32 can hold; rescale them, or drop the episode",
+                f"{where}, row {episode.first_row + row}: {name} reach {large[row]:.0e}, whose square overflows "
+                "float32; rescale them, or drop the episode",
             )
-        # What ended the task at the limit was not cut: nothing of its return is missing.
+        # A termination at the time limit is no truncation: no part of the return is missing.
         columns["truncations"] = columns["truncations"] & ~columns["terminations"]
         self._check_inside(columns["actions"], where, episode.first_row)
         tensors = {name: torch.from_numpy(values) for name, values in columns.items()}
         low, high = torch.from_numpy(self.low), torch.from_numpy(self.high)
         width = high - low
         actions = (2 * (tensors["actions"] - low) / width - 1).clamp(-1, 1)
-        # An action without a choice is always in the middle.
+        # A dimension whose bounds are equal is scaled to 0.
         actions[:, width == 0] = 0
         rows = Transitions(**{**tensors, "actions": actions.float()})
         if self.reward is None:
@@ -227,15 +227,15 @@ class DatasetReader(ABC):
         return replace(rows, rewards=rewards_of(self.reward, rows, episode.infos, where))
 
     def _check_inside(self, actions: np.ndarray, where: str, first_row: int) -> None:
-        # Actions that were clipped after they were logged differ from the box by rounding alone.
+        # Clipped actions may exceed the bounds by rounding.
         slack = 1e-3 * (self.high - self.low) + 1e-6
         inside = ((actions >= self.low - slack) & (actions <= self.high + slack)).all(axis=1)
         if not inside.all():
             row = int(np.argmin(inside))
             raise UserError(
                 f"{where}, row {first_row + row}: actions {actions[row].tolist()} lie outside the "
-                f"action space, {shown_box((self.low, self.high))}; give the bounds in the units of the log as "
-                f"{ACTION_KEYS}, or log the actions that the robot was sent"
+                f"action space, {shown_box((self.low, self.high))}; give the bounds in the data's units as "
+                f"{ACTION_KEYS}, or log the actions that were sent to the robot"
             )
 
 

@@ -1,4 +1,4 @@
-"""What a file in somebody's layout holds, in terms of this package's."""
+"""A file's columns after its layout was recognised."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ EPISODE = "episode"
 
 @dataclass(frozen=True)
 class Recognised:
-    """A log whose columns have a row for each step.
+    """The columns of a file, one row for each step.
 
     Attributes:
-        columns: Arrays by their names.
-        layout: Which of them are what, as the user says it and, where he does not, as the layout does.
-        observed: Rows that hold an observation alone, the last of its episode, ``[N]``; ``None``
-            without any.
-        notes: What the user should know of how it is read.
+        columns: Arrays by name.
+        layout: Names of the columns: those given by the user, completed by the recognised ones.
+        observed: Whether a row holds only an observation, the last of its episode, ``[N]``; ``None`` without
+            such rows.
+        notes: Lines for the user on how the file was read.
     """
 
     columns: Columns
@@ -33,7 +33,7 @@ class Recognised:
     notes: list[str] = field(default_factory=list)
 
     def name(self, kind: str) -> str | None:
-        """The column of a kind; ``None`` if there is none."""
+        """The name of the column of a kind; ``None`` if there is none."""
         return named(self.layout, kind, self.columns)
 
     def read(self, kind: str) -> np.ndarray | None:
@@ -44,7 +44,7 @@ class Recognised:
     def with_columns(
         self, more: Mapping[str, Callable[[], np.ndarray]], **found: Name
     ) -> Recognised:
-        """The same with other columns, and with the layout's parts that the user left open."""
+        """A copy with other columns, and with names in ``layout`` that the user left open."""
         names = [*more, *(name for name in self.columns if name not in more)]
         columns, path = self.columns, getattr(self.columns, "path", None)
         unset = {kind: name for kind, name in found.items() if getattr(self.layout, kind) is None}
@@ -55,12 +55,12 @@ class Recognised:
         )
 
     def with_episodes(self, begins: np.ndarray) -> Recognised:
-        """The same with a number for each episode, from the rows at which one ``begins [N]``."""
+        """A copy with a column of episode numbers; ``begins [N]`` is true at first rows of episodes."""
         return self.with_columns({EPISODE: lambda: np.cumsum(begins)}, episodes=EPISODE)
 
 
 def without_parent(columns: Columns, layout: Layout) -> Columns:
-    """The columns without the group that all of them are in, such as ``steps/``."""
+    """The columns without a common parent group such as ``steps/``."""
     parent = next(iter(columns), "").split("/")[0] + "/"
     names = [name.removeprefix(parent) for name in columns]
     inside = all(name.startswith(parent) for name in columns)
@@ -71,7 +71,7 @@ def without_parent(columns: Columns, layout: Layout) -> Columns:
 
 
 def observe_next(found: Recognised) -> Recognised:
-    """Where the rows hold an episode's last observation, too, each step's next one is the next row's."""
+    """Take next observations from the next row, if the rows include each episode's last observation."""
     if found.observed is None:
         return found
     seen, columns = found.layout.observations or found.name("observations"), found.columns
@@ -85,17 +85,17 @@ def observe_next(found: Recognised) -> Recognised:
 
 
 def children(columns: Collection[str], parents: Sequence[str]) -> dict[str, str]:
-    """Columns below one of ``parents``, by what follows its name, in alphabetical order."""
+    """Columns below one of ``parents``, by the rest of their names, in alphabetical order."""
     pattern = re.compile(f"(?:{'|'.join(parents)})[/.](.+)")
     return {m[1]: m[0] for m in filter(None, map(pattern.fullmatch, sorted(columns)))}
 
 
 def named(layout: Layout, kind: str, columns: Collection[str]) -> str | None:
-    """The column of a kind: the user's, or the first one with a usual name."""
+    """The column of a kind: the one that the user named, or the first one with a default name."""
     usual = as_list(getattr(layout, kind)) or SYNONYMS[kind]
     return next((name for name in usual if name in columns), None)
 
 
 def as_list(name: Name | None) -> list[str]:
-    """A column's name, or several, as a list."""
+    """One or several column names as a list."""
     return [name] if isinstance(name, str) else list(name or ())

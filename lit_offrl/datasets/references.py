@@ -8,7 +8,7 @@ from lit_offrl.environments import task_of
 
 References = tuple[float, float]
 
-# Of D4RL, by the task; other tasks of the same robots have none.
+# D4RL's reference returns by task; other tasks of the same robots have none.
 D4RL: dict[str, References] = {
     "HalfCheetah": (-280.178953, 12135.0),
     "Hopper": (-20.272305, 3234.3),
@@ -23,6 +23,6 @@ def references_of(environment: str | None) -> References | None:
 
 
 def score(returns: Tensor, references: References) -> Tensor:
-    """``returns`` so that random is 0 and expert 100."""
+    """Scores of ``returns``: 0 is random, 100 an expert."""
     low, high = references
     return 100 * (returns - low) / (high - low)

@@ -1,4 +1,4 @@
-"""Recomputed rewards: another task on the same steps (docs/decisions.md 3.2, 7)."""
+"""Reward functions that replace the logged rewards: another task on the same steps (docs/decisions.md 3.2, 7)."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from lit_offrl.transitions import Transitions
 
 
 class Reward(ABC):
-    """Computes the rewards of an episode, in place of the logged ones.
+    """Base class of reward functions, which compute an episode's rewards in place of the logged ones.
 
     Attributes:
-        needs: Names of the logged infos it looks at.
-        environment: Gymnasium id of the environment that pays it; ``None`` where there is none.
-        obs_dim: Size of the observations it is made for; ``None`` for any.
-        robot: How the names of its robot's environments begin; ``None`` for any robot.
+        needs: Names of the logged infos that it uses.
+        environment: Gymnasium id of an environment with this reward; ``None`` if there is none.
+        obs_dim: Size of the observations that it is made for; ``None`` for any.
+        robot: Start of the names of its robot's environments; ``None`` for any robot.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
@@ -40,11 +40,11 @@ class Reward(ABC):
         """Rewards ``[n]`` of the ``n`` steps of one episode, in order.
 
         Args:
-            rows: The steps ``[n, ...]`` with the rewards that were logged. Actions are scaled to
+            rows: The steps ``[n, ...]`` with the logged rewards. Actions are scaled to
                 ``[-1, 1]``, which for Gymnasium's HalfCheetah, Hopper, Walker2d and Ant are the
                 environment's own units.
-            infos: What the environment said after each step, ``[n]`` or ``[n, ...]`` float32, of
-                the names in ``needs``.
+            infos: Infos of the environment after each step, by the names in ``needs``, ``[n]`` or
+                ``[n, ...]`` float32.
         """
 
 
@@ -76,8 +76,8 @@ class HalfCheetahStand(Reward):
 class _HoppingBackward(Reward):
     """``-v + 1 - 0.001 |a|^2`` from the logged ``v + 1 - 0.001 |a|^2``.
 
-    In Gymnasium's versions from 5 on neither has the 1 in the step in which the robot falls; up to
-    version 4 the log has it there, which makes that one step's reward too low by 1 (docs/decisions.md 0.4).
+    From version 5 on, Gymnasium's environments omit the 1 in the step in which the robot falls. Logs of
+    version 4 and earlier contain it, so this step's reward is too low by 1 (docs/decisions.md 0.4).
     """
 
     def __call__(self, rows: Transitions, infos: dict[str, Tensor]) -> Tensor:
@@ -104,10 +104,10 @@ class Walker2dBackward(_HoppingBackward):
 
 
 class HalfCheetahJump(Reward):
-    """Run at 3 m/s at most and jump, ``min(v, 3) - 0.1 |a|^2 + 15 z`` (D-7).
+    """Run at up to 3 m/s and jump, ``min(v, 3) - 0.1 |a|^2 + 15 z`` (D-7).
 
-    ``z`` is the torso's height over that of the model at rest, the first observation. The log may
-    have the capped reward ``min(v, 3) - 0.1 |a|^2`` or HalfCheetah's own: a second cap changes nothing.
+    ``z`` is the first observation: the height of the torso above its height at rest. The logged reward may
+    be ``min(v, 3) - 0.1 |a|^2`` or HalfCheetah's own, as capping twice changes nothing.
     """
 
     environment = "lit_offrl/HalfCheetahJump-v0"
@@ -146,26 +146,26 @@ def squared_norm(actions: Tensor) -> Tensor:
 
 @torch.no_grad()
 def rewards_of(reward: Reward, rows: Transitions, logged: Mapping[str, Any], where: str) -> Tensor:
-    """Call ``reward``, which may be the user's own code, on one episode and check the result.
+    """Call ``reward`` on one episode and check the result.
 
     Args:
-        reward: What to call.
+        reward: The reward function.
         rows: The episode, ``[n, ...]``.
         logged: Its infos as they are in the file.
-        where: Names the episode to the user.
+        where: Name of the episode in messages.
 
     Returns:
         ``[n]`` float32.
 
     Raises:
-        UserError: An info is missing or unusable, or the reward failed or gave no finite ``[n]``.
+        UserError: An info is missing or invalid, or the reward failed or gave no finite ``[n]``.
     """
     owner, steps = f"{name_of(reward)}, {where}", len(rows)
     missing = [key for key in reward.needs if key not in logged]
     check(
         not missing,
-        f"{owner}: the reward needs the infos {missing}, logged are {sorted(logged)}; record them "
-        "with the data, or take another reward",
+        f"{owner}: the reward needs the infos {missing}, logged are {sorted(logged)}; log them "
+        "with the data, or choose another reward",
     )
     infos = {
         key: _after_steps(f"{owner}, info '{key}'", logged[key], steps) for key in reward.needs
@@ -186,7 +186,7 @@ def rewards_of(reward: Reward, rows: Transitions, logged: Mapping[str, Any], whe
 
 
 def _after_steps(owner: str, values: Any, steps: int) -> Tensor:
-    """An info of each step, ``[steps, ...]``; Minari's collector has one of the reset before them."""
+    """An info of each step, ``[steps, ...]``; Minari's collector adds a first row for the reset."""
     found = attempt(owner, np.asarray, values, np.float32)
     check(
         found.ndim > 0 and len(found) in (steps, steps + 1),
@@ -204,7 +204,7 @@ def identity(reward: Reward) -> str:
     """Class and arguments of a reward, as a cache key.
 
     Raises:
-        UserError: It holds what cannot be pickled.
+        UserError: An argument of the reward cannot be pickled.
     """
 
     def state() -> str:
@@ -215,18 +215,18 @@ def identity(reward: Reward) -> str:
 
 
 def source(reward: Reward) -> str:
-    """Text of the files that ``reward``'s class and its bases are written in.
+    """Source code of the files that define ``reward``'s class and its bases.
 
     Raises:
-        UserError: There is none, as for a class typed into an interpreter.
+        UserError: There is no source file, as for a class defined in an interpreter.
     """
     modules = {kind.__module__ for kind in type(reward).__mro__} - {"abc", "builtins"}
     try:
         found = [inspect.getsource(importlib.import_module(name)) for name in sorted(modules)]
     except (OSError, TypeError) as error:
         raise UserError(
-            f"{name_of(reward)}: its source cannot be found, and rows on disk have to follow it; "
-            "write the class into a file, or set data.storage memory"
+            f"{name_of(reward)}: its source code cannot be found, so changes of it could not be detected in mapped "
+            "rows; write the class into a file, or set data.storage memory"
         ) from error
     return "".join(found)
 

@@ -1,4 +1,4 @@
-"""The robot that a configuration is for."""
+"""Checks that the data are of the robot that a configuration is for."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from lit_offrl.errors import check
 
 
 def check_robot(robot: str | None, name: object, environment: str | None) -> None:
-    """Refuse data that are known to be another robot's.
+    """Refuse data of another robot.
 
     Raises:
-        UserError: They are.
+        UserError: The environment of the data is of another known robot.
     """
     task = task_of(environment)
     check(

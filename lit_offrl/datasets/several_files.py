@@ -1,4 +1,4 @@
-"""Logs in several files, and the folders and files that are in no layout that is read."""
+"""Datasets in several files, and messages for formats that are recognised but not read."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from lit_offrl.errors import UserError, check
 
 _ARRAYS = "write its arrays as one .npz by numpy.savez"
 _PICKLE = (
-    "a pickle, as stable-baselines3's replay buffers are: to load one runs the code in it, so it is not "
-    f"loaded; where you trust it, load it yourself and {_ARRAYS}, such as observations=buffer.observations"
+    "a pickle, such as a replay buffer of stable-baselines3; loading a pickle runs the code in it, so it is not "
+    f"loaded; if you trust it, load it yourself and {_ARRAYS}, such as observations=buffer.observations"
 )
 _TFDS = (
     "RLDS as TensorFlow stores it; load it by tensorflow_datasets and write its steps as one .npz, with "
     "is_first, is_last and is_terminal"
 )
 _ROS = "a recording of ROS; export its topics as one table, .csv or .parquet"
-# What a file's name ends with.
+# By the end of a file's name.
 ENDINGS = {
     ".pkl": _PICKLE,
     ".pickle": _PICKLE,
@@ -44,7 +44,7 @@ ENDINGS = {
     ".mcap": _ROS,
     ".db3": _ROS,
 }
-# What a folder holds.
+# By a file in the folder.
 MARKS = {
     "meta_data/info.json": "LeRobot's version 1; convert it to version 2 or 3 by LeRobot's own scripts",
     ".zgroup": ENDINGS[".zarr"],
@@ -57,14 +57,14 @@ MARKS = {
 
 
 class SeveralFiles(DatasetReader):
-    """One log in several files; each begins an episode.
+    """Reader of a dataset in several files; each file begins a new episode.
 
     Args:
-        name: What the user calls it.
-        readers: Of each file.
+        name: Name of the dataset, as the user gave it.
+        readers: Reader of each file.
 
     Raises:
-        UserError: Their sizes differ.
+        UserError: The sizes of observations or actions differ, or only some files have rewards.
     """
 
     def __init__(self, name: str, readers: Sequence[ArrayReader]) -> None:
@@ -74,9 +74,9 @@ class SeveralFiles(DatasetReader):
             sizes = (first.obs_dim, first.act_dim), (other.obs_dim, other.act_dim)
             check(
                 sizes[0] == sizes[1] and first.has_rewards == other.has_rewards,
-                f"dataset '{name}': '{other.name}' has {sizes[1][0]} numbers observed, {sizes[1][1]} done, "
-                f"{'' if other.has_rewards else 'no '}rewards, unlike '{first.name}', which has {sizes[0][0]}, "
-                f"{sizes[0][1]}; name files of one log",
+                f"dataset '{name}': '{other.name}' has observations of {sizes[1][0]} numbers, actions of {sizes[1][1]} "
+                f"and {'' if other.has_rewards else 'no '}rewards, unlike '{first.name}' with {sizes[0][0]} and "
+                f"{sizes[0][1]}; give files of one dataset",
             )
         self.files = [file for reader in readers for file in reader.files]
         self.settings, self.has_rewards = first.settings, first.has_rewards
@@ -96,10 +96,10 @@ def data_files(path: Path) -> list[Path]:
     """The files of arrays that a path, a folder or a pattern such as ``logs/*.csv`` names, in order.
 
     Returns:
-        Nothing for what is no file of arrays, such as a dataset's id. ``day2`` comes before ``day10``.
+        The files, ``day2`` before ``day10``; empty if ``path`` is no file of arrays, such as a dataset's id.
 
     Raises:
-        UserError: It is in a layout that is known and not read, or no file is there.
+        UserError: The format is known but not read, or no file is there.
     """
     pattern = not path.exists() and re.search(r"[*?\[]", str(path))
     if is_lerobot(path) or (path.suffix.lower() in FORMATS and not pattern):
@@ -116,7 +116,7 @@ def data_files(path: Path) -> list[Path]:
     )
     check(
         len(kinds) < 2,
-        f"dataset: '{path}' holds files {', '.join(kinds)}; name those of one log by a pattern, such as "
+        f"dataset: '{path}' holds files {', '.join(kinds)}; select those of one dataset by a pattern, such as "
         f"'{path}/*{kinds[0] if kinds else ''}'",
     )
     return sorted(found, key=lambda file: natural(str(file)))
@@ -128,10 +128,10 @@ def is_minari(folder: Path) -> bool:
 
 
 def refuse_known(path: Path) -> None:
-    """Refuse a file or folder in a layout that is known and not read.
+    """Refuse a file or folder whose format is known but not read.
 
     Raises:
-        UserError: It is.
+        UserError: The format is one of these; the message says how to convert it.
     """
     what = ENDINGS.get(path.suffix.lower()) if path.exists() else None
     if path.is_dir():

@@ -1,4 +1,4 @@
-"""Subsets of a dataset's episodes, and concatenation of datasets."""
+"""Selects episodes of a dataset, and concatenates datasets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lit_offrl.transitions import Transitions
 
 @dataclass(frozen=True)
 class Subset:
-    """Selects the episodes to learn from.
+    """Selection of the episodes to train on.
 
     Args:
         fraction: Share of the episodes to keep, drawn at random from those within the quantiles.
@@ -61,17 +61,17 @@ class Subset:
         check_at_least(1, self, *(name for name in counts if getattr(self, name) is not None))
 
     def __call__(self, data: OfflineDataset) -> OfflineDataset:
-        """The selected episodes of ``data``, in their order."""
+        """The selected episodes of ``data`` as a dataset, in their order."""
         return select_episodes(data, self.numbers(data))
 
     def numbers(self, data: OfflineDataset) -> Tensor:
-        """Numbers of the selected episodes of ``data``, in their order, ``[n]``."""
+        """Indices of the selected episodes of ``data``, ascending, ``[n]``."""
         bounds = torch.tensor([self.lowest, self.highest], dtype=torch.float64)
         returns = data.returns[: count_first(data, self.first_episodes)]
         low, high = torch.quantile(returns, bounds)
         check(
             data.has_rewards or (self.lowest, self.highest) == (0, 1),
-            f"dataset '{data.name}': has no rewards to choose by; leave subset.lowest and highest out",
+            f"dataset '{data.name}': has no rewards to select episodes by; leave data.subset.lowest and highest out",
         )
         outside = (returns < low) | (returns > high)
         if self.last_rows is not None:
@@ -91,7 +91,7 @@ class Subset:
 
 @dataclass(frozen=True)
 class ExtraDataset:
-    """A further dataset of the same robot to learn from.
+    """A further dataset of the same robot to train on.
 
     Args:
         dataset: The dataset, as in ``data.dataset``.
@@ -120,7 +120,7 @@ class ExtraDataset:
         """Open the dataset, with ``reward`` in place of the logged rewards if given.
 
         Raises:
-            UserError: It is missing or holds what cannot be trained on.
+            UserError: The dataset is missing or invalid.
         """
         return open_dataset(self.dataset, reward, self.layout, self.observation_keys)
 
@@ -152,7 +152,7 @@ def check_same_units(data: OfflineDataset, other: OfflineDataset) -> None:
     """Check that actions of two datasets have the same bounds, where both are known.
 
     Raises:
-        UserError: They have others.
+        UserError: The bounds differ.
     """
     if data.action_box is not None and other.action_box is not None:
         names = f"dataset '{data.name}'", f"'{other.name}'"
@@ -160,7 +160,7 @@ def check_same_units(data: OfflineDataset, other: OfflineDataset) -> None:
 
 
 def select_episodes(data: OfflineDataset, numbers: Tensor) -> OfflineDataset:
-    """The episodes with these ``numbers [n]``, in this order."""
+    """The episodes with the indices ``numbers [n]`` as a dataset, in this order."""
     lengths = data.lengths[numbers]
     starts = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)[:-1]])
     within = torch.arange(int(lengths.sum())) - starts.repeat_interleave(lengths)
@@ -169,10 +169,10 @@ def select_episodes(data: OfflineDataset, numbers: Tensor) -> OfflineDataset:
 
 
 def concat(datasets: Sequence[OfflineDataset]) -> OfflineDataset:
-    """Several datasets of one robot as one; name and environment are those of the first.
+    """Concatenate datasets of one robot; environment and references are those of the first.
 
     Raises:
-        UserError: One has observations or actions of another size, or actions in other units.
+        UserError: Sizes of observations or actions, or bounds of actions, differ.
     """
     first = datasets[0]
     for other in datasets[1:]:

@@ -16,14 +16,14 @@ from lit_offrl.datasets.jumps import describe_jumps
 from lit_offrl.errors import UserError
 from lit_offrl.transitions import Transitions
 
-# Rows that statistics and pictures are made of, evenly spread over all.
+# Number of rows, evenly spaced, for statistics and figures.
 LOOKED_AT = 100_000
-# Numbers that directions are found from.
+# Number of values used to compute the principal directions.
 LARGEST = 20_000_000
 
 
 def described(data: OfflineDataset) -> Iterator[str]:
-    """Lines on a dataset: its sizes, returns, lengths, ends, actions and observations."""
+    """Lines of text on a dataset: sizes, returns, lengths, ends of episodes, actions and observations."""
     rows, lengths = sample(data), data.lengths
     spec = data.env_spec.id if data.env_spec else "unknown"
     yield f"{data.name}: {len(data)} transitions in {len(lengths)} episodes, environment {spec}"
@@ -43,29 +43,29 @@ def described(data: OfflineDataset) -> Iterator[str]:
     std = rows.observations.std(dim=0, correction=0)
     still = (std < 1e-6).nonzero().flatten().tolist()
     if still:
-        yield f"constant observations: numbers {still}; they carry no information"
-    yield f"spread of observations: {numbers(std)}"
+        yield f"constant observations: dimensions {still}"
+    yield f"standard deviations of observations: {numbers(std)}"
     yield from cautions(data)
 
 
 def cautions(data: OfflineDataset) -> Iterator[str]:
-    """Lines on what may be wrong with a dataset: units of actions, fixed actions, jumps."""
+    """Warnings about a dataset: units of actions, constant actions, jumps."""
     largest = sample(data).actions.abs().amax(dim=0)
     fixed = largest == 0
     if data.action_box is not None:
         fixed = torch.from_numpy(data.action_box[0] == data.action_box[1])
         if float(largest.max()) < 0.5:
             yield (
-                f"actions reach {float(largest.max()):.0%} of their bounds, {shown_box(data.action_box)}; in other "
-                f"units? Say {ACTION_KEYS}"
+                f"actions reach only {float(largest.max()):.0%} of their bounds, {shown_box(data.action_box)}; if they "
+                f"are in other units, set {ACTION_KEYS}"
             )
     if fixed.any():
-        yield f"fixed actions: numbers {fixed.nonzero().flatten().tolist()}; nothing is learned of them"
+        yield f"constant actions: dimensions {fixed.nonzero().flatten().tolist()}; nothing is learned of them"
     yield from describe_jumps(data)
 
 
 def draw(data: OfflineDataset, path: Path) -> None:
-    """Returns, lengths, actions and where the observations are, saved to ``path``, a PNG."""
+    """Draw returns, lengths, actions and observations, and save a PNG to ``path``."""
     rows = sample(data)
     figure = Figure(figsize=(11, 7), layout="constrained")
     (returns, lengths), (actions, coverage) = figure.subplots(2, 2)
@@ -105,7 +105,7 @@ def principal(observations: Tensor) -> Tensor:
     """Standardised ``observations [n, obs]`` along the two directions in which they vary most, ``[n, 2]``."""
     std = observations.std(dim=0, correction=0)
     whitened = (observations - observations.mean(dim=0)) / torch.where(std < 1e-6, 1.0, std)
-    # A few rows do where many numbers are observed, as of images.
+    # Fewer rows for large observations, such as images.
     few = whitened[:: max(1, whitened.numel() // LARGEST)]
     *_, main = torch.pca_lowrank(few, q=min(2, *few.shape), center=False)
     found = whitened @ main
@@ -113,13 +113,13 @@ def principal(observations: Tensor) -> Tensor:
 
 
 def sample(data: OfflineDataset) -> Transitions:
-    """Evenly spread rows, all of them where there are few."""
+    """Evenly spaced rows; all rows of a small dataset."""
     every = max(1, len(data) // LOOKED_AT)
     return data.transitions[torch.arange(0, len(data), every)]
 
 
 def spread(values: Tensor) -> str:
-    """Mean and quartiles of ``values``."""
+    """Mean, extremes and quartiles of ``values`` as text."""
     quartiles = torch.quantile(values.double(), torch.tensor([0, 0.25, 0.5, 0.75, 1]).double())
     low, first, median, third, high = (f"{float(q):.4g}" for q in quartiles)
     mean = float(values.double().mean())
@@ -127,16 +127,16 @@ def spread(values: Tensor) -> str:
 
 
 def numbers(values: Tensor) -> str:
-    """The first few of ``values [n]``."""
+    """The first 20 of ``values [n]`` as text."""
     shown = ", ".join(f"{float(value):.3g}" for value in values[:20])
     return shown + (", ..." if len(values) > 20 else "")
 
 
 def report_short_episodes(dataset: OfflineDataset, steps: int) -> None:
-    """Print which share of the rows is in no segment of ``steps``.
+    """Print the share of rows in episodes shorter than ``steps``.
 
     Raises:
-        UserError: All are.
+        UserError: All episodes are shorter.
     """
     dataset.segments(steps)
     short = dataset.lengths[dataset.lengths < steps]

@@ -1,4 +1,4 @@
-"""Tables: CSV, Parquet in one file or many, LeRobot's."""
+"""Readers of tables: CSV, Parquet (a file or a folder), LeRobot."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lit_offrl.errors import UserError, check
 
 
 def read_parquet(path: Path) -> Columns:
-    """A Parquet file, or a folder of them that hold one table, as Spark and Hive write it."""
+    """Read a Parquet file, or a folder of Parquet files that hold one table, as Spark and Hive write."""
     from pyarrow import dataset
 
     files = sorted(map(str, path.rglob("*.parquet")), key=natural) if path.is_dir() else str(path)
@@ -34,7 +34,7 @@ def is_lerobot(folder: Path) -> bool:
 
 
 def read_lerobot(folder: Path) -> Columns:
-    """The frames of a LeRobot dataset, ``data/chunk-000/*.parquet``.
+    """Read the frames of a LeRobot dataset, ``data/chunk-000/*.parquet``.
 
     Raises:
         UserError: Episodes are missing.
@@ -42,19 +42,19 @@ def read_lerobot(folder: Path) -> Columns:
     info = json.loads((folder / "meta" / "info.json").read_text())
     check(
         any((folder / "data").rglob("*.parquet")),
-        f"'{folder}' is a LeRobot dataset without data/chunk-000/*.parquet; fetch these, too",
+        f"'{folder}' is a LeRobot dataset without data/chunk-000/*.parquet; download these files too",
     )
     columns = read_parquet(folder / "data")
     found, told = len(np.unique(columns["episode_index"])), info.get("total_episodes")
     check(
         told in (None, found),
-        f"'{folder}' is a LeRobot dataset of {told} episodes, and its data/ holds {found}; fetch the rest",
+        f"'{folder}' is a LeRobot dataset of {told} episodes, but its data/ holds {found}; download the rest",
     )
     return columns
 
 
 def read_csv(path: Path) -> Columns:
-    """A table of comma-separated values, whose first line names its columns."""
+    """Read comma-separated values whose first line names the columns."""
     from pyarrow import csv
 
     table = csv.read_csv(path)
@@ -63,10 +63,10 @@ def read_csv(path: Path) -> Columns:
 
 
 def _numbers(column: Any, name: str, path: Path) -> np.ndarray:
-    """A table's column as an array: numbers, NaN where there are none, or lists or matrices of them."""
+    """A table's column as an array: numbers (NaN if missing), or lists or matrices of numbers."""
     from pyarrow import compute, types
 
-    # Of a tensor, or a category.
+    # Tensor and dictionary types.
     column = getattr(column.combine_chunks(), "storage", column.combine_chunks())
     if types.is_dictionary(column.type):
         column = column.dictionary_decode()
@@ -89,7 +89,7 @@ def _numbers(column: Any, name: str, path: Path) -> np.ndarray:
         and not types.is_boolean(column.type)
         and not types.is_null(column.type)
     ):
-        # Names of episodes; whatever else is text is refused where numbers are needed.
+        # Text may name episodes; elsewhere it is refused later.
         return np.array(["" if value is None else str(value) for value in values])
     if len(shape) == 1 or there.all():
         values = np.asarray(values, float if values.dtype == object else values.dtype)

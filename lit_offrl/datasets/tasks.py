@@ -1,4 +1,4 @@
-"""Several tasks on one dataset: each row once for each task, a one-hot task after its observation."""
+"""Multi-task datasets: each row once per task, with a one-hot task vector appended to observations."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from lit_offrl.transitions import Transitions
 
 
 def add_task_column(datasets: Sequence[OfflineDataset], names: Sequence[str]) -> OfflineDataset:
-    """The same steps under several rewards as one dataset (docs/decisions.md 11).
+    """Concatenate the same steps with the rewards of several tasks (docs/decisions.md 11).
 
     Args:
-        datasets: One for each task, alike but for their rewards.
-        names: The tasks' names.
+        datasets: One for each task, equal but for their rewards.
+        names: Names of the tasks.
 
     Returns:
-        All of their rows ``[tasks * n]``, whose observations ``[obs + tasks]`` end with the task as a
-        one-hot vector.
+        All rows ``[tasks * n]``, with observations ``[obs + tasks]`` that end with the task's one-hot vector.
     """
     parts = [
         replace(
@@ -33,7 +32,7 @@ def add_task_column(datasets: Sequence[OfflineDataset], names: Sequence[str]) ->
     ]
     first = datasets[0]
     columns = (*first.name_columns("observation"), *(f"task/{name}" for name in names))
-    # The scores known are of one task.
+    # Reference returns are of one task.
     return replace(
         concat(parts), name=first.name, score_min=None, score_max=None, observation_names=columns
     )
@@ -45,7 +44,7 @@ def one_hot(number: int, count: int) -> Tensor:
 
 
 def with_task_column(rows: Transitions, task: Tensor) -> Transitions:
-    """``rows`` with ``task`` after their observations."""
+    """``rows`` with ``task [tasks]`` appended to observations and next observations."""
     return replace(
         rows,
         observations=with_task(rows.observations, task),
@@ -54,13 +53,13 @@ def with_task_column(rows: Transitions, task: Tensor) -> Transitions:
 
 
 def with_task(observations: Tensor, task: Tensor) -> Tensor:
-    """``observations [..., obs]`` with ``task [tasks]`` after each."""
+    """``observations [..., obs]`` with ``task [tasks]`` appended."""
     task = task.to(observations.device)
     return torch.cat([observations, task.expand(*observations.shape[:-1], -1)], dim=-1)
 
 
 def name_tasks(rewards: Sequence[Reward | None]) -> list[str]:
-    """The name of each task: its reward's class, or ``logged``, numbered if it is not the first."""
+    """Names of tasks: the reward's class, or ``logged``; duplicates are numbered."""
     names: list[str] = []
     for reward in rewards:
         name = first = "logged" if reward is None else type(reward).__name__

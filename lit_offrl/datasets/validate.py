@@ -1,4 +1,4 @@
-"""Checks of a dataset beyond what training refuses, row by row."""
+"""Checks every row of a dataset, beyond the checks before training."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from lit_offrl.environments import robot_of
 from lit_offrl.errors import UserError
 from lit_offrl.transitions import Transitions
 
-# Of the numbers compared, relative to the larger one.
+# Relative tolerance of comparisons.
 TOLERANCE = 1e-4
 
 
 def find_problems(log: DatasetReader) -> Iterator[str]:
-    """Rules that an episode breaks, each with its first row.
+    """Problems of a dataset, each with its first row.
 
-    What cannot be trained on at all; next observations that are not the following row's, or another episode's; flags before
-    an episode's end, or none at it; episodes that are there twice; rewards that are not those of the
-    robot's task, where the log has its velocities.
+    Checked are: invalid values; next observations that differ from the next row's observation, or are of another
+    episode; flags before the end of an episode, or none at its end; duplicate episodes; rewards that differ from
+    those of the robot's task, if velocities were logged.
 
     Raises:
-        UserError: The files themselves cannot be read.
+        UserError: The files cannot be read.
     """
     known: dict[bytes, int | str] = {}
     sound: list[tuple[LoggedEpisode, Transitions]] = []
@@ -53,7 +53,7 @@ def find_problems(log: DatasetReader) -> Iterator[str]:
         digest = blake2b(rows.observations.numpy().tobytes() + rows.actions.numpy().tobytes())
         first = known.setdefault(digest.digest(), episode.number)
         if first != episode.number:
-            yield f"{where}: is episode {first} again; one of the two should go"
+            yield f"{where}: is a copy of episode {first}; drop one of the two"
     if sound:
         yield from _jumps(log, sound)
 
@@ -65,25 +65,25 @@ def _jumps(log: DatasetReader, sound: list[tuple[LoggedEpisode, Transitions]]) -
         number = int(data.episode_of(torch.tensor(row)))
         at = sound[number][0].first_row + row - int(data.episode_starts[number])
         yield (
-            f"episode {sound[number][0].number}, row {at}: its next observation seems to be another "
-            "episode's; flag the ends where they are, or drop the row"
+            f"episode {sound[number][0].number}, row {at}: its next observation seems to be of another "
+            "episode; mark the true last row of the episode, or drop this row"
         )
 
 
 def check_next_observations(rows: Transitions, episode: LoggedEpisode) -> str | None:
-    """Rows whose next observation differs from the observation of the next row."""
+    """Message on the first row whose next observation differs from the next row's observation, or ``None``."""
     seen, logged = rows.observations[1:], rows.next_observations[:-1]
     apart = (seen - logged).abs() > TOLERANCE * (1 + seen.abs())
     found = first_row(apart.any(dim=1), episode)
-    return found and f"{found}: its next observation is not the observation of the row after"
+    return found and f"{found}: its next observation is not the observation of the next row"
 
 
 def check_flags(rows: Transitions, episode: LoggedEpisode) -> str | None:
-    """Rows with a flag before the last row, and a last row without one."""
+    """Message on a termination or truncation before the last row, or a last row without either, or ``None``."""
     ended = rows.terminations | rows.truncations
     found = first_row(ended[:-1], episode)
     if found:
-        return f"{found}: it is terminated or truncated, and the episode goes on"
+        return f"{found}: it is terminated or truncated, but the episode goes on"
     if ended[-1]:
         return None
     last = first_row(torch.ones(1, dtype=torch.bool), episode, len(rows) - 1)
@@ -93,7 +93,7 @@ def check_flags(rows: Transitions, episode: LoggedEpisode) -> str | None:
 def check_rewards(
     rows: Transitions, episode: LoggedEpisode, formula: Callable[[Tensor, Transitions], Tensor]
 ) -> str | None:
-    """Rows whose reward differs from that of the robot's task."""
+    """Message on the first row whose reward differs from that of the robot's task, or ``None``."""
     logged = np.asarray(episode.infos["x_velocity"], np.float32)
     velocity = torch.from_numpy(logged[len(logged) - len(rows) :].copy())
     expected = formula(velocity, rows)
@@ -106,19 +106,19 @@ def check_rewards(
 
 
 def first_row(wrong: Tensor, episode: LoggedEpisode, start: int = 0) -> str | None:
-    """The first of the rows that are ``wrong``, in words."""
+    """The first of the rows that are ``wrong``, as text; ``None`` if there is none."""
     if not wrong.any():
         return None
     return f"row {episode.first_row + start + int(wrong.int().argmax())}"
 
 
 def cheetah(velocity: Tensor, rows: Transitions) -> Tensor:
-    """``v - 0.1 |a|^2`` (docs/decisions.md 0.4)."""
+    """HalfCheetah's reward ``v - 0.1 |a|^2`` (docs/decisions.md 0.4)."""
     return velocity - 0.1 * rows.actions.square().sum(dim=1)
 
 
 def hopping(velocity: Tensor, rows: Transitions) -> Tensor:
-    """``v + 1 - 0.001 |a|^2``; the 1 while the robot has not fallen, as from version 5 on."""
+    """Hopper's and Walker2d's reward ``v + 1 - 0.001 |a|^2``, with the 1 while the robot has not fallen."""
     alive = 1 - rows.terminations.float()
     return velocity + alive - 0.001 * rows.actions.square().sum(dim=1)
 

@@ -1,4 +1,4 @@
-"""Dynamics models, imagined rollouts in them, and penalties for what they do not know."""
+"""Dynamics models, imagined rollouts in them, and penalties for their uncertainty."""
 
 from lit_offrl.dynamics.base import Dynamics, ModelStep, Prediction
 from lit_offrl.dynamics.ensemble import DynamicsEnsemble

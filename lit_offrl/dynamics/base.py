@@ -1,4 +1,4 @@
-"""The class to subclass for a dynamics model of your own."""
+"""Base class of dynamics models; subclass it for a model of your own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lit_offrl.transitions import Transitions
 
 
 class Prediction(NamedTuple):
-    """Every member's Gaussian over ``[reward, next_observations - observations]``, raw units.
+    """Gaussian of each member over ``[reward, next_observations - observations]``, in the data's units.
 
     Attributes:
         mean: ``[members, batch, 1 + obs]``.
@@ -30,12 +30,12 @@ class ModelStep(NamedTuple):
     Attributes:
         next_observations: ``[batch, obs]``.
         rewards: Sampled, ``[batch]``.
-        mean_next_observations: The mean of the member that was sampled from, ``[batch, obs]``.
+        mean_next_observations: Mean of the member that was sampled from, ``[batch, obs]``.
         mean_rewards: Likewise, ``[batch]``.
-        prediction: What all members predict; a single model is an ensemble of one.
-        elites: Indices of the members that imagine, ``[elites]``.
-        reward_units: What one unit of each of reward and change counts in that of the reward,
-            ``[1 + obs]``, for penalties; ``None`` for 1.
+        prediction: Predictions of all members; a single model is an ensemble of one.
+        elites: Indices of the elite members, ``[elites]``.
+        reward_units: Factors that convert reward and change of observation to the reward's scale, for
+            penalties, ``[1 + obs]``; ``None`` for 1.
     """
 
     next_observations: Tensor
@@ -47,19 +47,19 @@ class ModelStep(NamedTuple):
     reward_units: Tensor | None = None
 
     def in_reward_units(self, values: Tensor) -> Tensor:
-        """``values [..., 1 + obs]`` of reward and change, each in the reward's units."""
+        """Convert ``values [..., 1 + obs]`` of reward and change of observation to the reward's scale."""
         return values if self.reward_units is None else values * self.reward_units
 
 
 class Dynamics(BlockModule):
     """Base class of dynamics models, which predict the next observation and the reward.
 
-    A subclass builds its networks in ``__init__(self, obs_dim, act_dim, ...)`` and writes
-    :meth:`sample`, :meth:`losses`, :meth:`sampler` and :meth:`configure_optimizers`.
+    A subclass builds its networks in ``__init__(self, obs_dim, act_dim, ...)`` and implements
+    ``sample()``, ``losses()``, ``sampler()`` and ``configure_optimizers()``.
 
     Attributes:
         act_dim: Size of an action.
-        learns_terminations: Whether :meth:`ended` is learned from the data.
+        learns_terminations: Whether ``ended()`` is learned from the data.
     """
 
     log_prefix = "dynamics"
@@ -79,30 +79,30 @@ class Dynamics(BlockModule):
         """
 
     def predict_paths(self, observations: Tensor, actions: Tensor) -> Tensor | None:
-        """Mean observations of each elite under given actions, to measure errors of several steps.
+        """Mean observations of each elite under given actions, to measure errors over several steps.
 
         Args:
-            observations: Where the paths begin, ``[paths, obs]``.
+            observations: First observations of the paths, ``[paths, obs]``.
             actions: ``[paths, steps, act]``.
 
         Returns:
-            ``[elites, paths, steps, obs]``, or ``None`` where a model has no means.
+            ``[elites, paths, steps, obs]``, or ``None`` for a model without means.
         """
         return None
 
     def ended(self, next_observations: Tensor) -> Tensor:
-        """Learned terminations ``[batch]`` bool of ``[batch, obs]``, if ``learns_terminations``."""
+        """Learned terminations ``[batch]`` bool of next observations ``[batch, obs]``, if ``learns_terminations``."""
         raise NotImplementedError(f"{type(self).__name__} learns no terminations")
 
 
 def prediction_targets(rows: Transitions) -> Tensor:
-    """``[reward, next_observations - observations]``, ``[..., 1 + obs]``."""
+    """Targets ``[reward, next_observations - observations]``, ``[..., 1 + obs]``."""
     change = rows.next_observations - rows.observations
     return torch.cat([rows.rewards.unsqueeze(-1), change], dim=-1)
 
 
 def inputs_of(rows: Transitions) -> Tensor:
-    """``[observations, actions]``, ``[..., obs + act]``."""
+    """Inputs ``[observations, actions]``, ``[..., obs + act]``."""
     return torch.cat([rows.observations, rows.actions], dim=-1)
 
 

@@ -1,4 +1,4 @@
-"""How far imagined rows may leave what the data have seen."""
+"""Range of the data, outside which imagined rows are dropped or counted."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from lit_offrl.errors import check
 from lit_offrl.nets import Moments
 from lit_offrl.transitions import Transitions
 
-# Shares of a refresh's rows above which a line is printed, and training ends.
+# Shares of a refresh's rows above which a warning is printed, and training ends.
 WARNED, REFUSED = 0.01, 0.5
 
 
 class DataRange:
-    """The range of rewards and of each number of the observations, ``margin`` widths added to each side.
+    """Range of the reward and of each dimension of the observation, extended by ``margin`` widths on each side.
 
-    Constant columns have no bounds, as they have no width.
+    Constant dimensions have no bounds, as they have no width.
 
     Args:
-        chunks: All rows of the data, ``[n, ...]`` at a time.
-        margin: Widths that are added.
-        device: Where rows are imagined.
+        chunks: All rows of the data, in chunks ``[n, ...]``.
+        margin: Number of widths by which the range is extended on each side.
+        device: Device of the imagined rows.
 
     Attributes:
         low: Lower bounds, ``[1 + obs]``.
         high: Upper bounds, ``[1 + obs]``.
-        left: Rows of this refresh that left, by number, ``[1 + obs]``.
+        left: Number of rows of this refresh outside the range, by dimension, ``[1 + obs]``.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class DataRange:
         self.out = self.stepped = torch.zeros((), device=self.low.device)
 
     def count(self, rewards: Tensor, next_observations: Tensor, going: Tensor) -> Tensor:
-        """Which of the rows ``[batch]`` that are ``going`` left, NaN included."""
+        """Count and return the rows ``[batch]`` of those ``going`` that are outside the range or NaN."""
         made = torch.cat([rewards.unsqueeze(-1), next_observations], dim=-1)
         outside = ~((made >= self.low) & (made <= self.high)) & going.unsqueeze(-1)
         out = outside.any(dim=-1)
@@ -60,14 +60,14 @@ class DataRange:
 
     @property
     def share(self) -> Tensor:
-        """The share of this refresh's rows that left, a scalar."""
+        """Share of this refresh's rows outside the range, a scalar."""
         return self.out / self.stepped.clamp(min=1)
 
     def judge(self, dropped: bool) -> None:
-        """Warn once of a share above 1 %; above 50 % refuse to go on, where such rows are dropped.
+        """Warn once of a share above 1 %; raise an error above 50 % if such rows are dropped.
 
         Raises:
-            UserError: It is above.
+            UserError: The share is above 50 % and the rows are dropped.
         """
         share, most = float(self.share), int(self.left.argmax())
         worst = f"observation {most - 1}" if most else "the reward"

@@ -1,4 +1,4 @@
-"""The probabilistic dynamics ensemble of MBPO, MOPO and MABE (docs/decisions.md 1)."""
+"""Probabilistic dynamics ensemble of MBPO, MOPO and MABE (docs/decisions.md 1)."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from lit_offrl.transitions import Transitions
 
 
 class DynamicsEnsemble(Dynamics):
-    """Ensemble of networks that each predict a Gaussian of reward and change of observation.
+    """Dynamics ensemble: networks that each predict a Gaussian of reward and change of observation.
 
-    Members train on bags of their own (D-1). After each epoch a member whose holdout error fell by
-    more than ``min_improvement`` snapshots its weights; training stops once no member did for more
-    than ``patience`` epochs in a row. Each member then returns to its snapshot, and the elites are
-    the members with the lowest holdout error.
+    Each member is trained on its own bootstrap sample (D-1). After each epoch the weights of members whose
+    holdout error fell by more than ``min_improvement`` are kept; training stops once no member improved
+    for more than ``patience`` epochs in a row. Then the kept weights are restored, and the elites are the
+    members with the lowest holdout error.
 
     Args:
         obs_dim: Size of an observation.
@@ -132,7 +132,7 @@ class DynamicsEnsemble(Dynamics):
     def sample(
         self, observations: Tensor, actions: Tensor, generator: torch.Generator
     ) -> ModelStep:
-        """Step each row with an elite drawn for it alone.
+        """Step each row with an elite that is drawn for this row.
 
         Args:
             observations: ``[batch, obs]``.
@@ -158,7 +158,7 @@ class DynamicsEnsemble(Dynamics):
         )
 
     def sampler(self, data: OfflineDataModule, seed: int) -> BootstrapSampler:
-        """Bags of rows of each member, and the withheld rows for validation."""
+        """Sampler of each member's bootstrap sample, with the withheld rows for validation."""
         train, holdout, _ = data.holdout(seed)
         sizes = self.members, self.batch_size, self.updates_per_block
         return BootstrapSampler(data.rows_on(data.device), train, holdout, *sizes, seed)
@@ -180,7 +180,7 @@ class DynamicsEnsemble(Dynamics):
         return layerwise_adam(self.net, self.weight_decay, bounds, self.learning_rate)
 
     def validation_step(self, batch: Transitions, batch_idx: int) -> None:
-        """Measure each member's holdout error and snapshot those that improved."""
+        """Compute each member's holdout error, and keep the weights of those that improved."""
         mean, _ = self.outputs(batch.observations, batch.actions)
         mse = (mean - self.targets(prediction_targets(batch))).square().mean(dim=(1, 2))
         if self.validates_training:
@@ -192,7 +192,7 @@ class DynamicsEnsemble(Dynamics):
 
     @torch.no_grad()
     def remember(self, mse: Tensor) -> None:
-        """Snapshot members whose error ``mse [members]`` beats their best by the margin."""
+        """Keep the weights of members whose error ``mse [members]`` improved by ``min_improvement``."""
         improved = mse < self.holdout_mse * (1 - self.min_improvement)
         self.holdout_mse.copy_(torch.where(improved, mse, self.holdout_mse))
         for name, parameter in self.net.named_parameters():
@@ -204,7 +204,7 @@ class DynamicsEnsemble(Dynamics):
         )
 
     def settle(self) -> None:
-        """Return each member to its snapshot and take the best on the holdout as elites."""
+        """Restore each member's kept weights, and choose the elites by holdout error."""
         if not self.snapshot:
             return
         for name, parameter in self.net.named_parameters():
@@ -229,7 +229,7 @@ class DynamicsEnsemble(Dynamics):
             "Trainer: limit_val_batches is 0, but members and elites are chosen on the holdout; leave "
             "validation on",
         )
-        # A run killed between its last epoch and its end must not train on.
+        # A run that was killed after its last epoch must not continue to train.
         self._stop_if_settled()
 
     def on_validation_epoch_end(self) -> None:

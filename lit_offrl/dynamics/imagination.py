@@ -1,4 +1,4 @@
-"""Imagination as a Lightning callback: fills the data module's store with imagined rows."""
+"""Lightning callback that fills the data module's store with imagined rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lit_offrl.training.per_epoch import PerEpoch
 
 
 class Imagining(Protocol):
-    """What imagination asks of the module that is trained."""
+    """Interface of a policy module for imagination."""
 
     def sample(self, observations: Tensor, generator: torch.Generator) -> Tensor:
         """Actions ``[batch, act]`` at observations ``[batch, obs]``."""
@@ -35,8 +35,8 @@ class Imagination(PerEpoch):
 
     Args:
         dynamics: A trained dynamics model.
-        rollouts: Settings of the rollouts; or give the arguments of :class:`Rollouts` themselves.
-        **settings: Arguments of :class:`Rollouts`, such as ``horizon`` and ``penalty``.
+        rollouts: Settings of the rollouts; or give the arguments of ``Rollouts`` themselves.
+        **settings: Arguments of ``Rollouts``, such as ``horizon`` and ``penalty``.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Imagination(PerEpoch):
         generator = seeded(device, data.seed_of(module.log_prefix), "imagine", epoch)
         shape = (self.rollouts.starts,)
         index = torch.randint(len(real), shape, generator=generator, device=device)
-        # Mapped rows are on no device.
+        # Rows mapped from disk are not on the device.
         starts = real.observations[index.to(real.rewards.device)].to(device)
         learner: Imagining = module  # type: ignore[assignment]
         self.bounds.reset()
@@ -102,7 +102,7 @@ class Imagination(PerEpoch):
         return {f"imagined/{key}": value for key, value in metrics.items()}
 
     def _say_if_constant(self, metrics: dict[str, Tensor]) -> None:
-        """Say that a penalty which is the same everywhere prefers nothing, whatever its coefficient."""
+        """Print a line if the penalty is nearly constant, so that it favours no rows over others."""
         mean, std = float(metrics["penalty_mean"]), float(metrics["penalty_std"])
         if std < 0.1 * abs(mean):
             print(
@@ -113,10 +113,10 @@ class Imagination(PerEpoch):
 
 
 def termination_of(rollouts: Rollouts, dynamics: Dynamics, environment: str | None) -> Termination:
-    """The rule by which imagined rows end: the one named, else a learned one, else the environment's.
+    """The termination function of imagined rows: the configured, else the learned, else the environment's.
 
     Raises:
-        UserError: There is none.
+        UserError: There is none of these.
     """
     if rollouts.termination is not None:
         return rollouts.termination

@@ -1,4 +1,4 @@
-"""Penalty by the disagreement of the members' next values (MOBILE)."""
+"""Penalty by the disagreement of the members' target values (MOBILE)."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class TargetSpread(Penalty):
 
     ``std_i [ r_i + discount * mean_k V(s'_ik) ]`` with divisor ``members - 1``. ``s'_ik`` are points of
     member ``i``'s Gaussian: ``mean_i + std_i * z_k``, with ``z_k`` of
-    :func:`lit_offrl.nets.normal_points`, the same for all members and rows. The penalty is thus a
+    ``lit_offrl.nets.normal_points()``, the same for all members and rows. The penalty is thus a
     function of its inputs alone.
 
     Args:
-        samples: Next observations drawn from each member; 0 takes each member's mean, at a tenth of the
-            cost of the release's 10. An odd number includes the mean.
-        members: Whether the ``elites`` count, as in the release, or ``all`` members.
+        samples: Number of next observations drawn from each member; 0 uses each member's mean, at a tenth of
+            the cost of the release's 10. An odd number includes the mean.
+        members: Members that are compared: ``elites``, as in the release, or ``all``.
         discount: Factor of the next value; 1 in the release, whose penalty coefficient includes it.
         with_reward: Whether to add each member's mean reward to its target value; the release does not.
 
@@ -63,7 +63,7 @@ class TargetSpread(Penalty):
         step: ModelStep,
         values: Values | None = None,
     ) -> Tensor:
-        """The penalty ``[batch]``, in units of a return; 0 if there is one member."""
+        """The penalty ``[batch]``, in units of returns; 0 if there is one member."""
         assert values is not None
         mean, std = step.prediction.mean, step.prediction.std
         if self.members == "elites":
@@ -73,7 +73,7 @@ class TargetSpread(Penalty):
             return torch.zeros_like(center[0, :, 0])
         total = torch.zeros_like(center[..., 0])
         points = normal_points(self.samples, center.shape[-1]).to(center)
-        # One point of all members at a time: all at once would be ``samples`` times the memory.
+        # One sample of all members at a time, to save memory.
         for point in points:
             following = torch.addcmul(center, std[..., 1:], point)
             total = total + values(following.flatten(0, 1)).unflatten(0, total.shape)

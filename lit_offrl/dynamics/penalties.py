@@ -1,4 +1,4 @@
-"""How much an imagined reward loses for what the ensemble does not know (docs/decisions.md 3)."""
+"""Uncertainty penalties that are subtracted from imagined rewards (docs/decisions.md 3)."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Values = Callable[[Tensor], Tensor]
 class Penalty(ABC):
     """Base class of penalties: uncertainty of each imagined row, in units of rewards.
 
-    The penalties below count a standard deviation of any predicted number as the root mean square of
-    rewards (``ModelStep.in_reward_units``), or, of models whose targets are raw, add up raw units.
+    The penalties below scale each dimension so that its standard deviation counts as the root mean square
+    of rewards (``ModelStep.in_reward_units``); for models of raw targets they use raw units.
 
-    Rows come on the device that imagines, and once on the CPU: in the trial before training.
+    Rows are on the device of the rollouts, and on the CPU in the check before training.
 
     Attributes:
         needs_values: Whether the penalty takes the learner's target values.
@@ -40,20 +40,20 @@ class Penalty(ABC):
         """The penalty ``[batch]``, not yet multiplied by its coefficient.
 
         Args:
-            observations: Where the rows stood, ``[batch, obs]``.
-            actions: What they did there, ``[batch, act]``.
-            step: What came of it, and what all members predict.
-            values: Target values ``[n]`` of any observations ``[n, obs]``, where ``needs_values``.
+            observations: ``[batch, obs]``.
+            actions: ``[batch, act]``.
+            step: The imagined step, with the predictions of all members.
+            values: Function from observations ``[n, obs]`` to target values ``[n]``, if ``needs_values``.
         """
 
     def check_environment(self, environment: str | None) -> None:
-        """Say before anything is trained whether rows of ``environment`` can be judged.
+        """Check before training that the penalty works for ``environment``; most penalties work for any.
 
         Args:
-            environment: Gymnasium id of the data's environment, if it is known.
+            environment: Gymnasium id of the data's environment, if known.
 
         Raises:
-            UserError: They cannot. Most penalties judge rows of any.
+            UserError: The penalty does not work for this environment.
         """
         return None
 
@@ -63,7 +63,7 @@ class MaxStd(Penalty):
     """Penalty by the largest deviation: ``max over members of |std|_2``, over reward and observation (MOPO; D-3).
 
     Args:
-        members: Whether all members count, as in MOPO's release, or only the elites.
+        members: Members that are compared: ``all``, as in MOPO's release, or ``elites``.
     """
 
     members: Literal["all", "elites"] = "all"

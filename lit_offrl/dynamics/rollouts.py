@@ -1,4 +1,4 @@
-"""Short rollouts of a policy inside a dynamics model."""
+"""Short rollouts of a policy in a dynamics model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lit_offrl.transitions import Transitions
 
 Act = Callable[[Tensor, torch.Generator], Tensor]
 
-# Rows stepped at once on a CPU: more would fall out of its cache.
+# Number of rows stepped at once on a CPU, to stay in its cache.
 CPU_CHUNK = 5000
 
 
@@ -35,21 +35,20 @@ class Rollouts:
             stage).
         retain: Number of refreshes whose rows are kept. The limit is retain * starts * horizon rows, so
             that more refreshes are kept where rollouts end early.
-        half: Whether to store imagined observations and actions in float16: 86 in place of 166 bytes a row
-            with 17 observations and 6 actions.
+        half: Whether to store imagined observations and actions in float16: 86 instead of 166 bytes per row
+            with observations of 17 numbers and actions of 6.
         penalty: Uncertainty penalty that is subtracted from imagined rewards, such as
             lit_offrl.dynamics.MaxStd; null for none.
         penalty_coefficient: Factor of the penalty (MOPO's lambda, MABE's xi).
         halting: Where rollouts end because the members disagree, and what that pays (MOReL); null for nowhere.
         guard: Whether to drop rows outside the range of the data and end their rollouts; false only counts
-            them and warns. The row before a dropped one is not marked as terminal or truncated, as its
-            value would be that of the dropped observation.
+            them and warns. The last row before a dropped one is not marked as terminal or truncated.
         margin: Distance from the range of the data, in widths of that range, at which a row counts as
             outside; for each dimension of the observation and the reward.
-        reward: Whether the imagined reward is a sample of the elite's prediction or its mean (D-4).
-        actions: Whether actions are the policy's, or uniform on ``[-1, 1]``, as in MOPO's
-            out-of-distribution tasks (docs/decisions.md 3.2).
-        termination: Function of next observations that tells which are terminal; by default the known rule
+        reward: Imagined reward: a ``sample`` of the elite's prediction, or its ``mean`` (D-4).
+        actions: Actions of the rollouts: those of the ``policy``, or ``uniform`` on ``[-1, 1]``, as in
+            MOPO's out-of-distribution tasks (docs/decisions.md 3.2).
+        termination: Function from next observations to flags of terminal ones; by default the known rule
             of the environment.
     """
 
@@ -65,7 +64,7 @@ class Rollouts:
     margin: float = 10.0
     reward: Literal["sample", "mean"] = "sample"
     actions: Literal["policy", "uniform"] = "policy"
-    # A Termination; spelled so that a user's function needs no annotations.
+    # The type Termination without its signature, so that a user's function needs no annotations.
     termination: Callable[..., Any] | None = None
 
     def __post_init__(self) -> None:
@@ -73,18 +72,18 @@ class Rollouts:
         check_at_least(0, self, "after", "margin")
         check(
             self.penalty is not None or self.penalty_coefficient == 1,
-            f"penalty_coefficient: {self.penalty_coefficient} of no penalty; name a penalty, such as "
+            f"penalty_coefficient: {self.penalty_coefficient} is not used without a penalty; name one, such as "
             "lit_offrl.dynamics.MaxStd, or set it to 1",
         )
         check_numbers(vars(self))
 
     @property
     def capacity(self) -> int:
-        """Rows of the store that holds all retained refreshes."""
+        """Capacity of the store in rows: all retained refreshes."""
         return self.retain * self.starts * self.horizon
 
     def store_size(self, obs_dim: int, act_dim: int) -> int:
-        """Bytes of that store."""
+        """Size of the store in bytes."""
         return TransitionStore.size_of(self.capacity, obs_dim, act_dim, self.half)
 
     @torch.no_grad()
@@ -99,11 +98,11 @@ class Rollouts:
         bounds: DataRange | None = None,
         halt: HaltRule | None = None,
     ) -> tuple[Transitions, dict[str, Tensor]]:
-        """Roll ``act`` out from ``starts [n, obs]``; rows that terminate are kept and step no further.
+        """Roll out ``act`` from ``starts [n, obs]``; a rollout ends at a termination.
 
         Args:
             dynamics: The fitted model.
-            act: Observations ``[batch, obs]`` and a generator to actions ``[batch, act]``.
+            act: Function from observations ``[batch, obs]`` and a generator to actions ``[batch, act]``.
             starts: Real observations ``[n, obs]``.
             generator: Source of all random numbers, on their device.
             termination: Next observations ``[batch, obs]`` to ``[batch]`` bool.
@@ -112,7 +111,7 @@ class Rollouts:
             halt: Which rows lead to HALT, by a fitted ``halting``.
 
         Returns:
-            Rows ``[m, ...]`` with ``m <= n * horizon``, penalised rewards, and averages to log.
+            Rows ``[m, ...]`` with ``m <= n * horizon`` and penalised rewards, and averages to log.
         """
         masked = is_masked(starts)
         parts, penalties, keeping = [], [], []
@@ -188,8 +187,8 @@ def uniform_actions(count: int, act_dim: int, generator: torch.Generator) -> Ten
 
 
 def is_masked(starts: Tensor) -> bool:
-    """Whether rows that ended are stepped on and left out at the end, rather than dropped at once.
+    """Whether ended rollouts are stepped further and masked at the end, rather than dropped at once.
 
-    Fewer rows are less work, but a GPU would wait for their number at every step.
+    Dropping saves work, but on a GPU each step would wait for the number of remaining rows.
     """
     return starts.is_cuda

@@ -1,4 +1,4 @@
-"""An ensemble that learns when the task ends, for robots of which nobody wrote down a rule."""
+"""Dynamics ensemble with learned terminations, for environments without a known termination rule."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from lit_offrl.transitions import Transitions
 class TerminatingEnsemble(DynamicsEnsemble):
     """Dynamics ensemble with a classifier of terminal next observations.
 
-    The papers give imagination the true rule. Where there is one, take it: a learned rule knows no
-    fall that the log does not hold.
+    Prefer a known termination function, as in the papers: a learned one does not know terminations that are
+    not in the data.
 
     Args:
         obs_dim: Size of an observation.
         act_dim: Size of an action.
         termination_hidden: Widths of the classifier's hidden layers.
-        **kwargs: Arguments of :class:`DynamicsEnsemble`.
+        **kwargs: Arguments of ``DynamicsEnsemble``.
     """
 
     learns_terminations: ClassVar[bool] = True
@@ -43,7 +43,7 @@ class TerminatingEnsemble(DynamicsEnsemble):
         self.termination_net = mlp(obs_dim, termination_hidden, 1)
 
     def termination_logits(self, next_observations: Tensor) -> Tensor:
-        """How sure it is that the task ends there, ``[..., obs]`` to ``[...]``."""
+        """Logits of termination, ``[..., obs]`` to ``[...]``."""
         size = next_observations.shape[-1]
         mean, std = self.normalizer.mean[:size], self.normalizer.std[:size]
         logits: Tensor = self.termination_net((next_observations - mean) / std).squeeze(-1)
@@ -51,7 +51,7 @@ class TerminatingEnsemble(DynamicsEnsemble):
 
     @torch.no_grad()
     def ended(self, next_observations: Tensor) -> Tensor:
-        """The learned rule: ``[batch, obs]`` to ``[batch]`` bool; what is not finite has ended."""
+        """Learned terminations, ``[batch, obs]`` to ``[batch]`` bool; observations that are not finite count as terminal."""
         finite = next_observations.isfinite().all(dim=-1)
         return (self.termination_logits(next_observations.nan_to_num()) > 0) | ~finite
 
@@ -61,7 +61,7 @@ class TerminatingEnsemble(DynamicsEnsemble):
     def termination_losses(
         self, batch: Transitions, noise: Tensor, shared: Shared
     ) -> tuple[Losses, Metrics]:
-        """Cross-entropy of ``[members, batch, ...]`` rows' terminations, with one classifier for all."""
+        """Cross-entropy of the terminations of ``[members, batch, ...]`` rows, by one classifier for all members."""
         logits, ends = self.termination_logits(batch.next_observations), batch.terminations.float()
         loss = functional.binary_cross_entropy_with_logits(logits, ends)
         right = ((logits.detach() > 0) == batch.terminations).float().mean()

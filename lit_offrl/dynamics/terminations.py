@@ -1,7 +1,7 @@
-"""When an imagined step ends the task, judged on predicted next observations (docs/decisions.md 0.3).
+"""Termination functions of known environments, on predicted next observations (docs/decisions.md 0.3).
 
-Each rule maps next observations ``[batch, obs]`` to ``[batch]`` bool. Like the papers, imagination
-is given these rules; it does not learn them.
+Each maps next observations ``[batch, obs]`` to ``[batch]`` bool. As in the papers, these rules are given,
+not learned.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ Termination = Callable[[Tensor], Tensor]
 
 
 def never(next_observations: Tensor) -> Tensor:
-    """HalfCheetah, HIV and other tasks of fixed length."""
+    """No terminations: HalfCheetah, HIV and other tasks of fixed length."""
     return torch.zeros(len(next_observations), dtype=torch.bool, device=next_observations.device)
 
 
 def hopper(next_observations: Tensor) -> Tensor:
-    """Fallen, tilted, or any coordinate but the height at 100 or beyond, of either sign."""
+    """Hopper: too low, tilted, or any coordinate but the height at 100 or beyond, of either sign."""
     height, pitch = next_observations[:, 0], next_observations[:, 1]
     healthy = (
         next_observations.isfinite().all(dim=1)
@@ -35,13 +35,13 @@ def hopper(next_observations: Tensor) -> Tensor:
 
 
 def walker2d(next_observations: Tensor) -> Tensor:
-    """Fallen, thrown up, or tilted."""
+    """Walker2d: too low, too high, or tilted."""
     height, pitch = next_observations[:, 0], next_observations[:, 1]
     return ~((height > 0.8) & (height < 2.0) & (pitch.abs() < 1.0))
 
 
 def ant(next_observations: Tensor) -> Tensor:
-    """Torso outside 0.2 to 1.0, bounds healthy, or anything not finite."""
+    """Ant: torso height outside 0.2 to 1.0 (bounds included in the healthy range), or a value that is not finite."""
     height = next_observations[:, 0]
     healthy = next_observations.isfinite().all(dim=1) & (height >= 0.2) & (height <= 1.0)
     return ~healthy
@@ -58,10 +58,10 @@ RULES: dict[str, Termination] = {
 
 
 def termination_for(environment: str | None) -> Termination:
-    """The rule of a Gymnasium environment: of the robot, in the tasks that come with the package.
+    """The termination function of a Gymnasium environment, by its robot.
 
     Raises:
-        UserError: There is none.
+        UserError: None is known.
     """
     name = task_of(environment)
     if (environment or "").startswith("lit_offrl/"):

@@ -1,4 +1,4 @@
-"""The penalty that no offline learner has: the model's error, by the simulator."""
+"""Penalty by the true error of the model, computed in the simulator, for diagnosis."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from lit_offrl.errors import check
 class TrueError(Penalty):
     """True error of the dynamics, from the environment: ``|mean of the row's member - true next observation|_2`` (MOPO's "true"; D-6).
 
-    For diagnosis only: it plays in the environment, which an offline learner may not do. HalfCheetah's
-    observation is its state but for the place along the track, on which nothing depends; other robots
-    are refused, since Hopper and Walker2d clip the velocities that they show. Rows are stepped one by
-    one on the CPU, about 14 000 a second on a core, so 50 000 starts of 5 steps take 18 s.
+    For diagnosis only: it uses the simulator, which an offline learner may not. Only HalfCheetah is
+    supported, whose observation is its state without the position along the track, which does not matter;
+    Hopper and Walker2d clip observed velocities. Rows are stepped one by one on the CPU, about 14 000 per
+    second on a core, so 50 000 starts of 5 steps take 18 s.
     """
 
     def __call__(
@@ -35,12 +35,12 @@ class TrueError(Penalty):
         """The error ``[batch]``.
 
         Raises:
-            UserError: Rows are not HalfCheetah's, 17 observations and 6 actions.
+            UserError: Rows are not of HalfCheetah, with observations of 17 numbers and actions of 6.
         """
         sizes = observations.shape[-1], actions.shape[-1]
         check(
             sizes == (17, 6),
-            f"only HalfCheetah can be simulated, with 17 observations and 6 actions, not {sizes[0]} and "
+            f"only HalfCheetah can be simulated, with observations of 17 numbers and actions of 6, not {sizes[0]} and "
             f"{sizes[1]}; name another penalty, such as lit_offrl.dynamics.MaxStd",
         )
         following = _true_next_observations(observations.cpu().double(), actions.cpu())
@@ -57,7 +57,7 @@ class TrueError(Penalty):
 
 
 def _true_next_observations(observations: Tensor, actions: Tensor) -> Tensor:
-    """Where HalfCheetah-v5 goes from ``observations [n, 17]`` by ``actions [n, 6]``, ``[n, 17]``."""
+    """Next observations ``[n, 17]`` of HalfCheetah-v5 after ``observations [n, 17]`` and ``actions [n, 6]``."""
     environment, following = _half_cheetah(), []
     for observation, action in zip(observations.numpy(), actions.numpy(), strict=True):
         environment.set_state(np.concatenate([[0.0], observation[:8]]), observation[8:])

@@ -1,7 +1,7 @@
-"""The tasks of the papers that Gymnasium does not have, as ``lit_offrl/NAME-v0``.
+"""Registers tasks of the papers that Gymnasium does not have, as ``lit_offrl/NAME-v0``.
 
-Those in capitals are Gymnasium's robots of version 5, which give the bonus for being healthy while
-healthy, and HIV; those in small letters are the DeepMind Control Suite's.
+Capitalised names are variants of Gymnasium's robots, version 5, and HIV; names in lower case are tasks of
+the DeepMind Control Suite.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import mujoco
 _GYMNASIUM = "gymnasium.envs.mujoco."
 _LOCOMOTION = f"{__name__}.locomotion:"
 _BACKWARD: dict[str, Any] = {"forward_reward_weight": -1.0}
-# The 27 numbers of MOPO's Ant, and its reward as the paper prints it (D-7).
+# Observations of 27 numbers and reward as in MOPO's paper (D-7).
 _ANT: dict[str, Any] = {
     "include_cfrc_ext_in_observation": False,
     "contact_cost_weight": 0.0,
@@ -38,7 +38,7 @@ _TASKS: dict[str, tuple[str, dict[str, Any]]] = {
     },
     "HIV": (f"{__name__}.hiv:HIVTreatment", {}),
 }
-# Those of ABM (docs/decisions.md 10.5, D-19).
+# Tasks of ABM (docs/decisions.md 10.5, D-19).
 CONTROL_SUITE = ("cheetah-run", "hopper-hop", "walker-run", "quadruped-run")
 NAMES = tuple(_TASKS)
 
@@ -52,7 +52,7 @@ for _name, (_entry_point, _kwargs) in _TASKS.items():
 
 for _name in CONTROL_SUITE:
     _domain, _task = _name.split("-")
-    # They end their episodes of 1000 steps themselves.
+    # The suite ends episodes after 1000 steps itself.
     gym.register(
         f"lit_offrl/{_name}-v0",
         entry_point=f"{__name__}.control_suite:make",
@@ -66,15 +66,15 @@ def task_of(environment: str | None) -> str:
 
 
 def robot_of(environment: str | None) -> str | None:
-    """The known robot of an environment, by the beginning of its name; ``None`` for any other."""
+    """The known robot of an environment, by the start of its name; ``None`` for any other."""
     robots = ("HalfCheetah", "Hopper", "Walker2d", "Ant")
     return next((robot for robot in robots if task_of(environment).startswith(robot)), None)
 
 
 def quiet_mujoco() -> None:
-    """Let MuJoCo's warnings be Python's, without the one that a user of Gymnasium cannot avoid.
+    """Turn MuJoCo's warnings into Python warnings, and drop one about Gymnasium's models.
 
-    MuJoCo 4 warns, for every environment and in a log file, of an attribute in Gymnasium's models.
+    MuJoCo 4 warns of an attribute in Gymnasium's models for every environment, also in a log file.
     """
     mujoco.set_mju_user_warning(_pass_on)
 

@@ -1,4 +1,4 @@
-"""A user's environment, whose failures become errors of one line."""
+"""Wrapper that checks a user's environment and reports failures in one line."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from gymnasium.envs.registration import EnvSpec
 
 from lit_offrl.errors import attempt, check
 
-# Wrappers that show or film episodes; a recorded specification may name them.
+# Wrappers that render or record episodes; a recorded specification may name them.
 RENDERING = ("HumanRendering", "RecordVideo")
 
 
 class CheckedEnv(gym.Wrapper[Any, Any, Any, Any]):
-    """An environment that gives vectors, numbers and flags, or says in one line that it does not.
+    """Environment wrapper that checks shapes and values of observations, rewards and flags.
 
     Rewards and flags that are arrays of one number count as that number.
 
     Args:
-        env: Its observations are a ``Box``.
-        name: What the user called it.
+        env: Environment with ``Box`` observations.
+        name: Name of the environment in messages.
 
     Raises:
-        UserError: In ``reset`` and ``step``: it fails, or gives what is not finite or has another form.
+        UserError: In ``reset`` and ``step``: the environment fails, or returns invalid values.
     """
 
     def __init__(self, env: gym.Env[Any, Any], name: str) -> None:
@@ -78,7 +78,7 @@ class CheckedEnv(gym.Wrapper[Any, Any, Any, Any]):
 
 
 def without_rendering(spec: EnvSpec) -> EnvSpec:
-    """``spec`` that opens no window and films nothing: a machine without a screen would abort."""
+    """``spec`` without rendering and recording, which would abort on a machine without a screen."""
     spec = deepcopy(spec)
     if spec.kwargs.get("render_mode") == "human":
         del spec.kwargs["render_mode"]

@@ -1,4 +1,4 @@
-"""The DeepMind Control Suite's tasks, by Gymnasium's bridge to it."""
+"""Tasks of the DeepMind Control Suite, by Shimmy's Gymnasium wrapper."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from gymnasium.wrappers import FlattenObservation
 
 
 def make(domain: str, task: str, render_mode: str | None = None) -> gym.Env[Any, Any]:
-    """A task of the suite with its observations joined to one vector.
+    """Make a task of the suite, with observations concatenated to one vector.
 
     Args:
-        domain: The robot, such as cheetah.
-        task: What it is to do, such as run.
+        domain: Robot, such as cheetah.
+        task: Task, such as run.
         render_mode: As in Gymnasium.
 
     Raises:
-        gymnasium.error.DependencyNotInstalled: The suite or the bridge is not there.
+        gymnasium.error.DependencyNotInstalled: dm-control or Shimmy is not installed.
     """
     try:
         from dm_control import suite

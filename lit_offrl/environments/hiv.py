@@ -1,4 +1,4 @@
-"""Treating HIV: MOPO's third task out of the data's distribution (docs/decisions.md 3.3)."""
+"""HIV treatment: MOPO's third out-of-distribution task (docs/decisions.md 3.3)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REWARD_SCALE = 1e-6
 
 
 def derivatives(state: Array, doses: Array) -> Array:
-    """What changes each day under constant doses.
+    """Change per day of the patient's state under constant doses.
 
     Args:
         state: ``T1, T1*, T2, T2*, V, E``, per ml, ``[6]``.
@@ -54,7 +54,7 @@ def derivatives(state: Array, doses: Array) -> Array:
 
 
 class HIVTreatment(gym.Env[Array, NDArray[np.float32]]):
-    """One patient, one pair of doses a day.
+    """Environment of one patient, with one pair of doses per day.
 
     Observations are the logarithms of the six states, actions the doses mapped from ``[-1, 1]`` to
     ``[0, 0.7]`` and ``[0, 0.3]``, and the reward is ``1e-6 (1000 E - 0.1 V - 20000 |doses|^2)`` after
@@ -86,7 +86,7 @@ class HIVTreatment(gym.Env[Array, NDArray[np.float32]]):
     def step(self, action: NDArray[np.float32]) -> tuple[Array, float, bool, bool, dict[str, Any]]:
         doses = STRONGEST * (np.asarray(action, np.float64) + 1) / 2
 
-        # In logarithms no state can become negative, however small it is.
+        # In logarithms no state can become negative.
         def change(_: float, logs: Array) -> Array:
             state = np.exp(logs)
             return derivatives(state, doses) / state

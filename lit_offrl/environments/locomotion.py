@@ -1,4 +1,4 @@
-"""Gymnasium's robots on slippery ground, or with other rewards."""
+"""Variants of Gymnasium's robots: slippery ground, other rewards."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ class CappedHalfCheetah(HalfCheetahEnv):
 
 
 class JumpingHalfCheetah(CappedHalfCheetah):
-    """The capped one, whose reward counts the height too: ``15 (z - z_init)`` after the step (MOPO).
+    """``CappedHalfCheetah`` with a further reward for height, ``15 (z - z_init)`` after the step (MOPO).
 
-    The height at rest serves as ``z_init`` in every episode, so the term is 15 times the first number
-    of the next observation. The height at each reset would not be observable (D-7).
+    ``z_init`` is the height at rest in every episode, so the term is 15 times the first number of the next
+    observation. The height at each reset would not be observable (D-7).
     """
 
     def _get_rew(
@@ -69,7 +69,7 @@ class JumpingHalfCheetah(CappedHalfCheetah):
 
 
 class StandingHalfCheetah(HalfCheetahEnv):
-    """HalfCheetah that is to stand still: ``-|v_x| - 0.1 |a|^2``."""
+    """HalfCheetah with a reward for standing still: ``-|v_x| - 0.1 |a|^2``."""
 
     def _get_rew(
         self, x_velocity: float, action: NDArray[np.float32]
@@ -78,11 +78,11 @@ class StandingHalfCheetah(HalfCheetahEnv):
 
 
 class AngledAnt(AntEnv, EzPickle):
-    """Ant that is to run at an angle to the x axis: ``v_x cos + v_y sin - 0.5 |a|^2`` (MOPO).
+    """Ant with a reward for running at an angle to the x axis: ``v_x cos + v_y sin - 0.5 |a|^2`` (MOPO).
 
     Args:
-        degrees: The angle.
-        **kwargs: What Gymnasium's Ant takes.
+        degrees: The angle, counter-clockwise.
+        **kwargs: Arguments of Gymnasium's Ant.
     """
 
     def __init__(self, degrees: float, **kwargs: Any) -> None:

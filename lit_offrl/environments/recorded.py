@@ -1,4 +1,4 @@
-"""Environments as datasets record them, read without running their code."""
+"""Reads the environment specification of a dataset without running its code."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from gymnasium.envs.registration import EnvSpec, WrapperSpec, registry
 
 from lit_offrl.errors import UserError, check, first_line
 
-# They make whatever environment their arguments name.
+# These entry points make any environment that their arguments name.
 _ADAPTERS = ("GymV21Environment", "GymV26Environment")
 REGISTERED = "name a registered one, such as module:name-v0"
 
 
 def read_spec(text: str, name: str) -> EnvSpec | None:
-    """The environment that a dataset's metadata name; imports nothing.
+    """Parse the environment specification in a dataset's metadata; imports nothing.
 
-    Fields that this version of Gymnasium does not know are ignored. Prints a line if there are any, and if the
-    environment cannot be read.
+    Fields that this version of Gymnasium does not know are ignored. A line is printed if there are any, or if
+    the specification cannot be read.
 
     Args:
-        text: As :meth:`gymnasium.envs.registration.EnvSpec.to_json` writes it.
-        name: What the user calls the dataset.
+        text: JSON of ``gymnasium.envs.registration.EnvSpec.to_json()``.
+        name: Name of the dataset in messages.
     """
     unknown: set[str] = set()
 
@@ -48,20 +48,20 @@ def read_spec(text: str, name: str) -> EnvSpec | None:
         return None
     if unknown:
         print(
-            f"dataset '{name}': fields {sorted(unknown)} of its environment '{spec.id}' are ignored, "
-            "which this version of Gymnasium does not know",
+            f"dataset '{name}': fields {sorted(unknown)} of its environment '{spec.id}' are ignored, as this "
+            "version of Gymnasium does not know them",
             flush=True,
         )
     return spec
 
 
 def check_registered(spec: EnvSpec) -> EnvSpec:
-    """``spec``, made by what is registered under its id in this process.
+    """``spec`` with the entry point that is registered under its id in this process.
 
-    Prints a line if a dataset names another class than that.
+    A line is printed if the dataset names another entry point.
 
     Raises:
-        UserError: It can only be made by code that a dataset names.
+        UserError: The environment can only be made by code that the dataset names.
     """
     if callable(spec.entry_point):
         return spec

@@ -1,4 +1,4 @@
-"""Observations as vectors and actions in ``[-1, 1]``: one order of numbers for logs and environments."""
+"""Flattens observations and scales actions, in the same way for datasets and environments."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from lit_offrl.environments.checked import without_rendering
 
 
 def in_order(space: Space[Any], keys: Collection[str] | None = None) -> Space[Any]:
-    """A dictionary's parts in alphabetical order, at every level; other spaces as they are.
+    """Sort the keys of a dictionary space alphabetically, at every level; other spaces are unchanged.
 
     Args:
-        space: Of observations.
-        keys: Which parts of the outermost dictionary; all by default.
+        space: Space of observations.
+        keys: Keys of the outermost dictionary to keep; all by default.
     """
     if not isinstance(space, Dict):
         return space
@@ -34,7 +34,7 @@ def in_order(space: Space[Any], keys: Collection[str] | None = None) -> Space[An
 
 
 def stack(space: Space[Any], logged: Any) -> np.ndarray:
-    """Observations of many steps, ``[steps, ...]``; of a dictionary its parts side by side, as in ``space``."""
+    """Observations ``[steps, ...]`` of many steps; dictionaries are concatenated in the order of ``space``."""
     if not isinstance(space, Dict):
         return np.asarray(logged)
     parts = [stack(part, logged[key]) for key, part in space.spaces.items()]
@@ -44,7 +44,7 @@ def stack(space: Space[Any], logged: Any) -> np.ndarray:
 def flatten_observations(
     env: gym.Env[Any, Any], keys: Collection[str] | None = None
 ) -> gym.Wrapper[Any, Any, Any, Any]:
-    """``env`` with observations that are vectors, in the order of :func:`stack`."""
+    """Wrap ``env`` so that observations are vectors, in the order of ``stack()``."""
     if not isinstance(env.observation_space, Dict):
         return FlattenObservation(env)
     space = in_order(env.observation_space, keys)
@@ -52,7 +52,7 @@ def flatten_observations(
 
 
 def action_box_of(environment: str | EnvSpec) -> tuple[np.ndarray, np.ndarray]:
-    """Smallest and largest action of an environment that can be made, ``[act]`` each."""
+    """Smallest and largest action of an environment, ``[act]`` each; makes the environment."""
     spec = environment if isinstance(environment, str) else without_rendering(environment)
     env = gym.make(spec, disable_env_checker=True)
     space = env.action_space
@@ -62,7 +62,7 @@ def action_box_of(environment: str | EnvSpec) -> tuple[np.ndarray, np.ndarray]:
 
 
 def scale_actions(env: gym.Env[Any, Any]) -> gym.Wrapper[Any, Any, Any, Any]:
-    """``env`` with actions in ``[-1, 1]``; a number whose bounds are equal keeps its one value."""
+    """Wrap ``env`` so that actions are in ``[-1, 1]``; a dimension whose bounds are equal keeps its value."""
     space, one = env.action_space, np.float32(1)
     if not isinstance(space, Box) or (space.low < space.high).all():
         return RescaleAction(env, min_action=-one, max_action=one)

@@ -1,4 +1,4 @@
-"""Estimates of a policy's value without its environment."""
+"""Off-policy estimates of a policy's value, without its environment."""
 
 from lit_offrl.estimates.doubly_robust import estimate_robustly
 from lit_offrl.estimates.estimators import Estimators

@@ -1,4 +1,4 @@
-"""Quick estimates of a run's prior and policy, and warnings that should stop a deployment."""
+"""Quick estimates of a run's prior and policy, and warnings against deployment."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from lit_offrl.estimates.horizon import discount_sum, log_reward
 from lit_offrl.estimates.model_rollouts import EARLY, ModelRollouts
 from lit_offrl.policy import PolicyLearner
 
-# Starts of quick rollouts in each member: seconds on a CPU.
+# Number of quick rollouts in each member: they take seconds on a CPU.
 QUICK_STARTS = 20
 
-# Thresholds; docs/selection.md says where they are from.
+# Thresholds of the warnings; docs/selection.md explains them.
 AT_BOUND = 0.25
 OUTSIDE = 0.5
 EXPLODED = 0.01
@@ -24,12 +24,12 @@ DISAGREE = 0.5
 
 @dataclass(frozen=True)
 class DeploymentWarning:
-    """Why a policy should not be deployed as it is.
+    """A reason not to deploy a policy.
 
     Attributes:
-        name: Of the check.
-        value: What was measured.
-        threshold: Above which it is a warning.
+        name: Name of the check.
+        value: Measured value.
+        threshold: Largest value without a warning.
         message: One line for the user.
     """
 
@@ -46,20 +46,20 @@ def quick_estimates(
     discount: float,
     horizon: int,
 ) -> dict[str, Any]:
-    """Discounted mean rewards a step of the log, the prior and the policy, without an environment.
+    """Discounted mean reward per step of the data, the prior and the policy, without an environment.
 
     Args:
-        data: The log.
-        parts: ``prior`` and ``policy``, those that there are.
-        rollouts: Rollouts in the model over the same ``horizon``, if there is one.
-        discount: Weight of the next step.
-        horizon: Steps.
+        data: The dataset.
+        parts: The trained ``prior`` and ``policy``, if any.
+        rollouts: Rollouts in the dynamics model over the same ``horizon``, if there is a model.
+        discount: Discount factor.
+        horizon: Number of steps.
 
     Returns:
-        For ``log`` its ``reward`` and the ``reward_std`` of its rows; for each part ``model``, the mean over
-        members, ``model_low`` and ``model_high`` over them, and the shares of
-        :class:`lit_offrl.estimates.model_rollouts.ModelEstimate`; for a learner
-        ``critics``, its critics' value times ``1 - discount``.
+        For ``log`` (the data) its ``reward`` and the ``reward_std`` of its rows; for prior and policy
+        ``model``, the mean over members, ``model_low`` and ``model_high``, their extremes, and the shares
+        of ``lit_offrl.estimates.model_rollouts.ModelEstimate``; for a policy also ``critics``, its
+        critics' value times ``1 - discount``.
     """
     rewards = data.transitions.rewards
     found: dict[str, Any] = {
@@ -90,16 +90,16 @@ def quick_estimates(
 def deployment_warnings(
     estimates: Mapping[str, Any], actions: Mapping[str, Mapping[str, float]]
 ) -> list[DeploymentWarning]:
-    """What of the policy should stop its deployment.
+    """Reasons not to deploy the policy.
 
     Args:
-        estimates: What :func:`quick_estimates` returned.
-        actions: Share of commands ``at_bound`` of ``data`` and ``policy``.
+        estimates: Result of ``quick_estimates()``.
+        actions: Share of action values ``at_bound``, of ``data`` and ``policy``.
     """
     found: list[DeploymentWarning] = []
 
     def judge(name: str, value: float, threshold: float, message: str) -> None:
-        if not value <= threshold:  # NaN included.
+        if not value <= threshold:  # Also true for NaN.
             found.append(DeploymentWarning(name, value, threshold, message))
 
     if "policy" not in actions:
@@ -109,7 +109,7 @@ def deployment_warnings(
         "commands_at_bound",
         chosen - logged,
         AT_BOUND,
-        f"{chosen:.0%} of the policy's commands are at a bound, {logged:.0%} of the log's (at most "
+        f"{chosen:.0%} of the policy's action values are at a bound, {logged:.0%} of the data's (allowed: "
         f"{AT_BOUND:.0%} more)",
     )
     policy = estimates.get("policy", {})
@@ -119,14 +119,14 @@ def deployment_warnings(
         "states_outside",
         (outside := policy["outside_early"]),
         OUTSIDE,
-        f"{outside:.0%} of the policy's first {EARLY} model steps are outside of the log's range (at most {OUTSIDE:.0%})",
+        f"{outside:.0%} of the policy's first {EARLY} model steps are outside the data's range (allowed: {OUTSIDE:.0%})",
     )
     judge(
         "rollouts_exploded",
         policy["exploded"],
         EXPLODED,
-        f"{policy['exploded']:.0%} of the policy's rollouts in the model left the log's range by ten widths (at "
-        f"most {EXPLODED:.0%})",
+        f"{policy['exploded']:.0%} of the policy's rollouts in the model left the data's range by ten widths "
+        f"(allowed: {EXPLODED:.0%})",
     )
     unit = estimates["log"]["reward_std"] or 1.0
     apart = (policy["model_high"] - policy["model_low"]) / unit
@@ -134,8 +134,8 @@ def deployment_warnings(
         "members_disagree",
         apart,
         DISAGREE,
-        f"members of the model put the policy at {policy['model_low']:.3g} to {policy['model_high']:.3g} a step, "
-        f"{apart:.2g} sd of the log's rewards apart (at most {DISAGREE:g})",
+        f"members of the model estimate the policy's reward per step from {policy['model_low']:.3g} to "
+        f"{policy['model_high']:.3g}, a spread of {apart:.2g} sd of the data's rewards (allowed: {DISAGREE:g})",
     )
     if "critics" in policy:
         above = (policy["critics"] - policy["model"]) / unit
@@ -143,17 +143,17 @@ def deployment_warnings(
             "critics_above_model",
             above,
             DISAGREE,
-            f"the critics put the policy at {policy['critics']:.3g} a step, the model at {policy['model']:.3g}, "
-            f"{above:.2g} sd of the log's rewards below (at most {DISAGREE:g})",
+            f"the critics estimate the policy's reward per step as {policy['critics']:.3g}, the model as "
+            f"{policy['model']:.3g}, which is {above:.2g} sd of the data's rewards lower (allowed: {DISAGREE:g})",
         )
     return found
 
 
 def describe_estimates(estimates: Mapping[str, Any]) -> list[str]:
-    """The table of log, prior and policy."""
+    """Lines of a table of the estimates of data, prior and policy."""
     lines = [
-        f"{'estimated reward a step':<24}{'model':>10}{'lowest member':>15}{'outside log':>13}{'critics':>10}",
-        f"{'log (its own)':<24}{estimates['log']['reward']:>10.4g}",
+        f"{'estimated reward per step':<26}{'model':>10}{'lowest member':>15}{'outside data':>14}{'critics':>10}",
+        f"{'data (logged rewards)':<26}{estimates['log']['reward']:>10.4g}",
     ]
     for name in ("prior", "policy"):
         one = estimates.get(name)
@@ -161,9 +161,9 @@ def describe_estimates(estimates: Mapping[str, Any]) -> list[str]:
             cells = [f"{one[key]:.4g}" if key in one else "" for key in ("model", "model_low")]
             outside = f"{one['outside']:.0%}" if "outside" in one else ""
             critics = f"{one['critics']:.4g}" if "critics" in one else ""
-            lines.append(f"{name:<24}{cells[0]:>10}{cells[1]:>15}{outside:>13}{critics:>10}")
+            lines.append(f"{name:<26}{cells[0]:>10}{cells[1]:>15}{outside:>14}{critics:>10}")
     lines.append(
-        f"discounted by {estimates['discount']:g}; log and model over {estimates['horizon']} steps from the log's "
+        f"discounted by {estimates['discount']:g}; data and model over {estimates['horizon']} steps from the data's "
         "episode starts"
     )
     return lines

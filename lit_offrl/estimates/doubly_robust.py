@@ -1,4 +1,4 @@
-"""Doubly robust estimates: fitted values, corrected by what the log's rewards say of them."""
+"""Doubly robust estimates: fitted Q values corrected by weighted temporal differences of the data."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from lit_offrl.nets import td_target
 from lit_offrl.priors import BehaviorPrior, UniformWeighting
 from lit_offrl.transitions import Transitions
 
-# Rows that are corrected by, in whole episodes spread evenly over the log.
+# Largest number of rows used for the correction, in whole episodes spaced evenly over the data.
 MOST_ROWS = 50_000
-# Rows, as many as the weights amount to, below which they say nothing.
+# Smallest effective number of rows for an estimate.
 FEWEST = 30
 
 
@@ -25,9 +25,9 @@ class RobustEstimate:
     """A doubly robust estimate.
 
     Attributes:
-        values: By each of the fitted critics, ``[critics]`` float64.
-        effective: Rows that the weights amount to, ``(sum w)^2 / sum w^2``.
-        rows: Rows that were weighed.
+        values: Estimate by each of the fitted critics, ``[critics]`` float64.
+        effective: Effective number of rows, ``(sum w)^2 / sum w^2``.
+        rows: Number of rows.
     """
 
     values: Tensor
@@ -36,10 +36,10 @@ class RobustEstimate:
 
 
 def check_density(prior: BehaviorPrior) -> None:
-    """Check that a prior's density is that of the log's behaviour.
+    """Check that a prior has the density of the logged actions.
 
     Raises:
-        UserError: It has none, or was fitted to weighted rows.
+        UserError: The prior has no density, or was fitted to weighted rows.
     """
     name = type(prior).__name__
     check(
@@ -49,7 +49,7 @@ def check_density(prior: BehaviorPrior) -> None:
     check(
         isinstance(prior.weighting, UniformWeighting),
         f"doubly robust: this {name} was fitted to rows weighted by {type(prior.weighting).__name__}, so its "
-        "density is not that of the log; give one that was fitted to all rows alike (--config bc)",
+        "density is not that of the data; give a prior that was fitted with equal weights (--config bc)",
     )
 
 
@@ -57,12 +57,12 @@ def check_density(prior: BehaviorPrior) -> None:
 def estimate_robustly(
     fitted: FittedQ, prior: BehaviorPrior, data: OfflineDataset
 ) -> RobustEstimate:
-    """Correct ``fitted``'s value of its policy at the log's episode starts, one step at a time.
+    """Doubly robust estimate of the policy of ``fitted`` at the data's episode starts, with one-step weights.
 
-    The policy is deterministic, so that products of ratios over an episode are 0 for almost every
-    episode. Hence the one-step form: the weight of a row is a kernel around the policy's action over
-    the prior's density (:func:`log_ratios`), and that the policy would be in other states than the log
-    is left to the fitted values.
+    The policy is deterministic, so products of ratios over an episode are 0 for almost every episode.
+    Hence the one-step form: the weight of a row is a kernel around the policy's action divided by the
+    prior's density (``log_ratios()``). Differences between the states of the policy and of the data are
+    not corrected.
 
     Source: Thomas and Brunskill, "Data-Efficient Off-Policy Policy Evaluation", arXiv 1604.00923, eq. 10,
     with ratios of one step; Kallus and Zhou, "Policy Evaluation and Optimization with Continuous
@@ -97,24 +97,24 @@ def estimate_robustly(
 
 
 def split(rows: Transitions, size: int) -> list[Transitions]:
-    """``rows [n, ...]``, ``size`` at a time."""
+    """``rows [n, ...]`` in chunks of ``size``."""
     return [rows[at : at + size] for at in range(0, len(rows), size)]
 
 
 def correction(
     errors: Tensor, weights: Tensor, there: Tensor, ended: Tensor, discount: float
 ) -> Tensor:
-    """``sum over t of discount^t p_t (sum of w d / sum of w)``, sums over the episodes that are there.
+    """``sum over t of discount^t p_t (sum of w d / sum of w)``, sums over the episodes with a step ``t``.
 
-    ``p_t`` is the share of episodes that go on, of those that do or have terminated; nothing is known of
-    those that were cut before.
+    ``p_t`` is the share of episodes with a step ``t`` among these and the episodes that terminated before;
+    episodes that were truncated before are not counted.
 
     Args:
         errors: Temporal differences ``d``, ``[episodes, steps]``.
-        weights: Their weights ``w``, ``[episodes, steps]``; 0 where no row is.
-        there: Whether there is a row, ``[episodes, steps]`` bool.
-        ended: Whether the task ended before, ``[episodes, steps]`` bool.
-        discount: Weight of the next step.
+        weights: Weights ``w``, ``[episodes, steps]``; 0 if the episode has no such step.
+        there: Whether the episode has this step, ``[episodes, steps]`` bool.
+        ended: Whether the episode terminated before, ``[episodes, steps]`` bool.
+        discount: Discount factor.
     """
     total = weights.sum(dim=0)
     mean = (weights * errors).sum(dim=0) / torch.where(total > 0, total, 1.0)
@@ -123,13 +123,13 @@ def correction(
 
 
 def log_ratios(actions: Tensor, chosen: Tensor, bandwidth: Tensor, density: Tensor) -> Tensor:
-    """Logarithms ``[n]`` of a Gaussian kernel, cut at the actions' bounds, over a log-density.
+    """Logarithm ``[n]`` of the ratio of a Gaussian kernel, truncated at the actions' bounds, to a density.
 
     Args:
-        actions: The log's, ``[n, act]``.
-        chosen: The policy's, ``[n, act]``.
+        actions: Logged actions, ``[n, act]``.
+        chosen: Actions of the policy, ``[n, act]``.
         bandwidth: Standard deviation of the kernel, ``[act]``.
-        density: The log-density of the log's actions, ``[n]``.
+        density: Log-density of the logged actions, ``[n]``.
     """
     kernel = torch.distributions.Normal(chosen, bandwidth.expand_as(chosen))
     inside = kernel.cdf(torch.ones_like(chosen)) - kernel.cdf(-torch.ones_like(chosen))

@@ -1,4 +1,4 @@
-"""All estimates of one policy, by the same settings for each."""
+"""All estimates of a policy, with the same settings for every policy."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from lit_offrl.training.blocks import seed_part
 
 @dataclass(frozen=True)
 class Estimators:
-    """Estimates what policies are worth: the discounted sum of rewards from the log's episode starts.
+    """Estimators of the discounted return of policies from the data's episode starts.
 
     Args:
-        data: The log.
-        discount: Weight of the next step.
+        data: The dataset.
+        discount: Discount factor.
         updates: Updates of fitted Q evaluation; 0 leaves it out.
-        rollouts: Rollouts in a model, if there is one.
-        behavior: A prior that has the density of the log's actions, if there is one.
-        tail: Whether fitted values follow the rollouts' horizon.
-        seed: Seeds the fitted networks.
-        fitted: Further arguments of :class:`FittedQ`.
+        rollouts: Rollouts in a dynamics model, if there is one.
+        behavior: A prior with the density of the logged actions, if there is one.
+        tail: Whether to add fitted values at the end of the rollouts.
+        seed: Seed of the fitted networks.
+        fitted: Further arguments of ``FittedQ``.
     """
 
     data: OfflineDataModule
@@ -44,7 +44,7 @@ class Estimators:
     fitted: tuple[tuple[str, Any], ...] = ()
 
     def __call__(self, policy: Policy) -> dict[str, dict[str, float]]:
-        """Every estimate by its name: ``value``, and ``low`` and ``high`` over critics or members."""
+        """All estimates of ``policy`` by name, each with ``value``, and ``low`` and ``high`` over critics or members."""
         found: dict[str, dict[str, float]] = {}
         data, tail = self.data.dataset, None
         first = data.transitions.observations[data.episode_starts].clone()
@@ -59,8 +59,8 @@ class Estimators:
                     found["doubly_robust"] = {**describe(robust.values), **rows}
                 else:
                     print(
-                        f"doubly robust: left out, as its weights amount to {robust.effective:.0f} of "
-                        f"{robust.rows} rows (at least {FEWEST}): few of the log's actions are the policy's",
+                        f"doubly robust: left out, as only {robust.effective:.0f} of {robust.rows} rows are effective "
+                        f"(needed: {FEWEST}): few logged actions are near the policy's",
                         flush=True,
                     )
         if self.rollouts is not None:
@@ -74,7 +74,7 @@ class Estimators:
         return found
 
     def settings(self) -> dict[str, Any]:
-        """What all estimates have in common; ``horizon`` and ``starts`` are those of rollouts."""
+        """Settings of all estimates; ``horizon`` and ``starts`` are those of the rollouts."""
         horizon = None if self.rollouts is None else self.rollouts.horizon
         starts = None if self.rollouts is None else len(self.rollouts.first_observations)
         names = ("discount", "updates", "tail", "seed")
@@ -82,7 +82,7 @@ class Estimators:
         return {**shared, "horizon": horizon, "starts": starts}
 
     def fit(self, policy: Policy) -> FittedQ:
-        """Fitted Q evaluation of ``policy``, trained by a plain Trainer."""
+        """Train fitted Q evaluation of ``policy``."""
         arguments = {"discount": self.discount, **dict(self.fitted)}
         with torch.random.fork_rng():
             seed_part(self.seed, FittedQ.log_prefix)
@@ -101,7 +101,7 @@ class Estimators:
 
 
 def mean_over_critics(fitted: FittedQ) -> Callable[[Tensor], Tensor]:
-    """Values ``[n]`` of the policy's actions at observations ``[n, obs]``."""
+    """A function from observations ``[n, obs]`` to values ``[n]`` of the policy's actions there."""
     return lambda observations: fitted.policy_values(observations).mean(dim=0)
 
 

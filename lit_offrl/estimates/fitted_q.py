@@ -1,4 +1,4 @@
-"""Fitted Q evaluation: the value of a given policy, learned from the log alone."""
+"""Fitted Q evaluation: the value of a given policy, learned from the data."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from lit_offrl.training.blocks import Metrics
 from lit_offrl.training.objective import Losses, Shared
 from lit_offrl.transitions import Transitions
 
-# Share of a batch in the running means of which the offset is made.
+# Share of a batch in the running means from which the offset is computed.
 OFFSET_RATE = 0.005
 
 
 class Policy(Protocol):
-    """What takes actions: a policy or a prior."""
+    """Interface of policies and priors that are evaluated."""
 
     def act(self, observations: Tensor) -> Tensor:
         """The deterministic action ``[..., act]`` at ``observations [..., obs]``."""
 
 
 class FittedQ(BlockModule):
-    """Action values of a given policy's deterministic actions, fitted to the log.
+    """Fitted Q evaluation: action values of a given policy's deterministic actions, fitted to the data.
 
     Each critic descends ``(Q(s, a) - r - discount * Qbar(s', policy(s')))^2`` with a target network of
-    its own; a termination is worth its reward, a time limit bootstraps. Observations and rewards are
-    standardised whatever the data's ``standardize`` says.
+    its own; terminations do not bootstrap, truncations do. Observations and rewards are standardised
+    whatever the data's ``standardize`` is.
 
     ``Q = f + b``: the offset ``b`` brings the mean temporal difference to zero at once
-    (:func:`offset_terms`). Its fixed point is that of ``f`` alone, as networks contain constants. The
+    (``offset_terms()``). Its fixed point is that of ``f`` alone, as networks contain constants. The
     constant is what target networks carry slowest: alone they take ``1 / (polyak_rate (1 - discount))``
     updates, as they still do where the log ends for actions that the policy does not take.
 
@@ -45,13 +45,13 @@ class FittedQ(BlockModule):
         obs_dim: Size of an observation.
         act_dim: Size of an action.
         policy: The policy or prior to evaluate; it is neither trained nor saved.
-        critics: How many are fitted; they differ in their initial weights.
+        critics: Number of critics, which differ in their initial weights.
         hidden: Widths of the hidden layers.
-        discount: Weight of the next step's value.
-        polyak_rate: How fast the target critics follow.
+        discount: Discount factor of the next step's value.
+        polyak_rate: Share of the critics' weights that moves into the target critics in each update.
         learning_rate: Learning rate of the Adam optimizer.
         updates_per_epoch: Updates per epoch.
-        **kwargs: Arguments of :class:`BlockModule`.
+        **kwargs: Arguments of ``BlockModule``.
 
     Source: Le, Voloshin, Yue, "Batch Policy Learning under Constraints", arXiv 1903.08738, algorithm 3.
     """
@@ -78,7 +78,7 @@ class FittedQ(BlockModule):
         self.discount, self.polyak_rate, self.learning_rate = discount, polyak_rate, learning_rate
         self.updates_per_epoch = updates_per_epoch
         check_at_least(1, self, "updates_per_epoch")
-        # No submodule, so that it is neither trained nor saved.
+        # Not registered as a submodule, so it is neither trained nor saved.
         self.__dict__["policy"] = policy
         self.critics = Critics(obs_dim, act_dim, hidden, critics)
         self.target_critics = target_of(self.critics)
@@ -90,9 +90,9 @@ class FittedQ(BlockModule):
         return {name: value for name, value in super().init_arguments().items() if name != "policy"}
 
     def sampler(self, data: OfflineDataModule, seed: int) -> UniformSampler:
-        """All rows, drawn uniformly, with the policy's actions at their next observations.
+        """Sampler of all rows, with the policy's actions at next observations.
 
-        Rows that are mapped from disk get these in each update instead.
+        For rows that are mapped from disk these actions are computed in each update instead.
         """
         rows = data.rows_on(data.device)
         if isinstance(self.policy, torch.nn.Module):
@@ -110,12 +110,12 @@ class FittedQ(BlockModule):
         )
 
     def fit_statistics(self, chunks: Iterable[Transitions], standardize: str = "all") -> None:
-        # An estimate of a run in raw units need not be in raw units.
+        # Always standardised, even for runs without standardisation.
         super().fit_statistics(chunks, "all")
 
     @torch.no_grad()
     def act(self, observations: Tensor) -> Tensor:
-        """The policy's actions ``[n, act]`` at ``observations [n, obs]``, some at a time."""
+        """The policy's actions ``[n, act]`` at ``observations [n, obs]``, computed in chunks."""
         return torch.cat([self.policy.act(part) for part in observations.split(10_000)])
 
     def losses(self, batch: Transitions, noise: Tensor, shared: Shared) -> tuple[Losses, Metrics]:
@@ -126,7 +126,7 @@ class FittedQ(BlockModule):
             if actions is None:
                 actions = self.policy.act(batch.next_observations)
             following = self.target_critics(batch.next_observations, actions)
-            # Each critic has a target of its own.
+            # Each critic has its own target.
             rewards = (batch.rewards / self.reward_scale.std).expand_as(values)
             flags = batch.terminations.expand_as(values)
             surplus, weight = offset_terms(rewards, flags, values, following, self.discount)

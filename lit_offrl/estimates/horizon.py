@@ -1,4 +1,4 @@
-"""Discounted sums over a limited number of steps, and their mean reward a step."""
+"""Discounted sums over a limited number of steps, and mean rewards per step."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from torch import Tensor
 
 from lit_offrl.datasets import OfflineDataset
 
-# Share of an endless sum of equal rewards that a horizon may leave out.
+# Share of an infinite discounted sum of equal rewards that a horizon may leave out.
 LEFT_OUT = 0.05
 
 
 def horizon_for(data: OfflineDataset, discount: float) -> int:
-    """Steps to look ahead: 95 % of the discounted sum, but no more than the log's longest episode."""
+    """Number of steps that hold 95 % of an infinite discounted sum, at most the data's longest episode."""
     longest = int(data.lengths.max())
     if discount >= 1:
         return longest
@@ -24,15 +24,15 @@ def horizon_for(data: OfflineDataset, discount: float) -> int:
 
 
 def discount_sum(discount: float, steps: float | Tensor) -> Tensor:
-    """``1 + discount + ... `` over ``steps``, of the steps' shape; endless where these are infinite."""
+    """``1 + discount + ... `` over ``steps``, of the shape of ``steps``, which may be infinite."""
     count = torch.as_tensor(steps, dtype=torch.float64)
     return count if discount == 1 else (1 - discount**count) / (1 - discount)
 
 
 def log_reward(data: OfflineDataset, discount: float, horizon: int) -> float:
-    """The log's discounted mean reward a step, from its episodes' starts over ``horizon`` steps.
+    """Discounted mean reward per step of the data, over ``horizon`` steps from episode starts.
 
-    Nothing is earned after a termination; of an episode that was cut earlier its own steps count.
+    Rewards after a termination are 0; an episode that was truncated earlier counts with its own length.
     """
     lengths = data.lengths.clamp(max=horizon)
     steps = torch.arange(int(lengths.max()))

@@ -1,4 +1,4 @@
-"""What a learned model says a policy is worth: rollouts in each of its members."""
+"""Model-based estimates of a policy's value: rollouts in each member of the dynamics model."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from lit_offrl.estimates.fitted_q import Policy
 from lit_offrl.estimates.horizon import discount_sum
 from lit_offrl.training.blocks import seeded
 
-# Widths of the log's range beyond it at which a step counts as outside, and a rollout is given up.
+# Distances from the data's range, in its widths, at which a step counts as outside and a rollout is stopped.
 EDGE, MARGIN = 0.1, 10.0
-# First steps of a rollout that tell of the policy rather than of errors that add up.
+# First steps of a rollout, in which accumulated model errors are small.
 EARLY = 50
 
 
 @dataclass(frozen=True)
 class ModelEstimate:
-    """The value of a policy in a model.
+    """Estimated value of a policy in a dynamics model.
 
     Attributes:
         values: Each member's discounted sum of rewards, mean over starts, ``[members]`` float64.
-        outside: Share of imagined steps whose reward, or a number of the observation, leaves the log's range
-            by more than a tenth of its width.
+        outside: Share of imagined steps whose reward, or a dimension of the observation, leaves the data's
+            range by more than a tenth of its width.
         outside_early: The same share of the first 50 steps of each rollout.
-        exploded: Share of rollouts that left it by ten widths, or were not finite.
+        exploded: Share of rollouts that left the range by ten widths, or became NaN or infinite.
     """
 
     values: Tensor
@@ -46,21 +46,21 @@ class ModelEstimate:
 
 @dataclass(frozen=True)
 class ModelRollouts:
-    """Rolls policies out in every elite member of a model, from the log's episode starts.
+    """Rollouts of policies in every elite member of a dynamics model, from the data's episode starts.
 
-    Each rollout stays in one member and draws its rewards and observations from that member's Gaussians;
-    all policies are given the same starts and noise. A rollout ends where the task does. One that leaves
-    the log's range by ten widths, in any number, is given up and earns the log's lowest reward from
-    there on. What follows the horizon counts nothing unless ``tail`` values it.
+    Each rollout stays in one member and samples rewards and observations from that member's Gaussians;
+    all policies get the same starts and noise. A rollout ends at a termination. One that leaves the data's
+    range by ten widths, in any dimension, is stopped and counts with the data's lowest reward from there
+    on. Rewards after the horizon count as 0 unless ``tail`` estimates them.
 
     Args:
         dynamics: A fitted model, on the CPU.
-        data: The log.
-        termination: The rule by which steps end the task.
-        discount: Weight of the next step.
-        horizon: Imagined steps.
-        starts: Starts, evenly over the log's episodes.
-        seed: Seeds the noise.
+        data: The dataset.
+        termination: Termination function of next observations.
+        discount: Discount factor.
+        horizon: Number of imagined steps.
+        starts: Number of starts, spaced evenly over the data's episodes.
+        seed: Seed of the noise.
     """
 
     dynamics: Dynamics
@@ -73,25 +73,25 @@ class ModelRollouts:
 
     @cached_property
     def first_observations(self) -> Tensor:
-        """Where rollouts start, ``[starts, obs]``."""
+        """First observations of the rollouts, ``[starts, obs]``."""
         rows = self.data.episode_starts
         chosen = torch.linspace(0, len(rows) - 1, min(self.starts, len(rows))).long()
         return self.data.transitions.observations[rows[chosen]].clone()
 
     @cached_property
     def ranges(self) -> tuple[DataRange, DataRange]:
-        """The log's range, and the range beyond which a rollout is given up."""
+        """The data's range, and the range beyond which a rollout is stopped."""
         return DataRange(self.data.chunks(), EDGE), DataRange(self.data.chunks(), MARGIN)
 
     @torch.no_grad()
     def estimate(
         self, policy: Policy, tail: Callable[[Tensor], Tensor] | None = None
     ) -> ModelEstimate:
-        """The value of ``policy`` in each member.
+        """Estimate the value of ``policy`` in each member.
 
         Args:
-            policy: What acts.
-            tail: Values ``[n]`` of the observations ``[n, obs]`` that the horizon ends at.
+            policy: The policy.
+            tail: Function from last observations ``[n, obs]`` to their values ``[n]``.
         """
         generator, first = seeded("cpu", self.seed, "rollouts"), self.first_observations
         trial = self.dynamics.sample(first[:1], policy.act(first[:1]), seeded("cpu", "trial"))
@@ -128,7 +128,7 @@ class ModelRollouts:
     def _step(
         self, observations: Tensor, actions: Tensor, member: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Rewards ``[batch]`` and next observations, each row's by the member of its rollout."""
+        """Rewards ``[batch]`` and next observations of each row, by the member of its rollout."""
         prediction = self.dynamics.sample(observations, actions, generator).prediction
         rows = torch.arange(len(member))
         mean, std = (part[member, rows] for part in prediction)
@@ -142,16 +142,16 @@ def find_termination(
     environment: str | None,
     given: Termination | None = None,
 ) -> Termination:
-    """The rule by which imagined steps end the task.
+    """The termination function for rollouts.
 
     Args:
-        dynamics: The model, which may have learned one.
-        data: The log: where nothing in it ends, nothing does.
-        environment: Gymnasium id of its environment, if that is known.
-        given: The rule that a run was configured with.
+        dynamics: The model, which may have learned terminations.
+        data: The dataset; without terminations in it, rollouts have none.
+        environment: Gymnasium id of its environment, if known.
+        given: The termination function of the run's configuration, if any.
 
     Raises:
-        UserError: The log's episodes end, and no rule is known.
+        UserError: The data have terminations, and no function is known.
     """
     try:
         return termination_of(Rollouts(termination=given), dynamics, environment)

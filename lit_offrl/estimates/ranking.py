@@ -1,4 +1,4 @@
-"""How estimators order policies: agreement with one another and with true returns."""
+"""Rankings of policies by estimators: agreement with one another and with true returns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-# What policies are ordered by: numbers of an estimate, by the name that they are printed under.
+# Columns by which policies are ranked: estimator and number of its estimate, by printed name.
 RANKED = {
     "fitted_q": ("fitted_q", "value"),
     "model": ("model", "value"),
@@ -17,12 +17,12 @@ RANKED = {
     "doubly_robust": ("doubly_robust", "value"),
     "critics": ("critics", "value"),
 }
-# Those that ask neither the policy's own critics nor the mean of what the model imagines; their mean rank decides.
+# Columns whose mean rank decides: neither the policy's own critics nor the mean of the model.
 DECIDING = ("fitted_q", "model_low", "doubly_robust")
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
-    """Spearman's rank correlation; ``None`` of fewer than two, or where all of one are equal."""
+    """Spearman's rank correlation; ``None`` for fewer than two values, or if all values of one are equal."""
     if len(first) < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return None
     found = float(stats.spearmanr(first, second).statistic)
@@ -39,11 +39,11 @@ def mean_ranks(estimates: Mapping[str, Sequence[float]]) -> list[float]:
 def ranking_quality(
     estimates: Sequence[float], returns: Sequence[float]
 ) -> dict[str, float | None]:
-    """How well estimates order policies whose true returns are known.
+    """Quality of a ranking by estimates, given true returns.
 
     Returns:
-        ``spearman``; ``regret``, the best return less that of the policy with the highest estimate;
-        ``regret_share``, the regret of the range of the returns: 0 is the best, 1 the worst.
+        ``spearman``; ``regret``, the best return minus that of the policy with the highest estimate;
+        ``regret_share``, the regret divided by the range of the returns: 0 is the best, 1 the worst.
     """
     regret = max(returns) - returns[int(np.argmax(estimates))]
     width = max(returns) - min(returns)
@@ -55,14 +55,14 @@ def ranking_quality(
 
 
 def compare(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Rankings, agreement of the estimators, and, where returns are known, how good each ranking is.
+    """Rankings, agreement of the estimators, and, if returns are known, the quality of each ranking.
 
     Args:
-        found: Of each candidate ``name``, ``estimates`` and its true ``return`` or ``None``.
+        found: For each candidate ``name``, ``estimates`` and its true ``return`` or ``None``.
 
     Returns:
-        ``ranking``, names by estimator, the best first; ``agreement``, rank correlations of pairs;
-        ``quality`` of each estimator by :func:`ranking_quality`, of ``quality_of`` candidates.
+        ``ranking``, names by estimator, the best first; ``agreement``, rank correlations of pairs of
+        estimators; ``quality`` of each estimator by ``ranking_quality()``, over ``quality_of`` candidates.
     """
     values: dict[str, list[float]] = {}
     for name, (estimate, number) in RANKED.items():

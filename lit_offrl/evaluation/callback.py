@@ -1,4 +1,4 @@
-"""Evaluation in episodes as a Lightning callback."""
+"""Lightning callback that evaluates the policy in episodes of the environment."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ NO_EVALUATION = "or set policy.evaluate_every 0"
 
 
 class Evaluation(PerEpoch):
-    """Runs the deterministic policy in its environment and logs return, length and score.
+    """Callback that runs the deterministic policy in its environment and logs return, length and score.
 
-    It acts at ends of epochs: where ``every`` updates have passed, and at the end of training.
+    It runs at the end of an epoch once ``every`` updates have passed, and at the end of training.
 
     Args:
         every: Updates between two evaluations.
-        episodes: Number of episodes of each evaluation, run side by side.
+        episodes: Number of episodes of each evaluation, run in parallel.
         path: JSON file that collects every evaluation, ascending in updates.
         evaluator: Runner of the episodes; by default one of the data module's environment.
     """
@@ -55,11 +55,11 @@ class Evaluation(PerEpoch):
 
     @property
     def state_key(self) -> str:
-        # Several may act in one training.
+        # A Trainer may have several of these callbacks.
         return self._generate_state_key(every=self.every, episodes=self.episodes)
 
     def state_dict(self) -> dict[str, Any]:
-        # What a resumed run goes on from, whatever has become of the file.
+        # A resumed run continues from these entries, even if the file is lost.
         return {"entries": self.entries}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -75,10 +75,10 @@ class Evaluation(PerEpoch):
             self.attach(data)
 
     def attach(self, data: OfflineDataModule) -> None:
-        """Take the environment of ``data``, unless an evaluator is given.
+        """Make an evaluator of the environment of ``data``, unless one was given.
 
         Raises:
-            UserError: There is no environment.
+            UserError: No environment is known.
         """
         self.data = data
         self.evaluator = self.evaluator or make_evaluator(data, self.episodes)
@@ -99,7 +99,7 @@ class Evaluation(PerEpoch):
         try:
             stats = self.evaluator.run(module.act, seed, module.device)  # type: ignore[arg-type]
         except UserError as error:
-            # A later evaluation may succeed, and the policy is trained without any.
+            # Training does not need evaluations, and a later one may succeed.
             say(f"{module.log_prefix}: not evaluated after {module.updates} updates: {error}")
             return {}
         values = stats.summary()
@@ -118,7 +118,7 @@ class Evaluation(PerEpoch):
         return {f"evaluation/{key}": value for key, value in values.items()}
 
     def _append(self, entry: dict[str, float]) -> None:
-        # A second training may begin again at no updates.
+        # A second training starts at 0 updates again.
         earlier = [e for e in self.entries if e["updates"] < entry["updates"]]
         self.entries = [*earlier, entry]
         if self.path is not None:
@@ -126,12 +126,12 @@ class Evaluation(PerEpoch):
 
 
 def read_evaluations(path: Path) -> list[dict[str, float]]:
-    """The evaluations that :class:`Evaluation` wrote to ``path``; empty if there are none."""
+    """Read the evaluations that ``Evaluation`` wrote to ``path``; empty if there are none."""
     return json.loads(path.read_text()) if path.is_file() else []
 
 
 def say(line: str) -> None:
-    """Print ``line`` around a progress bar, if there is one."""
+    """Print ``line`` without breaking a progress bar."""
     tqdm.write(line, file=sys.stdout)
     sys.stdout.flush()
 
@@ -142,7 +142,7 @@ def make_evaluator(
     """The evaluator of ``data``, or of another ``environment``; ``None`` where none is known.
 
     Raises:
-        UserError: There is no such environment, it fails, or its rewards are not those of the data.
+        UserError: The environment cannot be made, fails, or has other rewards than the data.
     """
     dataset = data.dataset
     named = environment or data.environment
@@ -153,8 +153,8 @@ def make_evaluator(
         return None
     check(
         data.reward is None or named is not None,
-        "data.environment: the rewards are recomputed, and the environment of the data gives others; "
-        f"name one that gives these, {NO_EVALUATION}",
+        "data.environment: the rewards are replaced by data.reward, and the environment of the data has others; "
+        f"name an environment with these rewards, {NO_EVALUATION}",
     )
     sizes = episodes, dataset.obs_dim, dataset.act_dim
     return make_one(data, where, sizes, keys=data.observation_keys)
@@ -163,17 +163,17 @@ def make_evaluator(
 def make_one(
     data: OfflineDataModule, environment: str | EnvSpec, sizes: tuple[int, int, int], **more: Any
 ) -> Evaluator:
-    """An evaluator in one environment, which runs no code that a dataset names and takes the data's actions.
+    """An evaluator in one environment, which runs no code that a dataset names.
 
     Raises:
-        UserError: There is no such environment, it is not registered, or its actions are in other units.
+        UserError: The environment cannot be made, is not registered, or has other bounds of actions.
     """
     if isinstance(environment, EnvSpec) and not data.trust_environment:
         try:
             environment = check_registered(environment)
         except UserError as error:
             raise UserError(
-                f"data.environment: the dataset's environment {error}, run this code by "
+                f"data.environment: the dataset's environment {error}, run this code with "
                 f"data.trust_environment true, {NO_EVALUATION}"
             ) from error
     max_steps = longest_episode(data.dataset)
@@ -188,7 +188,7 @@ def make_multitask_evaluator(data: OfflineDataModule, episodes: int) -> Multitas
     """The evaluator of all tasks of ``data``.
 
     Raises:
-        UserError: A task has no environment, or none that can be made.
+        UserError: A task has no environment, or it cannot be made.
     """
     found: dict[str, Evaluator] = {}
     dataset, count = data.dataset, len(data.tasks)
@@ -196,7 +196,7 @@ def make_multitask_evaluator(data: OfflineDataModule, episodes: int) -> Multitas
         environment = dataset.env_spec if reward is None else reward.environment
         if environment is None:
             raise UserError(
-                f"data.tasks: {name} names no environment; give its class one, {NO_EVALUATION}"
+                f"data.tasks: {name} names no environment; set its class attribute environment, {NO_EVALUATION}"
             )
         sizes = episodes, dataset.obs_dim - count, dataset.act_dim
         task, keys = one_hot(number, count), data.observation_keys
@@ -205,5 +205,5 @@ def make_multitask_evaluator(data: OfflineDataModule, episodes: int) -> Multitas
 
 
 def longest_episode(dataset: OfflineDataset) -> int:
-    """Where episodes are cut if the environment sets no limit: ten times the data's longest."""
+    """Largest number of steps of an episode without a limit of the environment: ten times the data's longest."""
     return max(1000, 10 * int(dataset.lengths.max()))

@@ -1,4 +1,4 @@
-"""The figure of a run: return over updates, with data and prior."""
+"""Figure of a run: return over updates, with the returns of data and prior."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Panel:
-    """Contents of the panel of one task.
+    """Content of the panel of one task.
 
     Attributes:
-        title: Over it.
-        suffix: Of this task's entries of an evaluation, such as ``_logged``.
+        title: Title of the panel.
+        suffix: Suffix of the task's entries in an evaluation, such as ``_logged``.
         data: Returns of the data's episodes, ``[episodes]``.
-        prior: The prior's own return, if there is a prior.
+        prior: Return of the prior, if there is one.
     """
 
     title: str
@@ -36,7 +36,7 @@ def draw_curves(
         evaluations: Entries with ``updates`` and, for each task's suffix, ``return_mean`` and
             ``return_std``.
         panels: One for each task.
-        path: Where to save.
+        path: Path of the PNG.
     """
     figure = Figure(figsize=(7 if len(panels) == 1 else 4.5 * len(panels), 4), layout="constrained")
     updates = [entry["updates"] for entry in evaluations]
@@ -57,7 +57,7 @@ def draw_curves(
         axis.set_xlabel("updates")
         axis.set_title(panel.title)
     axes[0].set_ylabel("return")
-    # Beside the curves, wherever these go.
+    # Outside the axes, so that it hides no curve.
     lines, labels = axes[0].get_legend_handles_labels()
     columns = 2 if len(panels) == 1 else 4
     figure.legend(lines, labels, loc="outside lower center", ncols=columns, frameon=False)

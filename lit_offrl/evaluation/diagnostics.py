@@ -1,4 +1,4 @@
-"""Whether a model's predicted deviations and penalties say how wrong it is, on withheld rows."""
+"""Diagnosis of the dynamics on withheld rows: calibration of its deviations, and penalties against errors."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from lit_offrl.transitions import Transitions
 # Nominal coverage of central intervals.
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 PENALTIES = {"max_std": MaxStd(), "disagreement": Disagreement()}
-# Okabe and Ito's colours, which everybody tells apart.
+# Okabe and Ito's colours, which colour-blind readers can distinguish.
 BLUE, ORANGE = "#0072B2", "#D55E00"
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """How far a model knows its errors.
+    """Calibration and errors of a dynamics model on withheld rows.
 
     Attributes:
-        coverage: Shares of numbers within the elites' central intervals of :data:`LEVELS`, ``[levels]``.
-        errors: Of each row, the error of the elites' mean in units of rewards, ``[n]``.
-        penalties: Of each row by name, ``[n]``.
+        coverage: Share of values within the elites' central intervals of each of ``LEVELS``, ``[levels]``.
+        errors: Error of the elites' mean of each row, on the scale of rewards, ``[n]``.
+        penalties: Penalties of each row, by name, ``[n]``.
     """
 
     coverage: Tensor
@@ -49,7 +49,7 @@ class Diagnosis:
 
 @torch.no_grad()
 def diagnose(dynamics: Dynamics, rows: Transitions) -> Diagnosis:
-    """Compare one step of the model with real ones.
+    """Compare one step of the model with real rows.
 
     Args:
         dynamics: A fitted model.
@@ -75,10 +75,10 @@ def draw_diagnosis(diagnosis: Diagnosis, step_errors: Tensor | None, path: Path)
     """Draw calibration, penalty against error, and error against horizon, and save a PNG.
 
     Args:
-        diagnosis: Of one step.
-        step_errors: Errors after 1, 2, ... steps in standard deviations of the data, ``[steps]``, if the model has
-            means.
-        path: Where to save.
+        diagnosis: Diagnosis of one step.
+        step_errors: Errors after 1, 2, ... steps in standard deviations of the data, ``[steps]``; ``None`` for
+            a model without means.
+        path: Path of the PNG.
     """
     panels = 2 if step_errors is None else 3
     figure = Figure(figsize=(3.6 * panels, 3.6), layout="constrained")
@@ -105,7 +105,7 @@ def draw_diagnosis(diagnosis: Diagnosis, step_errors: Tensor | None, path: Path)
 
 
 def draw_penalty(axis: Axes, diagnosis: Diagnosis) -> None:
-    """Draw the largest deviation, MOPO's penalty, of each row against its error."""
+    """Draw MOPO's penalty (the largest deviation) of each row against its error."""
     penalty = diagnosis.penalties["max_std"]
     axis.scatter(penalty, diagnosis.errors, s=6, color=BLUE, alpha=0.5, linewidths=0)
     tenths = torch.arange(len(penalty)).chunk(10)
@@ -129,9 +129,9 @@ def draw_estimates(estimates: dict[str, list[float]], returns: list[float], path
     """Draw each estimator's values against true returns, and save a PNG.
 
     Args:
-        estimates: Values of the same policies by each estimator.
-        returns: Their true returns.
-        path: Where to save.
+        estimates: Estimates of the same policies by each estimator.
+        returns: True returns of the policies.
+        path: Path of the PNG.
     """
     columns = min(3, len(estimates))
     count = -(-len(estimates) // columns)

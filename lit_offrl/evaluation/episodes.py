@@ -23,7 +23,7 @@ from lit_offrl.errors import UserError, first_line
 
 @dataclass(frozen=True)
 class EpisodeStats:
-    """Returns and lengths of a number of episodes.
+    """Returns and lengths of episodes.
 
     Attributes:
         returns: Undiscounted, environment units, ``[episodes]``.
@@ -34,9 +34,9 @@ class EpisodeStats:
     lengths: Tensor
 
     def summary(self) -> dict[str, float]:
-        """Mean, spread and extremes, for logs and tables."""
+        """Mean, standard deviation and extremes, for logs and tables."""
         kinds = {"return_mean": MeanMetric, "return_min": MinMetric, "return_max": MaxMetric}
-        # Of several processes each has all returns already.
+        # Every process has all returns, so nothing is reduced.
         metrics = MetricCollection({n: kind(sync_on_compute=False) for n, kind in kinds.items()})
         metrics.update(self.returns.float())
         values = {name: float(value) for name, value in metrics.compute().items()}
@@ -45,26 +45,27 @@ class EpisodeStats:
         return values
 
 
-# Steps of each of the two short episodes that an environment is tried with.
+# Steps of each of the two short episodes in which an environment is checked.
 TRIAL_STEPS = 5
 
 
 class Evaluator:
-    """Runs episodes side by side, one environment each.
+    """Evaluator that runs episodes in parallel, one environment each.
 
-    The environments are tried when they are made: two short episodes of random actions.
+    Environments are checked when they are made, by two short episodes of random actions.
 
     Args:
         environment: Gymnasium id or spec.
-        episodes: How many episodes, hence environments.
-        obs_dim: Size of an observation in the data, which the environment must share.
+        episodes: Number of episodes, and of environments.
+        obs_dim: Size of an observation in the data, which must be that of the environment.
         act_dim: Size of an action in the data.
-        keys: Of observations that are dictionaries, which to put side by side; all by default.
-        task: Numbers ``[tasks]`` that follow every observation, and are no part of ``obs_dim``.
-        max_steps: Where an episode is cut if the environment has no ``max_episode_steps``.
+        keys: Keys of dictionaries of observations to concatenate; all by default.
+        task: One-hot task vector ``[tasks]`` appended to observations, not counted in ``obs_dim``.
+        max_steps: Number of steps after which an episode is truncated if the environment has no
+            ``max_episode_steps``.
 
     Raises:
-        UserError: The environment cannot be made, is not the data's, or fails when it is tried.
+        UserError: The environment cannot be made, has other sizes than the data, or fails in the check.
     """
 
     def __init__(
@@ -108,12 +109,12 @@ class Evaluator:
     def run(
         self, act: Callable[[Tensor], Tensor], seed: int, device: torch.device | str = "cpu"
     ) -> EpisodeStats:
-        """Run one episode in each environment, from ``seed``.
+        """Run one episode in each environment.
 
         Args:
-            act: Observations ``[episodes, obs]`` to actions ``[episodes, act]``, on ``device``.
-            seed: Seeds the starts.
-            device: Where ``act`` computes.
+            act: Function from observations ``[episodes, obs]`` to actions ``[episodes, act]``, on ``device``.
+            seed: Seed of the start states.
+            device: Device of ``act``.
 
         Raises:
             UserError: The environment fails.
@@ -126,7 +127,7 @@ class Evaluator:
         if cut:
             print(
                 f"environment '{self.name}' has no max_episode_steps: {cut} of {self.episodes} episodes "
-                f"were cut after {self.max_steps} steps",
+                f"were truncated after {self.max_steps} steps",
                 flush=True,
             )
         return stats
@@ -134,11 +135,11 @@ class Evaluator:
     def _run(
         self, choose: Callable[[np.ndarray], np.ndarray], seed: int, max_steps: int
     ) -> tuple[EpisodeStats, int]:
-        """Run episodes of ``max_steps`` at most, and count those that were cut there."""
+        """Run episodes of at most ``max_steps`` steps, and count those that were truncated there."""
         returns = np.zeros(self.episodes)
         lengths = np.zeros(self.episodes, dtype=np.int64)
         starts = [env.reset(seed=seed + i)[0] for i, env in enumerate(self.environments)]
-        # Of those that have ended the last one stays, so that the policy's batches keep their size.
+        # Ended episodes keep their last observation, so that the policy's batches keep their size.
         observations = np.stack(starts)
         running = list(range(self.episodes))
         while running and lengths.max() < max_steps:
@@ -155,7 +156,7 @@ class Evaluator:
         return EpisodeStats(torch.from_numpy(returns), torch.from_numpy(lengths)), len(running)
 
     def inputs(self, observations: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
-        """Observations ``[n, obs]`` of the environment as a policy takes them."""
+        """Convert observations ``[n, obs]`` of the environment to the input of a policy."""
         inputs = torch.as_tensor(observations, dtype=torch.float32, device=device)
         return inputs if self.task is None else with_task(inputs, self.task)
 
@@ -163,11 +164,11 @@ class Evaluator:
 def make_env(
     environment: str | EnvSpec, keys: Sequence[str] | None, **arguments: Any
 ) -> gym.Env[Any, Any]:
-    """An environment with vector observations and actions in ``[-1, 1]``, without pictures.
+    """Make an environment with vector observations and actions in ``[-1, 1]``, without rendering.
 
     Args:
         environment: Gymnasium id or spec.
-        keys: Of observations that are dictionaries, which to put side by side; all by default.
+        keys: Keys of dictionaries of observations to concatenate; all by default.
         arguments: Further arguments of the environment, such as ``render_mode``.
     """
     spec = environment if isinstance(environment, str) else without_rendering(environment)

@@ -14,14 +14,14 @@ from lit_offrl.transitions import Transitions
 
 @torch.no_grad()
 def imagine_segments(dynamics: Dynamics, segments: Transitions) -> Tensor | None:
-    """Predict each segment from its first observation and its actions, by each elite's mean.
+    """Predict each segment from its first observation and its actions, by the mean of each elite.
 
     Args:
         dynamics: A fitted model.
         segments: Consecutive real rows, ``[segments, steps, ...]``.
 
     Returns:
-        Imagined observations after each step, ``[elites, segments, steps, obs]``; ``None`` of a model
+        Imagined observations after each step, ``[elites, segments, steps, obs]``; ``None`` for a model
         without means.
     """
     return dynamics.predict_paths(segments.observations[:, 0], segments.actions)
@@ -30,26 +30,26 @@ def imagine_segments(dynamics: Dynamics, segments: Transitions) -> Tensor | None
 def step_errors(imagined: Tensor, segments: Transitions, std: Tensor) -> Tensor:
     """Root mean square error after 1, 2, ... steps, in standard deviations of the data.
 
-    Columns that are constant in the data but for rounding have no such unit and are left out.
+    Dimensions that are constant in the data up to rounding are left out.
 
     Args:
         imagined: ``[elites, segments, steps, obs]``.
         segments: The real rows, ``[segments, steps, ...]``.
-        std: Spread of each observation in the data, ``[obs]``.
+        std: Standard deviation of each dimension in the data, ``[obs]``.
 
     Returns:
         ``[steps]``, averaged over elites, segments and dimensions.
     """
     varied = std > 1e-6 * segments.observations.abs().mean(dim=(0, 1))
     error = (imagined - segments.next_observations)[..., varied] / std[varied]
-    # Without any varied column there is no error.
+    # If all dimensions are constant there is no error.
     return error.square().mean(dim=(0, 1, 3)).sqrt().nan_to_num()
 
 
 def draw_segments(imagined: Tensor, segments: Transitions, errors: Tensor, path: Path) -> None:
-    """Draw true against imagined observations of a few segments, save to ``path``.
+    """Draw true and imagined observations of a few segments, and save a PNG to ``path``.
 
-    Shows the four dimensions that vary most, four segments each, every elite as a thin line.
+    The figure shows four segments of the four dimensions that vary most, with a thin line for each elite.
     """
     truth = torch.cat([segments.observations[:, :1], segments.next_observations], dim=1).cpu()
     start = segments.observations[:, :1].expand(len(imagined), -1, -1, -1)
@@ -58,7 +58,7 @@ def draw_segments(imagined: Tensor, segments: Transitions, errors: Tensor, path:
     shown = min(4, len(truth))
     width, height = 3 * shown, 2 * len(dims)
     figure = Figure(figsize=(width, height))
-    # In inches, as automatic layouts of so many panels take seconds.
+    # Fixed sizes, as automatic layout of many panels takes seconds.
     figure.subplots_adjust(0.9 / width, 0.5 / height, 1 - 0.1 / width, 1 - 0.5 / height, 0.05, 0.15)
     axes = figure.subplots(len(dims), shown, squeeze=False, sharex=True, sharey="row")
     for row, dim in enumerate(dims):

@@ -1,4 +1,4 @@
-"""How well the dynamics predict one step, by column, on withheld rows."""
+"""One-step accuracy of the dynamics by column, on withheld rows."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def one_step_fit(dynamics: Dynamics, rows: Transitions) -> dict[str, list[float 
         rows: Real rows that it was not trained on, ``[n, ...]``.
 
     Returns:
-        ``r2``, of the mean over elites of their means; ``None`` where a column is constant. Shares of
-        rows within the elites' central intervals: ``coverage_50``, ``coverage_90``.
+        ``r2`` of the mean prediction over elites, ``None`` for a constant column; ``coverage_50`` and
+        ``coverage_90``, the shares of rows within the elites' central intervals.
     """
     step = dynamics.sample(rows.observations, rows.actions, torch.Generator(rows.rewards.device))
     mean, std = (part[step.elites].double() for part in step.prediction)
@@ -40,7 +40,7 @@ def one_step_fit(dynamics: Dynamics, rows: Transitions) -> dict[str, list[float 
 
 
 def describe_fit(fit: dict[str, list[Any]]) -> str:
-    """One line: R² of the median column and of the worst ones, and what the intervals cover."""
+    """One line: R² of the median and of the worst columns, and the coverage of the intervals."""
     known = sorted((value, n) for n, value in enumerate(fit["r2"]) if value is not None)
     names = ["reward", *[f"observation {n}" for n in range(len(fit["r2"]) - 1)]]
     worst = ", ".join(f"{names[n]} {value:.2f}" for value, n in known[:3])

@@ -1,4 +1,4 @@
-"""The end of a run: the table, the curve, and results.json."""
+"""Report at the end of a run: table, learning curve and results.json."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ from lit_offrl.priors import BehaviorPrior
 from lit_offrl.training.blocks import mix_seed
 from lit_offrl.training.files import write_json
 
-# Rows of the data at which actions are compared.
+# Number of rows of the data at which actions are compared.
 ACTION_ROWS = 2000
 
 
 @dataclass
 class Report:
-    """What a run gave.
+    """Report of a run.
 
     Attributes:
-        run_dir: The run's folder.
-        seed: Seed of the whole run.
-        dataset: What was learned from.
-        tasks: Their names, if there are several.
+        run_dir: The run folder.
+        seed: Seed of the run.
+        dataset: The dataset.
+        tasks: Names of the tasks, if there are several.
         seconds: Training time by stage.
-        dynamics: R² and coverage of one step by column, where they were measured.
+        dynamics: R² and coverage of one step by column, if measured.
         prior: The prior, if there is one.
         learner: The policy's learner, if there is one.
-        evaluator: Where to play, if anywhere.
-        evaluations: Those made during training, ascending in updates.
-        sample_size: Share of the rows that the prior's weights leave (D-10), if it was fitted here.
-        rollouts: Rollouts in the dynamics, if there are any.
+        evaluator: Evaluator in the environment, if there is one.
+        evaluations: Evaluations during training, ascending in updates.
+        sample_size: Effective sample size of the prior's weights as a share of the rows (D-10), if fitted.
+        rollouts: Rollouts in the dynamics, if there are dynamics.
     """
 
     run_dir: Path
@@ -61,10 +61,10 @@ class Report:
     rollouts: ModelRollouts | None
 
     def write(self) -> dict[str, Any]:
-        """Play prior and policy, draw the curve, write ``results.json`` and print the table.
+        """Evaluate prior and policy, draw the curve, write ``results.json`` and print the table.
 
         Returns:
-            What ``results.json`` holds.
+            Content of ``results.json``.
         """
         for module in (self.prior, self.learner):
             if module is not None:
@@ -94,7 +94,7 @@ class Report:
             results["prior"]["effective_sample_size"] = self.sample_size
         if results["policy"] is not None and self.evaluations:
             means = [entry["return_mean"] for entry in self.evaluations]
-            # The best was chosen by looking at the environment: an oracle, not a result.
+            # The best evaluation was chosen in the environment, so it is an oracle, not a result.
             results["policy"]["return_last10_mean"] = fmean(means[-10:])
             results["policy"]["return_best"] = max(means)
             panels = []
@@ -108,13 +108,13 @@ class Report:
         return results
 
     def _returns(self) -> dict[str, Tensor]:
-        """Returns of the data's episodes in each task, by what follows the names of its numbers."""
+        """Returns of the data's episodes, by the suffix of each task."""
         returns = self.dataset.returns
         if not self.dataset.has_rewards:
             return {}
         if not self.tasks:
             return {"": returns}
-        # Every episode is there once for each task, in turn.
+        # The dataset holds every episode once for each task, task by task.
         parts = returns.chunk(len(self.tasks))
         return {f"_{name}": part for name, part in zip(self.tasks, parts, strict=True)}
 
@@ -126,10 +126,9 @@ class Report:
         return {**outcome.summary(), "score": None if score is None else float(score.mean())}
 
     def _estimate(self) -> dict[str, float] | None:
-        """Discounted value at the log's episode starts: the critics' of the policy, the data's returns.
+        """Discounted value at the data's episode starts: the critics' for the policy, and the data's returns.
 
-        The critics' value is what training raised: neither a bound nor an estimate of what the policy
-        earns, and no order of policies.
+        Training maximises the critics' value, so it is neither a bound nor a reliable estimate of the return.
         """
         if self.learner is None:
             return None
@@ -140,7 +139,7 @@ class Report:
         return {"policy": float(values.mean()), "data": float(earned.mean())}
 
     def _estimates(self) -> dict[str, Any] | None:
-        """Rewards a step of log, prior and policy by the dynamics and the critics."""
+        """Estimated rewards per step of data, prior and policy, by the dynamics and the critics."""
         if self.learner is None or not self.dataset.has_rewards:
             return None
         parts = {"prior": self.prior, "policy": self.learner}
@@ -150,11 +149,11 @@ class Report:
         return quick_estimates(self.dataset, acting, self.rollouts, discount, horizon)
 
     def _actions(self) -> dict[str, dict[str, float]]:
-        """Actions at the data's observations: the logged ones, the prior's and the policy's.
+        """Statistics of actions at the data's observations: of the data, the prior and the policy.
 
         Returns:
-            For each ``at_bound``, the share of numbers within 1 % of a bound, and ``distance``, the root
-            mean square difference from the logged actions, whose range is ``[-1, 1]``.
+            For each ``at_bound``, the share of values within 1 % of a bound, and ``distance``, the root mean
+            square difference from the logged actions, in ``[-1, 1]`` units.
         """
         rows = torch.linspace(0, len(self.dataset) - 1, min(len(self.dataset), ACTION_ROWS)).long()
         data = self.dataset.transitions[rows]
@@ -190,7 +189,7 @@ class Report:
                 spread = "" if std is None else f"{std:.0f}"
                 shown = "" if score is None else f"{float(score):.1f}"
                 print(f"{name:<20}{mean:>10.0f}{spread:>8}{shown:>8}")
-        print(f"\n{'at observations of the data':<30}{'at a bound':>12}{'from the data':>16}")
+        print(f"\n{'actions at data observations':<30}{'at a bound':>12}{'rms to data':>16}")
         for name, actions in results["actions"].items():
             print(
                 f"{name + ', actions':<30}{actions['at_bound']:>12.0%}{actions['distance']:>16.2f}"
@@ -202,8 +201,8 @@ class Report:
             )
         if results["estimate"] is not None:
             print(
-                f"\nthe critics' discounted value of the policy at episode starts: "
-                f"{results['estimate']['policy']:.4g}; no bound or estimate of its return"
+                f"\ndiscounted value of the policy at episode starts, by its critics: "
+                f"{results['estimate']['policy']:.4g} (neither a bound nor a reliable estimate of its return)"
             )
         if results["estimates"] is not None:
             print("\n" + "\n".join(describe_estimates(results["estimates"])))

@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-# Of intervals of a mean, and of those over seeds and datasets.
+# Number of bootstrap resamples: of a mean, and over seeds and datasets.
 RESAMPLES, STRATIFIED_RESAMPLES = 2000, 10_000
 
 
 def interval_of_mean(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
     """Bootstrap interval of the mean of ``values [n]`` (percentiles of 2000 resamples, fixed seed).
 
-    Of one value, or of equal ones, both ends are that value.
+    For one value, or equal values, both ends are that value.
     """
     found = np.asarray(values, dtype=np.float64)
     if len(found) < 2 or np.ptp(found) == 0:
@@ -35,13 +35,13 @@ def interval_of_mean(values: Sequence[float], confidence: float = 0.95) -> tuple
 def interquartile_mean(values: ArrayLike) -> float:
     """Mean of the middle half of ``values``, of any shape.
 
-    Of fewer than four, this is their mean. Source: Agarwal et al. 2021, section 4.3 (as rliable has it).
+    For fewer than four values it is their mean. Source: Agarwal et al. 2021, section 4.3 (as in rliable).
     """
     return float(stats.trim_mean(np.ravel(values), 0.25))
 
 
 def resample_strata(strata: Sequence[Sequence[float]]) -> NDArray[np.float64]:
-    """Stratified bootstrap: each stratum (the seeds of one dataset) is drawn from on its own.
+    """Stratified bootstrap: each stratum (the seeds of one dataset) is resampled separately.
 
     Args:
         strata: Values by stratum, which may differ in size.
@@ -69,9 +69,9 @@ class Estimate:
 
     Attributes:
         value: The statistic.
-        low: Lower end of its 95 % interval; ``None`` where no stratum has two values.
+        low: Lower end of its 95 % interval; ``None`` if no stratum has two values.
         high: Upper end.
-        count: How many values it is of.
+        count: Number of values.
     """
 
     value: float
@@ -87,7 +87,8 @@ def estimate_iqm(
 
     Args:
         strata: Values by stratum.
-        minus: Of another system, whose mean is taken off; resampled on its own.
+        minus: Values of another system by stratum, whose interquartile mean is subtracted; resampled
+            separately.
     """
     both = [strata] if minus is None else [strata, minus]
     values = [interquartile_mean(np.concatenate([np.asarray(s) for s in one])) for one in both]
@@ -95,7 +96,7 @@ def estimate_iqm(
     value = values[0] - sum(values[1:])
     if all(len(s) < 2 for one in both for s in one):
         return Estimate(value, None, None, count)
-    # The second system's seeds are others: its draws must not be those of the first.
+    # The systems are independent, so their resamples must differ.
     drawn = resample_strata([s for one in both for s in one])
     first, second = drawn[:, :count], drawn[:, count:]
     means = stats.trim_mean(first, 0.25, axis=1)
@@ -107,7 +108,7 @@ def estimate_iqm(
 def performance_profile(
     strata: Sequence[Sequence[float]], thresholds: Sequence[float]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Share of runs whose score exceeds each threshold; every stratum weighs the same.
+    """Share of runs whose score exceeds each threshold, with equal weight for every stratum.
 
     Source: Agarwal et al. 2021, section 4.2 (run-score distribution).
 

@@ -1,4 +1,4 @@
-"""Evaluates one policy in the environments of several tasks."""
+"""Evaluation of a policy in the environments of several tasks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class MultitaskStats(EpisodeStats):
     """Statistics of the episodes of all tasks and of each task.
 
     Attributes:
-        by_task: What each task's episodes came to.
+        by_task: Statistics of the episodes of each task.
     """
 
     by_task: dict[str, EpisodeStats]
@@ -31,10 +31,10 @@ class MultitaskStats(EpisodeStats):
 
 
 class MultitaskEvaluator:
-    """Runs episodes of every task in turn.
+    """Evaluator that runs episodes of every task in turn.
 
     Args:
-        evaluators: Where each task is played, by its name.
+        evaluators: Evaluator of each task, by name.
     """
 
     def __init__(self, evaluators: dict[str, Evaluator]) -> None:
@@ -43,7 +43,7 @@ class MultitaskEvaluator:
     def run(
         self, act: Callable[[Tensor], Tensor], seed: int, device: torch.device | str = "cpu"
     ) -> MultitaskStats:
-        """As :meth:`Evaluator.run`, from the same starts in every task."""
+        """Run episodes as ``Evaluator.run()``, with the same seed in every task."""
         by_task = {name: one.run(act, seed, device) for name, one in self.evaluators.items()}
         found = list(by_task.values())
         returns, lengths = (

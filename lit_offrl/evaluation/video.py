@@ -1,4 +1,4 @@
-"""Films one episode of a policy."""
+"""Records a video of one episode of a policy."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from lit_offrl.evaluation.episodes import Evaluator, make_env
 
 
 def choose_renderer() -> None:
-    """Render by EGL on a Linux machine without a display, unless ``MUJOCO_GL`` says otherwise.
+    """Set ``MUJOCO_GL`` to EGL on a Linux machine without a display, unless it is set.
 
-    MuJoCo looks at it when it renders for the first time.
+    MuJoCo reads the variable when it renders for the first time.
     """
     if sys.platform == "linux" and not os.environ.get("DISPLAY"):
         os.environ.setdefault("MUJOCO_GL", "egl")
@@ -33,10 +33,10 @@ def record_episode(
     """Run one episode and write it to ``path``, an MP4 file.
 
     Args:
-        act: Observations ``[1, obs]`` to actions ``[1, act]``.
-        evaluator: Makes the environment, and puts observations and actions in the data's form.
-        path: Where to write.
-        seed: Seeds the start.
+        act: Function from observations ``[1, obs]`` to actions ``[1, act]``.
+        evaluator: Evaluator whose environment is recorded.
+        path: Path of the MP4 file.
+        seed: Seed of the start state.
 
     Raises:
         UserError: The environment cannot be rendered here, or moviepy is not installed.

@@ -1,1 +1,1 @@
-"""Experiments: grids of runs, in processes of their own."""
+"""Experiments: grids of configurations, datasets and seeds, each cell a run in its own process."""

@@ -1,4 +1,4 @@
-"""Where cells run: in processes of this machine, or of a Ray cluster."""
+"""Engines that run cells: processes on this machine, or a Ray cluster."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from typing import Any, Protocol
 from lit_offrl.errors import check
 from lit_offrl.training.processes import PARENT
 
-# Seconds between two looks at a process, and that a stopped one has to save its state.
+# Seconds between two polls of a process, and seconds that a stopped process has to save its state.
 INTERVAL, PATIENCE = 0.5, 30
 
 
 class Job(Protocol):
-    """A cell that runs."""
+    """Interface of a running cell."""
 
     def poll(self) -> int | None:
-        """The exit code, or ``None`` while it runs."""
+        """Return the exit code, or ``None`` while the cell runs."""
 
     def stop(self) -> None:
-        """End it; its state is on the disk."""
+        """Stop the cell, which can be resumed from its saved state."""
 
 
 class Engine(Protocol):
-    """Starts cells."""
+    """Interface of what starts cells."""
 
     jobs: int
 
@@ -36,19 +36,19 @@ class Engine(Protocol):
         """Start a cell.
 
         Args:
-            commands: Arguments of lit-offrl, one after another; what follows a failure is not run.
-            log: File that what they print is added to.
+            commands: Argument lists of lit-offrl, run one after another until one fails.
+            log: File to which their output is appended.
         """
 
 
 class Process:
-    """Commands of lit-offrl in processes of their own, one after another.
+    """Job that runs commands of lit-offrl one after another, each in a process.
 
     Args:
-        commands: Arguments of each.
-        log: File that what they print is added to.
-        threads: Threads of each.
-        folder: Folder to work in.
+        commands: Argument lists of lit-offrl.
+        log: File to which their output is appended.
+        threads: Threads of each process.
+        folder: Working folder.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Process:
 
     def _next(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "lit_offrl", *self.commands.pop(0)]
-        # The process ends with this one, however that ends.
+        # The child ends when this process ends, even if it is killed.
         environment = {**os.environ, PARENT: str(os.getpid())}
         environment["OMP_NUM_THREADS"] = str(self.threads)
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -90,11 +90,11 @@ class Process:
 
 
 class LocalEngine:
-    """Cells in processes of this machine.
+    """Engine that runs cells in processes on this machine.
 
     Args:
-        jobs: Cells side by side.
-        threads: Threads of each.
+        jobs: Number of cells at the same time.
+        threads: Threads of each cell.
     """
 
     def __init__(self, jobs: int, threads: int) -> None:
@@ -105,15 +105,15 @@ class LocalEngine:
 
 
 class RayEngine:
-    """Cells as tasks of a Ray cluster, whose machines share this folder and have lit-offrl installed.
+    """Engine that runs cells as tasks of a Ray cluster, whose machines share this folder and have lit-offrl.
 
     Args:
-        jobs: Cells side by side at most; ``None`` for as many as the cluster has room for.
-        threads: Threads, and so CPUs, of each.
-        gpus: GPUs of each, such as 0.5.
+        jobs: Largest number of cells at the same time; ``None`` for as many as the cluster's resources allow.
+        threads: Threads, and so CPUs, of each cell.
+        gpus: GPUs of each cell, such as 0.5.
 
     Raises:
-        UserError: Ray is not installed, or the cluster has no room for a cell.
+        UserError: Ray is not installed, or the cluster is too small for a cell.
     """
 
     def __init__(self, jobs: int | None, threads: int, gpus: float) -> None:
@@ -123,7 +123,7 @@ class RayEngine:
             check(False, "--engine ray: Ray is not installed; pip install 'lit-offrl[ray]'")
         self.ray: Any = ray
         if not self.ray.is_initialized():
-            # A cluster at RAY_ADDRESS or on this machine, or else one of this machine alone.
+            # The cluster at RAY_ADDRESS or on this machine; otherwise a new one on this machine.
             self.ray.init(log_to_driver=False)
         there = self.ray.cluster_resources()
         room = int(there.get("CPU", 0) // threads)
@@ -131,7 +131,7 @@ class RayEngine:
             room = min(room, int(there.get("GPU", 0) / gpus))
         check(
             room >= 1,
-            f"--engine ray: the cluster has no room for a cell of {threads} CPUs and {gpus:g} GPUs; lower "
+            f"--engine ray: the cluster is too small for a cell of {threads} CPUs and {gpus:g} GPUs; lower "
             "--threads or --gpus",
         )
         self.jobs, self.threads = jobs or room, threads
@@ -143,11 +143,11 @@ class RayEngine:
 
 
 class RayJob:
-    """A cell that runs as a task of Ray.
+    """Job that is a task of Ray.
 
     Args:
-        ray: The library.
-        task: The task's reference.
+        ray: The module ``ray``.
+        task: Reference of the task.
     """
 
     def __init__(self, ray: Any, task: Any) -> None:
@@ -160,7 +160,7 @@ class RayJob:
         try:
             code: int = self.ray.get(self.task)
         except self.ray.exceptions.RayError:
-            # The task's machine was lost, or the task cancelled.
+            # The machine of the task was lost, or the task was cancelled.
             return 1
         return code
 
@@ -170,7 +170,7 @@ class RayJob:
 
 
 def run_commands(commands: Sequence[Sequence[str]], log: Path, threads: int, folder: Path) -> int:
-    """Run commands of lit-offrl one after another, and give the exit code of the last."""
+    """Run commands of lit-offrl one after another, and return the exit code of the last."""
     process = Process(commands, log, threads, folder)
     try:
         while (code := process.poll()) is None:

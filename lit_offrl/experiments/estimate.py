@@ -1,4 +1,4 @@
-"""An estimate of an experiment's hours, from a few seconds of each configuration."""
+"""Estimates the hours of an experiment from a few seconds of training of each configuration."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from lit_offrl.training.files import write_json
 
 RATE = "rate.json"
 STAGES = ("dynamics", "value", "prior", "policy")
-# Seconds that each stage of each configuration is trained for.
+# Seconds of training of each stage of each configuration.
 SECONDS = 5.0
 
 
 class Stopwatch(pl.Callback):
-    """Stops a stage after some seconds, and writes ``rate.json`` into its folder.
+    """Callback that stops a stage after some seconds, and writes ``rate.json`` into its folder.
 
-    The first block, in which a module is compiled, is not counted.
+    The first block of updates, in which a module is compiled, is not counted.
 
     Args:
         seconds: Seconds of training.
@@ -69,7 +69,7 @@ class Stopwatch(pl.Callback):
         data = trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, OfflineDataModule)
         assert self.first is not None
-        # A stage of one block is counted whole.
+        # A stage of a single block is counted entirely.
         begun = self.first if self.last[1] > self.first[1] else (self.batch_begun, 0)
         update = (self.last[0] - begun[0]) / (self.last[1] - begun[1])
         per_epoch = data.sampler.updates_per_epoch
@@ -81,10 +81,10 @@ class Stopwatch(pl.Callback):
 def measure(
     cells: Sequence[Cell], configs: Mapping[str, dict[str, Any]], jobs: int, threads: int
 ) -> Iterator[str]:
-    """Measure every configuration on its first dataset, and give lines that say how long all cells take.
+    """Measure every configuration on its first dataset, and yield lines on the time of all cells.
 
-    Where early stopping ends a stage it is counted to its limit, and episodes are not counted. On a CPU
-    updates are measured uncompiled, as compiling takes longer than measuring.
+    A stage with early stopping is counted up to its limit; evaluation episodes are not counted. On a CPU
+    updates are measured without compilation, which would take longer than the measurement.
     """
     rates: dict[str, dict[str, dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -113,11 +113,11 @@ def measure(
             text = shared.get(stage, cell.name)
             seconds += 0 if f"{stage} {text}" in trained else rate["seconds"]
             trained.add(f"{stage} {text}")
-    yield f"at most {seconds / 3600:.2g} hours of training in all, {seconds / 3600 / jobs:.2g} with {jobs} side by side"
+    yield f"at most {seconds / 3600:.2g} hours of training in all, {seconds / 3600 / jobs:.2g} with {jobs} at the same time"
 
 
 def short_fit(cell: Cell, run_dir: Path) -> list[str]:
-    """Arguments of a run of ``cell`` in which each stage is stopped."""
+    """Arguments of a run of ``cell`` in which each stage is stopped by ``Stopwatch``."""
     stopwatch = f"{Stopwatch.__module__}.{Stopwatch.__qualname__}"
     own: dict[str, object] = {
         "run_dir": run_dir,

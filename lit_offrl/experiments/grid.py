@@ -1,4 +1,4 @@
-"""The cells of an experiment: one run each."""
+"""The cells of an experiment, each a run of one configuration, dataset and seed."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from lit_offrl.errors import UserError, check
 from lit_offrl.experiments.settings import Experiment, Part
 from lit_offrl.runs.identity import hash_config
 
-# Gives what a run of these arguments would use.
+# Maps arguments of fit to the whole configuration.
 Resolve = Callable[[list[str]], dict[str, Any]]
 STORE = "stages"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One run.
+    """One run of an experiment.
 
     Attributes:
         dataset: Name of the dataset in the experiment.
-        config: Name of the configuration, and of the variant if it has a name.
+        config: Name of the configuration, with that of the variant if it has one.
         seed: Seed of the run.
         options: Arguments of ``lit-offrl fit``, without the seed and the folder.
         output: The experiment's folder.
@@ -39,7 +39,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Name of the cell, and of its folder within the experiment's."""
+        """Name of the cell, and of its folder in the experiment's folder."""
         return f"{self.dataset}/{self.config}/seed{self.seed}"
 
     @property
@@ -49,17 +49,17 @@ class Cell:
 
     @property
     def fit(self) -> list[str]:
-        """Arguments of the command line."""
+        """Arguments of ``lit-offrl`` that run the cell."""
         own = {"seed_everything": self.seed, "run_dir": self.folder}
         own |= {"shared_stages": self.output / STORE}
         return ["fit", *self.options, *(f"--{name}={value}" for name, value in own.items())]
 
 
 def make_cells(experiment: Experiment) -> list[Cell]:
-    """The cells of an experiment, all of one seed before those of the next.
+    """The cells of an experiment, all cells of one seed before those of the next.
 
     Raises:
-        UserError: There is no cell, or two have one folder.
+        UserError: There is no cell, or two cells have the same name.
     """
     found = [cell for seed in experiment.seeds for cell in cells_of_seed(experiment, seed)]
     check(
@@ -70,22 +70,22 @@ def make_cells(experiment: Experiment) -> list[Cell]:
     for cell in found:
         check(
             cell.name not in names,
-            f"two cells are called '{cell.name}'; rename a config or variant",
+            f"two cells have the name '{cell.name}'; rename a config or variant",
         )
         names.add(cell.name)
     return found
 
 
 def choose_cells(cells: Sequence[Cell], only: Sequence[str]) -> list[Cell]:
-    """The cells whose names match one of the patterns ``only``; all if there are none.
+    """The cells whose names match one of the patterns ``only``; all cells without patterns.
 
     Raises:
-        UserError: There is none.
+        UserError: No cell matches.
     """
     chosen = [cell for cell in cells if not only or any(fnmatchcase(cell.name, p) for p in only)]
     check(
         bool(chosen),
-        f"--only: no cell of {', '.join(only)}; the first one is called '{cells[0].name}'",
+        f"--only: no cell matches {', '.join(only)}; the name of the first cell is '{cells[0].name}'",
     )
     return chosen
 
@@ -106,28 +106,28 @@ def cells_of_seed(experiment: Experiment, seed: int) -> Iterator[Cell]:
 def arguments_of(
     experiment: Experiment, config: Part, dataset: Part, variant: Part
 ) -> tuple[str, ...]:
-    """Arguments of ``lit-offrl fit`` for one cell: files, then options, the later over the earlier."""
+    """Arguments of ``lit-offrl fit`` for one cell: files, then options, of which later ones override earlier ones."""
     files = [name.replace("{preset}", dataset.preset) for name in config.files]
     found = [f"--config={name}" for name in [*files, *dataset.files, *experiment.stack]]
     names = config.name, dataset.name, variant.name
     rules = [rule.set for rule in experiment.settings if rule.matches(*names)]
     options: dict[str, Any] = {}
     for own in (dataset.set, config.set, variant.set, *rules):
-        # What comes later is given later, too: a class takes arguments that follow it.
+        # Options keep their order: arguments of a class must follow the class.
         options = {key: value for key, value in options.items() if key not in own} | dict(own)
     return (*found, *(f"--{key}={text_of(value)}" for key, value in options.items()))
 
 
 def text_of(value: Any) -> str:
-    """A value as the command line takes it."""
+    """A value as text for the command line."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def resolve_cells(cells: Sequence[Cell], resolve: Resolve) -> dict[str, dict[str, Any]]:
-    """What each cell's run would use, by the cell's name.
+    """The whole configuration of each cell, by the cell's name.
 
     Raises:
-        UserError: A configuration is unknown or cannot be used, or two cells have the same settings.
+        UserError: A configuration is unknown or invalid, or two cells have the same settings.
     """
     known: dict[tuple[str, ...], dict[str, Any]] = {}
     found: dict[str, dict[str, Any]] = {}
@@ -149,10 +149,10 @@ def resolve_cells(cells: Sequence[Cell], resolve: Resolve) -> dict[str, dict[str
 
 
 def stages_of(config: Mapping[str, Any]) -> dict[str, str]:
-    """What a run trains that others may have trained: a text for each stage, equal where the stages are.
+    """A text for each stage of a run; stages with equal texts can be shared by several runs.
 
-    Two texts may differ where the stages are the same, as the rows are not read; then the stages' own
-    hashes still find it.
+    Texts of equal stages may differ, as the data's rows are not read here; the stages' own hashes detect
+    these.
     """
     policy, prior = config["policy"], config["prior"]
     acts = bool(policy["module"]) and not policy["checkpoint"]
@@ -177,6 +177,6 @@ def stages_of(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def needs_values(weighting: Mapping[str, Any]) -> bool:
-    """Whether a prior's weighting asks for a stage of values."""
+    """Whether a prior's weighting needs the value stage."""
     module, _, name = weighting["class_path"].rpartition(".")
     return bool(getattr(importlib.import_module(module), name).needs_values)

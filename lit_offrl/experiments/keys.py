@@ -1,4 +1,4 @@
-"""Blocks and names in an experiment's file."""
+"""Checks of the keys, options and names in an experiment's file."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ OF_THE_GRID = {"run_dir", "seed_everything", "seeds", "shared_stages", "config",
 
 
 def check_keys(given: Any, known: list[str], where: str) -> None:
-    """Check that ``given`` is a block with no other keys than those ``known``.
+    """Check that ``given`` is a block of the keys ``known``.
 
     Raises:
-        UserError: It is not.
+        UserError: It is no block, or has another key.
     """
-    check(isinstance(given, Mapping), f"{where}: {given!r} is no block; give keys below it")
+    check(isinstance(given, Mapping), f"{where}: {given!r} is no block of keys; give keys below it")
     for key in given:
         hint = suggest(str(key), known, f"; there are {', '.join(known)}")
         check(key in known, f"{where}: there is no key '{key}'{hint}")
@@ -27,7 +27,7 @@ def read_options(where: str, given: Any) -> dict[str, Any]:
     """Options of ``lit-offrl fit`` and their values.
 
     Raises:
-        UserError: They are no such block, or what the grid itself decides.
+        UserError: ``given`` is no block of options, or holds an option that the grid sets.
     """
     check(
         given is None or isinstance(given, dict),
@@ -42,10 +42,10 @@ def read_options(where: str, given: Any) -> dict[str, Any]:
 
 
 def names_of(where: str, given: Any) -> tuple[str, ...]:
-    """One name or several.
+    """One name or a list of names, as a tuple.
 
     Raises:
-        UserError: They are no texts.
+        UserError: A name is no text.
     """
     several = given if isinstance(given, list) else [given]
     check(

@@ -1,4 +1,4 @@
-"""How far each cell is, and the table of it."""
+"""Progress of the cells, and a table of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lit_offrl.evaluation import read_evaluations
 from lit_offrl.experiments.grid import Cell
 
 LOG = "log.txt"
-# Bytes at a log's end that are read.
+# Bytes read at the end of a log.
 TAIL = 8192
 STAGE = re.compile(r"^(dynamics|value|prior|policy): ", re.MULTILINE)
 UPDATES = re.compile(r"^\w+: (\d+)(?: of (\d+))? updates(?:, \S+/s, (\S+) left)?", re.MULTILINE)
@@ -23,13 +23,13 @@ UPDATES = re.compile(r"^\w+: (\d+)(?: of (\d+))? updates(?:, \S+/s, (\S+) left)?
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a cell is.
+    """Progress of a cell.
 
     Attributes:
-        stage: The stage that its log named last.
-        updates: Updates of that stage, and of how many.
-        result: The newest evaluation's score, or its return where there is no score.
-        left: Time that is left of the stage.
+        stage: The last stage in its log.
+        updates: Updates of that stage, done and in all.
+        result: Score of the latest evaluation, or its return if there is no score.
+        left: Remaining time of the stage.
     """
 
     stage: str = ""
@@ -39,7 +39,7 @@ class Progress:
 
 
 def read_progress(cell: Cell) -> Progress:
-    """How far ``cell`` is, by its log and its evaluations."""
+    """Read the progress of ``cell`` from its log and evaluations."""
     text = read_tail(cell.folder / LOG)
     stages = list(STAGE.finditer(text))
     files = sorted(cell.folder.glob("policy-*/evaluations.json"), key=lambda p: p.stat().st_mtime)
@@ -66,17 +66,17 @@ def read_tail(path: Path) -> str:
 
 
 def last_line(path: Path) -> str:
-    """The last line of a text file that says something."""
+    """The last line of a text file that is not empty."""
     lines = [line.strip() for line in read_tail(path).splitlines() if line.strip()]
     return lines[-1] if lines else "nothing was printed"
 
 
 class Table:
-    """A table of all cells, redrawn on a terminal; elsewhere a line for each change.
+    """Table of all cells, redrawn on a terminal; without a terminal, a line for each change.
 
     Args:
         cells: The cells.
-        live: Whether to draw; by default where standard output is a terminal.
+        live: Whether to draw the table; by default if standard output is a terminal.
     """
 
     def __init__(self, cells: Sequence[Cell], live: bool | None = None) -> None:
@@ -91,7 +91,7 @@ class Table:
         print(line, flush=True)
 
     def clear(self) -> None:
-        """Take the table off the terminal."""
+        """Remove the table from the terminal."""
         if self.height:
             print(f"\033[{self.height}F\033[J", end="", flush=True)
         self.height = 0
@@ -106,7 +106,7 @@ class Table:
         self.height = len(lines)
 
     def lines(self, states: dict[str, str], seconds_left: float | None) -> Iterator[str]:
-        """Lines of the table: as many cells as there is room for, those that run first."""
+        """Lines of the table: as many cells as fit, running cells first."""
         columns, rows = shutil.get_terminal_size()
         order = ("running", "failed", "waiting", "done")
         shown = sorted(self.cells, key=lambda cell: order.index(states[cell.name]))

@@ -1,4 +1,4 @@
-"""Runs the cells of an experiment, and keeps what became of each."""
+"""Runs the cells of an experiment, and tracks their states."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ CELL, EVALUATION = "cell.json", "evaluation.json"
 
 @dataclass
 class Schedule:
-    """Runs cells side by side; of those that share a stage, one trains it before the others begin.
+    """Runs cells in parallel; if cells share a stage, one trains it before the others start.
 
     Args:
         cells: The cells.
-        configs: What each would use, by its name.
+        configs: Configuration of each cell, by name.
         evaluate: ``episodes`` and ``seed`` of an evaluation after each run, or ``None``.
-        engine: Where they run.
-        table: Where to show it.
+        engine: Engine that runs the cells.
+        table: Table that shows the progress.
 
     Attributes:
-        states: ``done``, ``failed``, ``running`` or ``waiting``, by name.
+        states: State of each cell by name: ``done``, ``failed``, ``running`` or ``waiting``.
 
     Raises:
         UserError: A cell's folder holds results of other settings.
@@ -51,7 +51,7 @@ class Schedule:
             self.shared[cell.name] = stages_of(self.configs[cell.name])
 
     def commands(self, cell: Cell) -> list[list[str]]:
-        """Arguments of lit-offrl that a cell is made by, one after another."""
+        """Argument lists of lit-offrl that make a cell, run one after another."""
         if self.evaluate is None:
             return [cell.fit]
         options = [f"--{name}={value}" for name, value in self.evaluate.items()]
@@ -61,7 +61,7 @@ class Schedule:
         """Run all cells that are not done.
 
         Returns:
-            Those that failed.
+            The cells that failed.
         """
         begun, before = time.monotonic(), self.count("done")
         try:
@@ -79,11 +79,11 @@ class Schedule:
         return [cell for cell in self.cells if self.states[cell.name] == "failed"]
 
     def count(self, *states: str) -> int:
-        """How many cells are in one of these states."""
+        """Number of cells in one of these states."""
         return sum(state in states for state in self.states.values())
 
     def start_ready(self) -> None:
-        """Start cells while there is room, in their order."""
+        """Start cells in order, while the engine has capacity."""
         for cell in self.cells:
             if len(self.running) >= self.engine.jobs:
                 return
@@ -92,10 +92,10 @@ class Schedule:
             job = self.engine.start(self.commands(cell), cell.folder / LOG)
             self.running[cell.name] = cell, job, time.monotonic()
             self.states[cell.name] = "running"
-            self.table.say(f"{cell.name}: begun")
+            self.table.say(f"{cell.name}: started")
 
     def waits(self, cell: Cell) -> bool:
-        """Whether a cell that runs is training a stage that ``cell`` would train, too."""
+        """Whether a running cell is training a stage that ``cell`` needs too."""
         own = self.shared[cell.name]
         return any(
             self.shared[other.name].get(stage) == text
@@ -105,7 +105,7 @@ class Schedule:
         )
 
     def collect(self) -> None:
-        """Write down what has ended."""
+        """Update the states of cells that have ended."""
         for name, (cell, job, begun) in list(self.running.items()):
             code = job.poll()
             if code is None:
@@ -125,10 +125,10 @@ class Schedule:
 
 
 def read_state(cell: Cell, evaluate: Mapping[str, int] | None) -> str:
-    """Whether a cell is ``done`` or ``waiting``, which a failed one is, too.
+    """State of a cell by its folder: ``done``, or ``waiting`` if it is unfinished or failed.
 
     Raises:
-        UserError: It was done with other settings.
+        UserError: The folder holds results of other settings.
     """
     try:
         found = json.loads((cell.folder / CELL).read_text())
@@ -139,14 +139,14 @@ def read_state(cell: Cell, evaluate: Mapping[str, int] | None) -> str:
         return "waiting"
     check(
         not changed,
-        f"'{cell.folder}': was run with other settings, {', '.join(changed[:1])} among them; choose another "
+        f"'{cell.folder}': holds results of other settings, such as of {', '.join(changed[:1])}; choose another "
         "--output, or delete the folder",
     )
     return "done" if found["evaluate"] == evaluate else "waiting"
 
 
 def list_runs(cells: Sequence[Cell], states: Mapping[str, str], evaluated: bool) -> list[RunOfMany]:
-    """Cells as the runs of a summary."""
+    """The cells as runs of a summary."""
     return [
         RunOfMany(
             cell.dataset,

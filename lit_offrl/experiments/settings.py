@@ -1,4 +1,4 @@
-"""What an experiment's file says."""
+"""Reads the YAML file of an experiment."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from lit_offrl.errors import UserError, check
 from lit_offrl.experiments.keys import check_keys, names_of, read_options
 
-# Keys of a scale's block that go on with the file's own; others take their place.
+# Keys whose values in a scale are appended to the file's; values of other keys replace them.
 ADDED = ("settings", "exclude")
 
 
@@ -20,10 +20,10 @@ class Part:
     """A configuration, a dataset or a variant.
 
     Attributes:
-        name: What folders and tables call it.
-        files: Configuration files, stacked.
+        name: Name in folders and tables.
+        files: Configuration files, later ones override earlier ones.
         set: Options of ``lit-offrl fit``, such as ``policy.updates``, and their values.
-        preset: What stands for ``{preset}`` in names of files.
+        preset: Text that replaces ``{preset}`` in names of files.
     """
 
     name: str
@@ -34,13 +34,13 @@ class Part:
 
 @dataclass(frozen=True)
 class Rule:
-    """Options of the cells whose names match.
+    """Options for the cells whose names match patterns.
 
     Attributes:
-        config: Patterns of configurations, of which one has to match.
-        dataset: Patterns of datasets.
-        variant: Patterns of variants.
-        set: The options.
+        config: Patterns of configurations, at least one of which must match.
+        dataset: Patterns of datasets, likewise.
+        variant: Patterns of variants, likewise.
+        set: Options of ``lit-offrl fit`` and their values.
     """
 
     config: tuple[str, ...]
@@ -49,26 +49,26 @@ class Rule:
     set: Mapping[str, Any]
 
     def matches(self, config: str, dataset: str, variant: str) -> bool:
-        """Whether the rule is about this cell."""
+        """Whether the rule applies to this cell."""
         pairs = (config, self.config), (dataset, self.dataset), (variant, self.variant)
         return all(any(fnmatchcase(name, one) for one in patterns) for name, patterns in pairs)
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A grid of runs.
+    """Settings of an experiment: a grid of runs.
 
     Attributes:
-        values: The file's keys, with those of the scale.
+        values: Keys and values of the file, merged with those of the scale.
         configs: The configurations.
         datasets: The datasets.
-        variants: Named sets of options that each configuration is run with; one without a name by default.
+        variants: Named sets of options with which each configuration is run; by default one without a name.
         seeds: The seeds.
-        stack: Configuration files that are stacked on all others.
-        settings: Options by patterns of names, the later over the earlier.
-        exclude: Cells that there are not.
-        evaluate: ``episodes`` and ``seed`` of an evaluation of each last policy; ``None`` for the run's own.
-        output: The folder.
+        stack: Configuration files that override all others.
+        settings: Rules of options; later ones override earlier ones.
+        exclude: Rules of cells to leave out.
+        evaluate: ``episodes`` and ``seed`` of an evaluation of each last policy; ``None`` uses the run's own.
+        output: Folder of all runs.
     """
 
     values: dict[str, Any]
@@ -87,19 +87,22 @@ KEYS = [one.name for one in fields(Experiment) if one.name != "values"]
 
 
 def read_experiment(values: Mapping[str, Any], file: Path, scale: str | None) -> Experiment:
-    """The experiment that a file describes.
+    """Read the experiment of a file.
 
     Args:
-        values: The file's keys.
-        file: Its path, for messages and for the folder's name.
-        scale: Which of its scales; ``None`` where it has none.
+        values: Keys and values of the file.
+        file: Path of the file, for messages and for the folder's name.
+        scale: Name of one of its scales; ``None`` if it has none.
 
     Raises:
-        UserError: A key is unknown, or a value cannot be used.
+        UserError: A key is unknown, or a value is invalid.
     """
     scales = values.get("scale") or {}
     known = ", ".join(scales) or "none"
-    check(isinstance(scales, dict), f"{file}: scale: {scales!r} is no block; name scales below it")
+    check(
+        isinstance(scales, dict),
+        f"{file}: scale: {scales!r} is no block of keys; name scales below it",
+    )
     check(
         (scale is None and not scales) or scale in scales,
         f"--scale: {scale or 'not given'}, and '{file}' has {known}; "
@@ -119,15 +122,15 @@ def read_experiment(values: Mapping[str, Any], file: Path, scale: str | None) ->
 
 
 def make_experiment(values: dict[str, Any], output: Path) -> Experiment:
-    """The experiment of a file's ``values``.
+    """The experiment of merged ``values``.
 
     Raises:
-        UserError: A value cannot be used.
+        UserError: A value is invalid.
     """
     seeds = values.get("seeds", [0])
     check(
         isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds),
-        f"seeds: {seeds!r} is no list of integers of at least 0; give one, such as [0, 1, 2]",
+        f"seeds: {seeds!r} is no list of integers of at least 0; give a list, such as [0, 1, 2]",
     )
     return Experiment(
         values=values,
@@ -144,10 +147,10 @@ def make_experiment(values: dict[str, Any], output: Path) -> Experiment:
 
 
 def read_parts(key: str, given: Any, file_key: bool = False) -> list[Part]:
-    """The parts below ``key``: a list of files or datasets, or a block of named ones.
+    """The configurations, datasets or variants below ``key``: a list, or a block of named ones.
 
     Raises:
-        UserError: They cannot be used.
+        UserError: A value is invalid.
     """
     if isinstance(given, list):
         given = {
@@ -156,14 +159,14 @@ def read_parts(key: str, given: Any, file_key: bool = False) -> list[Part]:
         }
     check(
         isinstance(given, dict),
-        f"{key}: {given!r} is no list nor a block of named ones; give one, such as {key}: [...]",
+        f"{key}: {given!r} is neither a list nor a block of names; give one, such as {key}: [...]",
     )
     found = []
     for name, value in given.items():
         where, block = f"{key}.{name}", value
         check(
             isinstance(name, str) and "/" not in name,
-            f"{key}: {name!r} cannot be a folder's name; give another",
+            f"{key}: {name!r} cannot be the name of a folder; give another",
         )
         if file_key:
             block = value if isinstance(value, dict) else {"files": value or name}
@@ -183,10 +186,10 @@ def read_parts(key: str, given: Any, file_key: bool = False) -> list[Part]:
 
 
 def read_rule(key: str, given: Any) -> Rule:
-    """A rule's patterns and options.
+    """Read a rule's patterns and options.
 
     Raises:
-        UserError: They cannot be used.
+        UserError: A value is invalid.
     """
     known = ["config", "dataset", "variant", *(["set"] if key == "settings" else [])]
     check_keys(given, known, key)
@@ -198,10 +201,10 @@ def read_rule(key: str, given: Any) -> Rule:
 
 
 def read_evaluate(given: Any) -> dict[str, int] | None:
-    """Episodes and seed of the last evaluation.
+    """Read episodes and seed of the last evaluation.
 
     Raises:
-        UserError: They cannot be used.
+        UserError: A value is invalid.
     """
     if given is None:
         return None
@@ -210,6 +213,6 @@ def read_evaluate(given: Any) -> dict[str, int] | None:
     for name, value in found.items():
         check(
             type(value) is int and value >= (name == "episodes"),
-            f"evaluate.{name}: {value!r} is no integer that can be used; give one",
+            f"evaluate.{name}: {value!r} is not a valid integer; give another",
         )
     return found

@@ -1,1 +1,1 @@
-"""Policies and priors as files that run without this package."""
+"""Exports policies and priors as files that run without this package."""

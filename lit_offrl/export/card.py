@@ -1,4 +1,4 @@
-"""The model card of a run: README.md with the front matter that the Hugging Face hub reads."""
+"""Model card of a run: README.md with the front matter of the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ TAGS = ["reinforcement-learning", "offline-rl", "model-based-rl", "continuous-co
 def write_card(
     title: str, data: dict[str, Any], results: dict[str, Any], config: dict[str, Any]
 ) -> str:
-    """The text of a card.
+    """The text of a model card.
 
     Args:
         title: Heading, such as the run's name.
-        data: Description of the data (:attr:`lit_offrl.datasets.OfflineDataset.description`).
-        results: What the run's ``results.json`` holds.
+        data: Description of the data (``lit_offrl.datasets.OfflineDataset.description``).
+        results: Content of the run's ``results.json``.
         config: The run's configuration.
     """
     header = yaml.safe_dump(front_matter(title, data, results), sort_keys=False)
@@ -29,7 +29,7 @@ def write_card(
 
 
 def front_matter(title: str, data: dict[str, Any], results: dict[str, Any]) -> dict[str, Any]:
-    """What the hub reads: library, tags, and the policy's return where it was evaluated."""
+    """Metadata for the hub: library, tags, and the policy's return if it was evaluated."""
     matter: dict[str, Any] = {
         "library_name": "lit-offrl",
         "pipeline_tag": "reinforcement-learning",

@@ -1,4 +1,4 @@
-"""Writing a :class:`RobotPolicy` as ONNX, TorchScript or safetensors."""
+"""Writes a ``RobotPolicy`` as ONNX, TorchScript or safetensors."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from lit_offrl.errors import UserError, first_line
 from lit_offrl.export.module import RobotPolicy, without_validation
 from lit_offrl.training.files import whole
 
-# Where a file keeps its metadata.
+# Key of the metadata in a file.
 KEY = "lit_offrl"
 Metadata = dict[str, Any]
 
 
 def write_onnx(module: RobotPolicy, metadata: Metadata, path: Path) -> None:
-    """Write ONNX with any number of rows; ``metadata`` is its property ``lit_offrl``, as JSON.
+    """Write ONNX with a dynamic batch size; ``metadata`` is its property ``lit_offrl``, as JSON.
 
     Raises:
-        UserError: A part cannot be written so, or the extra is not installed.
+        UserError: The module cannot be exported, or the extra is not installed.
     """
     batch = {"observation": {0: torch.export.Dim("batch")}}
     with exporting("onnx"):
@@ -47,7 +47,7 @@ def write_onnx(module: RobotPolicy, metadata: Metadata, path: Path) -> None:
 
 
 def run_onnx(path: Path, observations: Tensor) -> np.ndarray:
-    """Actions of an ONNX file."""
+    """Run an ONNX file and return its actions."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -58,20 +58,20 @@ def run_onnx(path: Path, observations: Tensor) -> np.ndarray:
 
 
 def write_torchscript(module: RobotPolicy, metadata: Metadata, path: Path) -> None:
-    """Write TorchScript with any number of rows; ``metadata`` is its extra file ``lit_offrl.json``.
+    """Write TorchScript with a dynamic batch size; ``metadata`` is its extra file ``lit_offrl.json``.
 
     Raises:
-        UserError: A part cannot be written so.
+        UserError: The module cannot be exported.
     """
     with exporting("torchscript"):
-        # A module of Lightning cannot be traced, a function that calls it can.
+        # A LightningModule cannot be traced, but a function that calls it can.
         traced = torch.jit.trace(lambda observation: module(observation), (module.example(2),))
         with whole(path) as part:
             torch.jit.save(traced, str(part), _extra_files={f"{KEY}.json": json.dumps(metadata)})
 
 
 def run_torchscript(path: Path, observations: Tensor) -> np.ndarray:
-    """Actions of a TorchScript file."""
+    """Run a TorchScript file and return its actions."""
     with exporting("torchscript"):
         found = torch.jit.load(path)(observations)
     return (found if isinstance(found, Tensor) else found[0]).numpy()
@@ -92,12 +92,12 @@ def write_safetensors(module: RobotPolicy, metadata: Metadata, path: Path) -> No
 
 
 class Format(NamedTuple):
-    """A kind of file.
+    """A file format.
 
     Attributes:
-        ending: Of its name.
-        write: Writes one.
-        run: Actions that a file gives, where it can be run.
+        ending: End of the file's name.
+        write: Function that writes a file.
+        run: Function that runs a file and returns its actions, if the format can be run.
     """
 
     ending: str
@@ -114,7 +114,7 @@ FORMATS = {
 
 @torch.no_grad()
 def largest_difference(to: Format, module: RobotPolicy, path: Path, rows: int = 1000) -> float:
-    """Between the actions of a file and of ``module``, at random observations around the data."""
+    """Largest difference between actions of a file and of ``module``, at random observations around the data."""
     assert to.run is not None
     observations = module.example(rows, seed=1)
     found = module(observations)
@@ -124,10 +124,10 @@ def largest_difference(to: Format, module: RobotPolicy, path: Path, rows: int = 
 
 @contextmanager
 def exporting(to: str) -> Iterator[None]:
-    """Quiet libraries, no gradients; what they refuse is one line.
+    """Context of an export: no gradients, no messages of libraries, errors as one line.
 
     Raises:
-        UserError: They do, or are not installed.
+        UserError: The export failed, or a library is not installed.
     """
     noisy = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = noisy.level
@@ -147,8 +147,8 @@ def exporting(to: str) -> Iterator[None]:
         while cause.__cause__ is not None:
             cause = cause.__cause__
         raise UserError(
-            f"--to: {to} cannot hold this part ({first_line(cause)}); take another format, or write it of "
-            "plain tensor operations"
+            f"--to: {to} cannot hold this module ({first_line(cause)}); choose another format, or implement the module "
+            "with plain tensor operations"
         ) from error
     finally:
         noisy.setLevel(level)

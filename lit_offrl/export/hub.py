@@ -1,4 +1,4 @@
-"""A finished run as a repository of the Hugging Face hub, which is a run's folder again."""
+"""Writes a finished run as a repository of the Hugging Face hub, which can be used as a run folder."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from lit_offrl.runs.folder import CONFIG, FinishedRun
 from lit_offrl.training.files import write_whole
 
 RESULTS = "results.json"
-# What of a run goes there beside the checkpoints, where it is there.
+# Files of a run that are copied with the checkpoints, if they exist.
 COPIED = (CONFIG, RESULTS, "evaluation.json", "figures/return.png")
-# Parts that act; the dynamics and values that they were trained with stay.
+# Stages whose checkpoints are copied: not dynamics and value.
 STAGES = ("policy", "prior")
 
 
 def write_hub_folder(run: FinishedRun, folder: Path) -> None:
     """Write card, configuration, results and checkpoints of ``run`` to ``folder``.
 
-    The checkpoints stand where they stood in the run's folder, so that ``lit-offrl evaluate`` and
-    ``export`` take the repository as a run.
+    Checkpoints have the same relative paths as in the run folder, so that ``lit-offrl evaluate`` and
+    ``export`` accept the repository as a run.
 
     Raises:
         UserError: The run is not finished, or ``folder`` holds something else.
@@ -54,20 +54,20 @@ def write_hub_folder(run: FinishedRun, folder: Path) -> None:
         if checkpoint is None:
             continue
         if run.config[stage]["checkpoint"]:
-            print(f"{stage}: was taken from '{checkpoint}', which is left out", flush=True)
+            print(f"{stage}: left out, as it was loaded from '{checkpoint}'", flush=True)
             continue
         for path in (checkpoint, checkpoint.with_name("done.json")):
             copy(path, folder / path.relative_to(run.folder))
 
 
 def copy(path: Path, target: Path) -> None:
-    """Copy a file to a folder that is made."""
+    """Copy a file, and create its folder."""
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(path, target)
 
 
 def push_folder(folder: Path, repository: str) -> str:
-    """Upload ``folder`` to a repository of the hub, made as a private one if it is not there.
+    """Upload ``folder`` to a repository of the hub, which is created as private if it does not exist.
 
     Address and token are those of huggingface_hub (``HF_ENDPOINT``, ``HF_TOKEN``, ``hf auth login``).
 
@@ -75,7 +75,7 @@ def push_folder(folder: Path, repository: str) -> str:
         The address of the commit.
 
     Raises:
-        UserError: The hub refuses, or cannot be reached.
+        UserError: The upload was refused, or the hub cannot be reached.
     """
     try:
         from huggingface_hub import HfApi

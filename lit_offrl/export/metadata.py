@@ -1,4 +1,4 @@
-"""What an exported file says of itself."""
+"""Metadata of exported files."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from lit_offrl.priors import BehaviorPrior
 from lit_offrl.runs.folder import FinishedRun
 from lit_offrl.training.block_module import BlockModule
 
-# Standard deviations beyond the data's range above which an observation is far from them.
+# Distance from the data's range, in standard deviations, above which an observation counts as far.
 FAR = 1.0
-# Share of the logged actions whose density is below the threshold, and rows that it is measured on.
+# Share of logged actions below the threshold of the density, and number of rows to compute it.
 RARE, MOST_ROWS = 0.01, 10_000
 
 UNITS = "as in the dataset"
@@ -27,18 +27,18 @@ STACKING = (
 
 
 def describe_data(part: BlockModule, run: FinishedRun | None) -> dict[str, Any]:
-    """What ``part`` was trained on: by its checkpoint, or where that is older by its run's data.
+    """Description of the data that ``part`` was trained on, from its checkpoint or its run.
 
-    The environment is the run's where the data name none.
+    The environment is that of the run if the data name none.
 
     Raises:
-        UserError: Neither knows.
+        UserError: The data are unknown.
     """
     known = part.trained_on
     if run is None:
         check(
             known is not None,
-            "the checkpoint does not say what data it was trained on, as those of today do; give its run's "
+            "the checkpoint, of an older version, does not describe its training data; give its run "
             "folder",
         )
         return known or {}
@@ -55,10 +55,10 @@ def describe_export(
     """Metadata of an exported file, in plain values.
 
     Args:
-        module: What is exported.
-        part: What it was made of.
-        data: Description of what the part was trained on.
-        density_threshold: Of the guard's log-density.
+        module: The exported module.
+        part: The policy or prior that it was made from.
+        data: Description of the training data.
+        density_threshold: Threshold of the guard's log-density.
     """
     actions = {
         "names": data["action_names"],
@@ -97,7 +97,7 @@ def describe_export(
 
 @torch.no_grad()
 def rare_density(prior: BehaviorPrior, data: OfflineDataset) -> float:
-    """The log-density that 1 % of the logged actions are below."""
+    """The 1 % quantile of the log-density of logged actions."""
     index = torch.linspace(0, len(data) - 1, min(len(data), MOST_ROWS)).long()
     rows = data.transitions[index]
     return float(prior.log_prob(rows.observations, rows.actions).double().quantile(RARE))

@@ -1,4 +1,4 @@
-"""A trained part as a plain module: observations of the robot in, actions for the robot out."""
+"""A trained policy or prior as a plain module from observations to actions, in the data's units."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from lit_offrl.policy import PolicyLearner
 from lit_offrl.policy.networks import Networks
 from lit_offrl.priors import BehaviorPrior
 
-# What acts.
+# Modules that can be exported.
 Part = PolicyLearner | BehaviorPrior
 
 
 class RobotPolicy(nn.Module):
-    """``observation [batch, obs]`` to ``action [batch, act]``, both float32 in the units of the data.
+    """Exported policy: ``observation [batch, obs]`` to ``action [batch, act]``, float32 in the data's units.
 
-    Holds the networks that act, and no others: a policy's actor, or the prior and the target critics of
-    :class:`lit_offrl.policy.BestCandidate`.
+    It holds only the networks that are needed to act: a policy's actor, or the prior and the target critics
+    of ``lit_offrl.policy.BestCandidate``.
 
     Args:
-        part: What acts; it is copied.
-        data: Description of what it was trained on (:attr:`lit_offrl.datasets.OfflineDataset.description`).
-        guard: Also give the distance from the data, ``[batch]``: of all dimensions the largest number of
-            the data's standard deviations that the observation lies beyond the data's range.
-        density: With ``guard``, a prior whose log-density of the action is given too, ``[batch]``; that of
-            the action scaled to ``[-1, 1]``.
+        part: The policy or prior, which is copied.
+        data: Description of its training data (``lit_offrl.datasets.OfflineDataset.description``).
+        guard: Whether to output the distance from the data too, ``[batch]``: the largest distance over
+            dimensions of the observation from the data's range, in standard deviations of the data.
+        density: With ``guard``, a prior whose log-density of the action is output too, ``[batch]``, for the
+            action scaled to ``[-1, 1]``.
 
     Raises:
-        UserError: It draws random numbers of its own.
+        UserError: The part draws its own random numbers.
     """
 
     low: Tensor
@@ -70,7 +70,7 @@ class RobotPolicy(nn.Module):
         self._check_repeats()
 
     def forward(self, observation: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Actions; with a guard distances, and log-densities where there is a density."""
+        """Actions; with a guard also distances, and log-densities if there is a density."""
         scaled = self.act(observation).clamp(-1, 1)
         action = self.low + (scaled + 1) / 2 * (self.high - self.low)
         action = torch.minimum(torch.maximum(action, self.low), self.high)
@@ -92,13 +92,13 @@ class RobotPolicy(nn.Module):
 
     @property
     def outputs(self) -> list[str]:
-        """Names of what :meth:`forward` gives."""
+        """Names of the outputs of ``forward()``."""
         guards = ["distance", *(["log_density"] if "density" in self.networks else [])]
         return ["action", *(guards if self.guard else [])]
 
     @property
     def size(self) -> int:
-        """Numbers of an observation."""
+        """Size of an observation."""
         return len(self.seen_low)
 
     def example(self, rows: int, seed: int = 0) -> Tensor:
@@ -109,19 +109,19 @@ class RobotPolicy(nn.Module):
 
     @torch.no_grad()
     def _check_repeats(self) -> None:
-        """Also fills the caches of what is calculated once, which an exporter could not trace."""
+        """Check that two calls return the same; also fill caches, which an exporter cannot trace."""
         rows = self.example(16)
         with without_validation():
             first, second = self.act(rows), self.act(rows)
         check(
             torch.equal(first, second),
-            "it draws random numbers by itself (torch.distributions), which no file can hold; give the prior "
-            "a distribution of lit_offrl.nets or a 'sample' that is made of its noise",
+            "it draws its own random numbers (torch.distributions), which cannot be exported; give the prior "
+            "a distribution of lit_offrl.nets, or a sample() that uses its noise",
         )
 
 
 def drop_autocast(module: nn.Module) -> None:
-    """Let every head of ``module`` be plain layers: exporters know no change of precision."""
+    """Replace heads of ``module`` by plain layers, as exporters do not support changes of precision."""
     for name, child in module.named_children():
         if isinstance(child, ExactHead):
             setattr(module, name, nn.Sequential(*child))
@@ -131,7 +131,7 @@ def drop_autocast(module: nn.Module) -> None:
 
 @contextmanager
 def without_validation() -> Iterator[None]:
-    """Distributions of torch check no values, on which exporters would stumble."""
+    """Context in which torch's distributions do not validate values, which exporters cannot trace."""
     checked = Distribution._validate_args
     Distribution.set_default_validate_args(False)
     try:

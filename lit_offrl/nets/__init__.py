@@ -1,4 +1,4 @@
-"""Bricks with no reinforcement learning in them."""
+"""Network layers, distributions and normalizers, independent of the algorithms."""
 
 from lit_offrl.nets.actors import GaussianNet, TanhGaussianMixtureNet, TanhGaussianNet
 from lit_offrl.nets.critic import Critics, squared_td, td_target, values_of_several

@@ -12,12 +12,12 @@ from lit_offrl.nets.distributions import Gaussian, TanhGaussian, TanhGaussianMix
 from lit_offrl.nets.heads import build_trunk
 from lit_offrl.nets.normalizer import Normalizer
 
-# Between these a policy is neither deterministic nor uniform.
+# Bounds of the log standard deviation.
 LOG_STD_MIN, LOG_STD_MAX = -5.0, 2.0
 
 
 class TanhGaussianNet(nn.Module):
-    """Observations ``[..., obs]`` to a :class:`TanhGaussian` over actions ``[..., act]``.
+    """Network from observations ``[..., obs]`` to a ``TanhGaussian`` over actions ``[..., act]``.
 
     Args:
         obs_dim: Size of an observation.
@@ -25,7 +25,7 @@ class TanhGaussianNet(nn.Module):
         hidden: Widths of the hidden layers.
         log_std_min: Lower bound of the log standard deviation.
         log_std_max: Upper bound of the log standard deviation.
-        heads: How many tasks the last numbers of an observation pick from; 1 for no such numbers.
+        heads: Number of tasks, whose one-hot vector is the end of an observation; 1 without tasks.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class TanhGaussianNet(nn.Module):
 
 
 class GaussianNet(nn.Module):
-    """Observations ``[..., obs]`` to a :class:`Gaussian`, as in ABM (D-24, D-25).
+    """Network from observations ``[..., obs]`` to a ``Gaussian``, as in ABM (D-24, D-25).
 
     Args:
         obs_dim: Size of an observation.
@@ -88,14 +88,14 @@ class GaussianNet(nn.Module):
 
 
 class TanhGaussianMixtureNet(nn.Module):
-    """Observations ``[..., obs]`` to a :class:`TanhGaussianMixture`.
+    """Network from observations ``[..., obs]`` to a ``TanhGaussianMixture``.
 
     Args:
         obs_dim: Size of an observation.
         act_dim: Size of an action.
         hidden: Widths of the hidden layers.
-        components: Gaussians in the mixture.
-        heads: As in :class:`TanhGaussianNet`.
+        components: Number of Gaussians in the mixture.
+        heads: As in ``TanhGaussianNet``.
     """
 
     def __init__(

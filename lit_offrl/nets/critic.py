@@ -14,7 +14,7 @@ from lit_offrl.nets.normalizer import Normalizer
 
 
 class Critics(nn.Module):
-    """Independent action values, computed as one: ``[..., obs], [..., act]`` to ``[critics, ...]``.
+    """Ensemble of independent action-value networks: ``[..., obs], [..., act]`` to ``[critics, ...]``.
 
     Args:
         obs_dim: Size of an observation.
@@ -55,7 +55,7 @@ class Critics(nn.Module):
             self.body = ensemble_mlp(*sizes, **kind)
 
     def predict(self, observations: Tensor, actions: Tensor) -> Tensor:
-        """What :meth:`loss` and :meth:`values` take, ``[critics, ..., outputs]``."""
+        """Raw outputs ``[critics, ..., outputs]``, the input of ``loss()`` and ``values()``."""
         features, task = self.normalizer(observations), None
         if self.heads > 1:
             features, task = split_task(features, self.heads)
@@ -68,30 +68,30 @@ class Critics(nn.Module):
         return predicted if task is None else pick_head(predicted, task)
 
     def values(self, predicted: Tensor) -> Tensor:
-        """The values ``[critics, ...]`` that were predicted."""
+        """Values ``[critics, ...]`` of raw outputs."""
         return predicted.squeeze(-1)
 
     def compressed(self, observations: Tensor, actions: Tensor) -> Tensor:
-        """Values ``[critics, ...]`` on the scale on which they are predicted."""
+        """Values ``[critics, ...]`` on the scale of the raw outputs."""
         return self.predict(observations, actions).mean(dim=-1)
 
     def forward(self, observations: Tensor, actions: Tensor) -> Tensor:
         return self.values(self.predict(observations, actions))
 
     def lowest(self, observations: Tensor, actions: Tensor) -> Tensor:
-        """The smallest of the critics' values ``[...]``, as a target looks ahead to it."""
+        """Smallest of the critics' values ``[...]``, for targets."""
         return self(observations, actions).amin(dim=0)
 
     def loss(self, predicted: Tensor, targets: Tensor) -> Tensor:
-        """The loss ``[...]`` of each row, summed over critics, given ``targets [...]``."""
+        """Loss ``[...]`` of each row, summed over critics, for ``targets [...]``."""
         return squared_td(self.values(predicted), targets)
 
     def own_losses(self, observations: Tensor, actions: Tensor) -> dict[str, Tensor]:
-        """Losses ``[...]`` by name beside that of the targets; none by default.
+        """Further losses ``[...]`` by name, besides that of the targets; none by default.
 
         Args:
             observations: ``[..., obs]``.
-            actions: Of the rows, ``[..., act]``.
+            actions: Actions of the rows, ``[..., act]``.
         """
         return {}
 
@@ -101,7 +101,7 @@ def td_target(
 ) -> Tensor:
     """``r + discount * (1 - terminated) * V(s')``, all ``[...]``; a truncation bootstraps.
 
-    Next values ``[..., quantiles]`` give as many targets.
+    Next values ``[..., quantiles]`` give one target for each quantile.
     """
     if next_values.dim() > rewards.dim():
         rewards, terminations = rewards.unsqueeze(-1), terminations.unsqueeze(-1)
@@ -116,7 +116,7 @@ def squared_td(values: Tensor, targets: Tensor) -> Tensor:
 def values_of_several(
     critics: Callable[[Tensor, Tensor], Tensor], observations: Tensor, actions: Tensor
 ) -> Tensor:
-    """Several actions at each state: ``[..., obs], [..., draws, act]`` to ``[critics, ..., draws]``."""
+    """Values of several actions at each state: ``[..., obs], [..., draws, act]`` to ``[critics, ..., draws]``."""
     at = observations.unsqueeze(-2).expand(*actions.shape[:-1], -1)
     values = critics(at.flatten(0, -2), actions.flatten(0, -2))
     return values.unflatten(1, actions.shape[:-1])

@@ -1,6 +1,6 @@
-"""The distributions of policies and priors, drawn from noise that is given to them.
+"""Distributions of policies and priors, sampled from given noise.
 
-``torch.distributions`` say the same, but cannot be compiled, nor draw again what they drew.
+Unlike those of ``torch.distributions`` they can be compiled, and repeat a sample for the same noise.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from torch import Tensor
 from torch.distributions import Distribution, register_kl
 from torch.nn import functional
 
-# LoggedEpisode SAC actions often sit on the bound, where atanh is infinite (docs/decisions.md 4).
+# Logged actions of SAC are often at the bound, where atanh is infinite (docs/decisions.md 4).
 ACTION_BOUND = 1 - 1e-3
 
 
 class ActionDistribution(Distribution):
-    """A distribution over actions ``[..., act]`` that is made from standard normal noise.
+    """Base class of distributions over actions ``[..., act]`` that are sampled from standard normal noise.
 
     Args:
-        mean: Before squashing, if there is any.
-        std: Before squashing, of the same shape.
+        mean: Mean before squashing, if there is squashing.
+        std: Standard deviation before squashing, of the same shape.
         batch_shape: The leading dimensions ``[...]``.
 
     Attributes:
-        unbounded: Whether there is a density outside of the box.
-        has_density: Whether there is a density at all.
-        reparameterized: Whether actions have the gradient of all that they depend on.
+        unbounded: Whether there is a density outside ``[-1, 1]``.
+        has_density: Whether there is a density.
+        reparameterized: Whether samples have gradients with respect to all parameters.
     """
 
     arg_constraints: ClassVar[dict[str, Any]] = {}
@@ -44,7 +44,7 @@ class ActionDistribution(Distribution):
 
     @property
     def noise_dim(self) -> int:
-        """How many normal numbers an action is made from."""
+        """Number of standard normal values that an action is made from."""
         return self.loc.shape[-1]
 
     @abstractmethod
@@ -53,7 +53,7 @@ class ActionDistribution(Distribution):
 
     @abstractmethod
     def expand_draws(self) -> Self:
-        """The same with a dimension for several actions at each state, ``[..., 1]``."""
+        """The same distribution with a further batch dimension for several samples, ``[..., 1]``."""
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Reparameterised actions ``[*sample_shape, ..., act]``."""
@@ -62,7 +62,7 @@ class ActionDistribution(Distribution):
 
 
 class Gaussian(ActionDistribution):
-    """``N(mean, diag std^2)``, whose draws may lie outside of the box (ABM, docs/decisions.md 9).
+    """Gaussian ``N(mean, diag std^2)``, whose samples may be outside ``[-1, 1]`` (ABM, docs/decisions.md 9).
 
     Args:
         mean: ``[..., act]``.
@@ -76,7 +76,7 @@ class Gaussian(ActionDistribution):
 
     @property
     def mode(self) -> Tensor:
-        """The deterministic action, within the box."""
+        """The deterministic action, clipped to ``[-1, 1]``."""
         return self.loc.clamp(-1, 1)
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -90,9 +90,9 @@ class Gaussian(ActionDistribution):
         return type(self)(self.loc.unsqueeze(-2), self.scale.unsqueeze(-2))
 
     def divergence_from(self, other: Gaussian) -> Tensor:
-        """``KL(self || other)`` ``[...]``, exact; both squashed or neither.
+        """Exact ``KL(self || other)`` ``[...]``, if both are squashed or neither is.
 
-        The squashing is the same bijection on both sides, so it drops out (docs/decisions.md 0.1).
+        Squashing is the same bijection for both, so it cancels (docs/decisions.md 0.1).
         """
         spread = (self.scale / other.scale).square()
         shift = ((self.loc - other.loc) / other.scale).square()
@@ -100,7 +100,7 @@ class Gaussian(ActionDistribution):
 
 
 class TanhGaussian(Gaussian):
-    """``tanh(u)`` with ``u ~ N(mean, diag std^2)`` over actions ``[..., act]``.
+    """Squashed Gaussian: ``tanh(u)`` with ``u ~ N(mean, diag std^2)``, over actions ``[..., act]``.
 
     Args:
         mean: Mean before squashing, ``[..., act]``.
@@ -129,8 +129,8 @@ class TanhGaussian(Gaussian):
     def rsample_from(self, noise: Tensor) -> Tensor:
         """Reparameterised actions from standard normal ``noise [..., act]``.
 
-        :meth:`log_prob` of what this returns is exact even at the bound: the value before squashing
-        is remembered.
+        ``log_prob()`` of the returned tensor is exact even at the bound, as its value before squashing is
+        kept.
         """
         raw = self.loc + self.scale * noise
         action = torch.tanh(raw)
@@ -139,15 +139,15 @@ class TanhGaussian(Gaussian):
 
 
 class TanhGaussianMixture(ActionDistribution):
-    """``tanh(u)`` with ``u`` of a mixture of diagonal Gaussians (MB2PO, docs/decisions.md 12).
+    """Squashed mixture: ``tanh(u)`` with ``u`` of a mixture of diagonal Gaussians (MB2PO, docs/decisions.md 12).
 
     Args:
-        logits: Of the components' weights, ``[..., components]``.
-        mean: Before squashing, ``[..., components, act]``.
-        std: Before squashing, ``[..., components, act]``.
+        logits: Logits of the components' weights, ``[..., components]``.
+        mean: Means before squashing, ``[..., components, act]``.
+        std: Standard deviations before squashing, ``[..., components, act]``.
     """
 
-    # What picks the component has no gradient.
+    # The choice of the component has no gradient.
     reparameterized: ClassVar[bool] = False
 
     def __init__(self, logits: Tensor, mean: Tensor, std: Tensor) -> None:
@@ -157,12 +157,12 @@ class TanhGaussianMixture(ActionDistribution):
 
     @property
     def noise_dim(self) -> int:
-        """One number more than an action has: the last one picks the component."""
+        """Size of an action plus one: the last value selects the component."""
         return self.loc.shape[-1] + 1
 
     @property
     def mode(self) -> Tensor:
-        """``tanh`` of the heaviest component's mean, which is close to the mode of narrow ones."""
+        """``tanh`` of the mean of the component with the largest weight, which approximates the mode."""
         return torch.tanh(pick(self.loc, self.logits.argmax(dim=-1)))
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -176,7 +176,7 @@ class TanhGaussianMixture(ActionDistribution):
         return mixed - log_squashing(raw).sum(dim=-1)
 
     def rsample_from(self, noise: Tensor) -> Tensor:
-        """Actions of which the component is picked, and has no gradient, and the rest reparameterised."""
+        """Samples, reparameterised but for the choice of the component, which has no gradient."""
         bounds = self.logits.softmax(dim=-1).cumsum(dim=-1)[..., :-1]
         number = (torch.special.ndtr(noise[..., -1:]) > bounds).sum(dim=-1)
         raw = pick(self.loc, number) + pick(self.scale, number) * noise[..., :-1]
@@ -190,10 +190,10 @@ class TanhGaussianMixture(ActionDistribution):
 
 
 def draw_actions(proposal: Distribution, noise: Tensor) -> Tensor:
-    """Several actions at each state ``[..., draws, act]``, of any distribution with batch shape ``[...]``.
+    """Sample several actions at each state, ``[..., draws, act]``, from a distribution of batch shape ``[...]``.
 
     Args:
-        proposal: An :class:`ActionDistribution` takes the noise; others draw by themselves.
+        proposal: The distribution; only an ``ActionDistribution`` uses the noise.
         noise: Standard normal, ``[..., draws, noise_dim]``.
     """
     if accepts_noise(proposal, noise.shape[-1]):
@@ -202,12 +202,12 @@ def draw_actions(proposal: Distribution, noise: Tensor) -> Tensor:
 
 
 def accepts_noise(proposal: Distribution, noise_dim: int) -> TypeGuard[ActionDistribution]:
-    """Whether actions of ``proposal`` are made from at most ``noise_dim`` given normal numbers."""
+    """Whether ``proposal`` samples from given noise of at most ``noise_dim`` values."""
     return isinstance(proposal, ActionDistribution) and proposal.noise_dim <= noise_dim
 
 
 def pick(components: Tensor, number: Tensor) -> Tensor:
-    """Of ``components [..., components, act]`` those numbered ``number [...]``: ``[..., act]``."""
+    """Select ``[..., act]`` from ``components [..., components, act]`` by the indices ``number [...]``."""
     components = components.expand(*number.shape, *components.shape[-2:])
     index = number[..., None, None].expand(*number.shape, 1, components.shape[-1])
     return components.gather(-2, index).squeeze(-2)
@@ -219,7 +219,7 @@ def normal_log_density(value: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 
 
 def log_squashing(raw: Tensor) -> Tensor:
-    """``log(1 - tanh(u)^2)`` in a form that is finite for any ``u``."""
+    """``log(1 - tanh(u)^2)``, computed so that it is finite for any ``u``."""
     return 2 * (math.log(2) - raw - functional.softplus(-2 * raw))
 
 

@@ -1,4 +1,4 @@
-"""Action values that are kept from agreeing by a loss on their gradients (EDAC)."""
+"""Critics with a loss that diversifies their action gradients (EDAC)."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from lit_offrl.nets.heads import split_task
 
 
 class DiverseCritics(Critics):
-    """ReLU critics with a loss on the cosines between their gradients by the action.
+    """ReLU critics with a loss on the cosine similarity of their action gradients (EDAC).
 
     Args:
         obs_dim: Size of an observation.
         act_dim: Size of an action.
         hidden: Widths of the hidden layers.
-        critics: How many.
+        critics: Number of critics.
         weight: Weight of the loss (eta).
-        heads: As in :class:`lit_offrl.nets.Critics`.
+        heads: As in ``lit_offrl.nets.Critics``.
     """
 
     def __init__(
@@ -37,10 +37,10 @@ class DiverseCritics(Critics):
         self.act_dim, self.weight = act_dim, weight
 
     def action_gradients(self, observations: Tensor, actions: Tensor) -> Tensor:
-        """``dQ_i / da`` ``[critics, ..., act]`` at ``[..., obs], [..., act]``.
+        """Action gradients ``dQ_i / da`` ``[critics, ..., act]`` at ``[..., obs], [..., act]``.
 
-        Written out layer by layer: as a function of the weights it can be differentiated once more,
-        compiled and vectorised over seeds. A ReLU's own second derivative is zero.
+        Computed layer by layer as a function of the weights, so that it can be differentiated again,
+        compiled and vectorised over seeds. The second derivative of ReLU is zero.
         """
         features, task = self.normalizer(observations), None
         if self.heads > 1:
@@ -64,10 +64,10 @@ class DiverseCritics(Critics):
         """``weight / (N - 1) * sum over i != j of cos(dQ_i/da, dQ_j/da)`` of each row, ``[...]``."""
         with torch.autocast(actions.device.type, enabled=False):
             gradients = self.action_gradients(observations, actions)
-            # A critic that ignores the action has no direction; its cosines count as zero.
+            # A critic with a zero gradient has no direction; its cosines count as zero.
             lengths = gradients.square().sum(dim=-1, keepdim=True)
             units = gradients * (lengths + 1e-12).rsqrt()
-            # The sum over pairs is the square of the sum, less each with itself.
+            # The sum over pairs is the squared norm of the sum, minus the terms of each with itself.
             itself = units.square().sum(dim=(0, -1))
             pairs = units.sum(dim=0).square().sum(dim=-1) - itself
         return {"diversity": self.weight / (self.critics - 1) * pairs}

@@ -1,4 +1,4 @@
-"""Layers in which all members of an ensemble are one batched matrix product."""
+"""Layers that compute all members of an ensemble by one batched matrix product."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from lit_offrl.nets.mlp import ExactHead
 
 
 class EnsembleLinear(nn.Module):
-    """``members`` linear layers as one: ``[members, batch, in]`` to ``[members, batch, out]``.
+    """Linear layers of all members: ``[members, batch, in]`` to ``[members, batch, out]``.
 
     Args:
-        members: How many layers.
+        members: Number of members.
         in_dim: Size of an input row.
         out_dim: Size of an output row.
-        truncated: Draw weights from a normal of std ``1 / (2 sqrt(in_dim))`` cut at two std, with
-            zero biases, as the dynamics ensemble does (docs/decisions.md 1); otherwise as
-            ``torch.nn.Linear`` does.
+        truncated: Whether to initialise weights from a normal distribution of standard deviation
+            ``1 / (2 sqrt(in_dim))``, truncated at two standard deviations, with zero biases, as for the
+            dynamics (docs/decisions.md 1); otherwise as ``torch.nn.Linear`` does.
     """
 
     def __init__(self, members: int, in_dim: int, out_dim: int, truncated: bool = False) -> None:
@@ -42,10 +42,10 @@ class EnsembleLinear(nn.Module):
 
 
 class EnsembleLayerNorm(nn.Module):
-    """Layer normalisation of ``[members, batch, dim]`` with each member's own scale and shift.
+    """Layer normalisation of ``[members, batch, dim]``, with scale and shift for each member.
 
     Args:
-        members: How many.
+        members: Number of members.
         dim: Size of a row.
     """
 
@@ -69,10 +69,10 @@ def ensemble_mlp(
     normalized: bool = False,
     layer_norm: bool = False,
 ) -> ExactHead:
-    """``members`` perceptrons as one: ``[members, batch, in]`` to ``[members, batch, out]``.
+    """Multilayer perceptrons of all members: ``[members, batch, in]`` to ``[members, batch, out]``.
 
-    ``normalized`` means what it does in :func:`lit_offrl.nets.mlp`; ``layer_norm`` normalises what comes out
-    of every activation (ReBRAC).
+    ``normalized`` is as in ``lit_offrl.nets.mlp()``; ``layer_norm`` adds layer normalisation after each
+    activation (ReBRAC).
     """
     layers = ensemble_layers(members, in_dim, hidden, activation, truncated, normalized, layer_norm)
     last = EnsembleLinear(members, [in_dim, *hidden][-1], out_dim, truncated)
@@ -102,19 +102,19 @@ def ensemble_layers(
 
 
 def one_by_one(net: nn.Sequential, inputs: Tensor) -> Tensor:
-    """``net(inputs)`` of an :func:`ensemble_mlp`, member after member.
+    """Compute ``net(inputs)`` of an ``ensemble_mlp()`` one member after another.
 
-    On a CPU the activations of one member then stay in its cache.
+    On a CPU the activations of a member then stay in the cache.
 
     Args:
-        net: An ensemble whose activations keep no state.
+        net: An ensemble with stateless activations.
         inputs: The same rows for all members, ``[batch, in]``.
 
     Returns:
         ``[members, batch, out]``.
     """
     outputs = []
-    # Exact as a whole in mixed precision, not in its head alone.
+    # In mixed precision all layers, not only the last one, are computed in float32.
     with torch.autocast(inputs.device.type, enabled=False):
         for member in range(next(net.parameters()).shape[0]):
             hidden = inputs

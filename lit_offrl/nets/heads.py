@@ -11,10 +11,10 @@ from lit_offrl.nets.mlp import hidden_layers, mlp
 
 
 class TaskHeads(nn.Module):
-    """A trunk that does not see the task, and heads of which the task picks one.
+    """Network with a shared trunk, which does not see the task, and one head per task.
 
     Args:
-        obs_dim: Size of an observation, whose last ``heads`` numbers are the task as a one-hot vector.
+        obs_dim: Size of an observation, which ends with the one-hot vector of the task.
         hidden: Widths of the trunk's layers.
         out_dim: Size of an output row.
         heads: How many tasks.
@@ -82,13 +82,13 @@ class Branches(nn.Module):
 
 
 def split_task(observations: Tensor, heads: int) -> tuple[Tensor, Tensor]:
-    """What a trunk sees of ``observations``, and the one-hot vector ``[..., heads]`` at their end."""
+    """Split ``observations`` into the input of the trunk and the one-hot vector ``[..., heads]`` at the end."""
     features, task = observations.split([observations.shape[-1] - heads, heads], dim=-1)
     return features, task
 
 
 def pick_head(outputs: Tensor, task: Tensor) -> Tensor:
-    """Of ``outputs [..., heads * out]`` those of the task, ``[..., heads]`` one-hot: ``[..., out]``."""
+    """Select ``[..., out]`` from ``outputs [..., heads * out]`` by the one-hot ``task [..., heads]``."""
     by_head = outputs.unflatten(-1, (task.shape[-1], -1))
     return (by_head * task.unsqueeze(-1)).sum(dim=-2)
 
@@ -101,7 +101,7 @@ def build_trunk(
     normalized: bool = False,
     head_hidden: Sequence[int] = (),
 ) -> nn.Module:
-    """What maps observations ``[..., obs_dim]`` to ``[..., out_dim]``, with as many heads as asked for."""
+    """Make a network from observations ``[..., obs_dim]`` to ``[..., out_dim]``, with ``heads`` heads."""
     if heads == 1:
         return mlp(obs_dim, (*hidden, *head_hidden), out_dim, normalized)
     return TaskHeads(obs_dim, hidden, out_dim, heads, normalized, head_hidden)

@@ -1,4 +1,4 @@
-"""Samples of a mixture of Gaussians, with their density."""
+"""Samples of a mixture of Gaussians, with their log-densities."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from lit_offrl.nets.distributions import normal_log_density
 
 
 def sample_mixture(mean: Tensor, std: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """A sample of an even mixture of diagonal Gaussians for each row, and its log-density.
+    """Sample from a mixture of diagonal Gaussians of equal weights for each row, with log-densities.
 
     Args:
         mean: ``[members, batch, dim]``.
         std: ``[members, batch, dim]``.
-        noise: Standard normal, ``[batch, 1 + dim]``; the first number picks the member.
+        noise: Standard normal, ``[batch, 1 + dim]``; the first value selects the member.
 
     Returns:
-        Samples ``[batch, dim]`` without gradient, and log-densities ``[batch]`` with that of the
-        mean and the standard deviation.
+        Samples ``[batch, dim]`` without gradient, and log-densities ``[batch]`` with gradients of mean and
+        standard deviation.
     """
     with torch.no_grad():
         number = (len(mean) * torch.special.ndtr(noise[:, 0])).long().clamp(max=len(mean) - 1)

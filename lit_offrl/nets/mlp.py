@@ -1,4 +1,4 @@
-"""A plain multilayer perceptron."""
+"""Multilayer perceptron."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 
 class ExactHead(nn.Sequential):
-    """Layers of which the last one is float32 in mixed precision too.
+    """Sequence of layers whose last layer is computed in float32, also in mixed precision.
 
-    A value of hundreds has no room for its differences in bfloat16's eight bits.
+    In bfloat16, with 8 significant bits, large values could not represent small differences.
     """
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -24,7 +24,7 @@ class ExactHead(nn.Sequential):
 
 
 def mlp(in_dim: int, hidden: Sequence[int], out_dim: int, normalized: bool = False) -> ExactHead:
-    """Linear layers with ReLU between them: ``[..., in_dim]`` to ``[..., out_dim]``.
+    """Multilayer perceptron with ReLU: ``[..., in_dim]`` to ``[..., out_dim]``.
 
     Args:
         in_dim: Size of an input row.

@@ -1,4 +1,4 @@
-"""Standardisation whose statistics travel with the module that uses them."""
+"""Standardisation layers, whose statistics are saved with the module."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from lit_offrl.transitions import Transitions
 
-# Rows [n, ...] to the numbers [n, columns] that are standardised.
+# Function from rows [n, ...] to the values [n, columns] that are standardised.
 Columns = Callable[[Transitions], Tensor]
 
-# Of a column's size, what float32 leaves of its spread where it is constant.
+# Relative standard deviation that rounding leaves in a constant float32 column.
 ROUNDING = 1e-7
 
 
@@ -27,7 +27,7 @@ def rewards_of(rows: Transitions) -> Tensor:
 
 
 class Moments:
-    """Mean, variance and range of columns whose rows come ``[n, columns]`` at a time, in float64."""
+    """Running mean, variance and range of columns in float64, from chunks ``[n, columns]``."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -35,11 +35,11 @@ class Moments:
         self.low, self.high = torch.tensor(torch.inf), torch.tensor(-torch.inf)
 
     def add(self, chunk: Tensor) -> None:
-        """Count the rows of ``chunk``."""
+        """Add the rows of ``chunk``."""
         new_variance, new_mean = torch.var_mean(chunk.double(), dim=0, correction=0)
         share = len(chunk) / (self.count + len(chunk))
         change = new_mean - self.mean
-        # Moments about each mean: sums of squares would cancel where the mean is large.
+        # Central moments: sums of squares would cancel for large means.
         self.variance = (
             (1 - share) * self.variance
             + share * new_variance
@@ -52,26 +52,25 @@ class Moments:
 
     @property
     def std(self) -> Tensor:
-        """Standard deviation ``[columns]``; 1 where a column is constant but for rounding."""
+        """Standard deviation ``[columns]``; 1 for a column that is constant up to rounding."""
         std, size = self.variance.sqrt(), torch.maximum(self.low.abs(), self.high.abs())
         return torch.where(std <= ROUNDING * size, torch.ones_like(std), std)
 
 
 class Normalizer(nn.Module):
-    """``(x - mean) / std`` per dimension; the identity until its statistics are settled.
+    """Standardisation layer ``(x - mean) / std`` per dimension; the identity until its statistics are computed.
 
-    A :class:`lit_offrl.training.block_module.BlockModule` settles all that it contains, of the rows it
-    is trained on, before its first update; so one in a network of your own needs no more than its
-    place.
+    A ``lit_offrl.training.block_module.BlockModule`` computes the statistics of all its normalizers
+    from its training rows before its first update, so a network of your own only has to contain one.
 
     Args:
         dim: Size of a row.
-        heads: Of several tasks the last ``heads`` numbers, a one-hot vector, stay as they are.
-        columns: What is standardised.
-        always: Standardise where the data say not to (``standardize`` of ``OfflineDataModule``), too.
+        heads: Number of tasks, whose one-hot vector at the end of a row is left unchanged.
+        columns: Function from rows to the values that are standardised.
+        always: Whether to standardise even if ``standardize`` of ``OfflineDataModule`` excludes it.
 
     Attributes:
-        settled: Whether its statistics came with trained weights, and stay whatever the data's are.
+        settled: Whether the statistics were loaded with trained weights, so that they are not computed.
     """
 
     settled: bool = False
@@ -93,14 +92,14 @@ class Normalizer(nn.Module):
         self.register_buffer("std", torch.ones(dim))
 
     def fit(self, chunks: Iterable[Tensor]) -> None:
-        """Take the statistics of rows that come as ``[n, dim]`` each."""
+        """Compute the statistics of rows in chunks ``[n, dim]``."""
         moments = Moments()
         for chunk in chunks:
             moments.add(chunk)
         self.take(moments)
 
     def take(self, moments: Moments) -> None:
-        """Take these statistics."""
+        """Set the statistics."""
         self.mean[: self.size].copy_(moments.mean[: self.size])
         self.std[: self.size].copy_(moments.std[: self.size])
 
@@ -113,10 +112,10 @@ class Normalizer(nn.Module):
 
 
 class RewardScale(Normalizer):
-    """The root mean square of rewards, ``std`` ``[1]``, by which critics divide them; ``mean`` stays 0.
+    """Reward scale: the root mean square of rewards, ``std`` ``[1]``, by which critics divide them.
 
-    A root mean square and not a standard deviation: rewards that hardly vary stay near 1, and values
-    near ``1 / (1 - discount)``.
+    A root mean square rather than a standard deviation, so that rewards that hardly vary are scaled to about
+    1 and values to about ``1 / (1 - discount)``.
     """
 
     def __init__(self) -> None:

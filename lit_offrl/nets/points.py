@@ -1,4 +1,4 @@
-"""Fixed points that stand for a standard normal distribution."""
+"""Fixed points in place of samples of a standard normal distribution."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-# Further out a float32 normal quantile is not reliable.
+# Beyond it a float32 normal quantile is not reliable.
 SMALLEST_PROBABILITY = 1e-6
 
 
 @lru_cache(maxsize=16)
 def normal_points(count: int, dim: int) -> Tensor:
-    """Points ``[max(count, 1), dim]`` in place of standard normal draws.
+    """Fixed points ``[max(count, 1), dim]`` in place of standard normal samples.
 
     Scrambled Sobol points of a fixed seed through the normal quantile function, in pairs ``z`` and
-    ``-z``, scaled to second moment 1 in each dimension. Their mean of a function of which every term
-    is linear or a square of one dimension is exact.
+    ``-z``, scaled to second moment 1 in each dimension. The mean over the points is exact for functions
+    that are sums of linear terms and squares of single dimensions.
 
     Args:
         count: Number of points. 0 and 1 give the origin; odd counts contain it.

@@ -1,4 +1,4 @@
-"""Action values as distributions of returns, by their quantiles (MB2PO, docs/decisions.md 12)."""
+"""Distributional critics: quantiles of the return (MB2PO, docs/decisions.md 12)."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from lit_offrl.nets.critic import Critics
 
 
 class QuantileCritics(Critics):
-    """Quantiles of the return, predicted on the scale of :func:`compress`.
+    """Critics that predict quantiles of the return, on the scale of ``compress()``.
 
     Args:
         obs_dim: Size of an observation.
         act_dim: Size of an action.
         hidden: Widths of the hidden layers.
-        critics: How many.
-        quantiles: Of each.
-        heads: As in :class:`lit_offrl.nets.Critics`.
+        critics: Number of critics.
+        quantiles: Number of quantiles of each critic.
+        heads: As in ``lit_offrl.nets.Critics``.
     """
 
     def __init__(
@@ -49,13 +49,13 @@ class QuantileCritics(Critics):
 
 
 def compress(values: Tensor, epsilon: float = 0.01) -> Tensor:
-    """``sign(x) (sqrt(|x| + 1) - 1) + epsilon x`` (Pohlen et al.): returns of any size on one scale."""
+    """Compress values: ``sign(x) (sqrt(|x| + 1) - 1) + epsilon x`` (Pohlen et al.)."""
     return values.sign() * ((values.abs() + 1).sqrt() - 1) + epsilon * values
 
 
 def expand(values: Tensor, epsilon: float = 0.01) -> Tensor:
-    """The inverse of :func:`compress`."""
-    # The form of the papers, ((sqrt(1 + 4e (|x| + 1 + e)) - 1) / 2e)^2 - 1, cancels in float32.
+    """The inverse of ``compress()``."""
+    # The papers' form, ((sqrt(1 + 4e (|x| + 1 + e)) - 1) / 2e)^2 - 1, loses precision in float32.
     size = values.abs()
     root = (1 + 4 * epsilon * (size + 1 + epsilon)).sqrt()
     shifted = 2 * (size + 1 + epsilon) / (1 + root)
@@ -63,15 +63,15 @@ def expand(values: Tensor, epsilon: float = 0.01) -> Tensor:
 
 
 def quantile_loss(predicted: Tensor, targets: Tensor) -> Tensor:
-    """Huber's quantile loss, summed over predictions and averaged over targets.
+    """Quantile Huber loss, summed over predictions and averaged over targets.
 
-    Of all pairs of a target ``z`` and a prediction ``q`` of the quantile ``tau``,
-    ``|tau - 1[z < q]| huber(z - q)``, with Huber's threshold at 1. Targets are sorted and counted
-    rather than paired, which is ten times less work with a hundred of each.
+    For each pair of a target ``z`` and a prediction ``q`` of the quantile ``tau`` it is
+    ``|tau - 1[z < q]| huber(z - q)``, with threshold 1. It is computed from sorted targets instead of pairs,
+    which takes a tenth of the time with a hundred of each.
 
     Args:
         predicted: Quantiles at ``(i - 1/2) / n`` of each critic, ``[critics, ..., n]``.
-        targets: For all of them, ``[..., m]``, without gradients.
+        targets: Targets of all critics, ``[..., m]``, without gradients.
 
     Returns:
         ``[critics, ...]``.
@@ -79,7 +79,7 @@ def quantile_loss(predicted: Tensor, targets: Tensor) -> Tensor:
     n, m = predicted.shape[-1], targets.shape[-1]
     tau = (torch.arange(n, device=predicted.device) + 0.5) / n
     with torch.no_grad():
-        # Squares of what is far from zero would leave no digits for their differences.
+        # Differences of squares of large numbers would lose precision.
         center = targets.mean(dim=-1, keepdim=True)
         ordered = (targets - center).sort(dim=-1).values
         first = torch.zeros_like(center)
@@ -96,7 +96,7 @@ def quantile_loss(predicted: Tensor, targets: Tensor) -> Tensor:
     q = predicted - center
 
     def near(start: Tensor, end: Tensor) -> Tensor:
-        """Half the squared distances to the targets numbered from ``start`` to ``end``."""
+        """Half the sum of squared distances to the targets with indices from ``start`` to ``end``."""
         total = sums.gather(-1, end) - sums.gather(-1, start)
         square = squares.gather(-1, end) - squares.gather(-1, start)
         return 0.5 * (square - 2 * q * total + (end - start) * q.square())

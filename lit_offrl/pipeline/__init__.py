@@ -1,1 +1,1 @@
-"""The stages of a run, in order; the only room that knows all others."""
+"""The stages of a run: dynamics, value, prior, policy, and the report at the end."""

@@ -1,4 +1,4 @@
-"""The stage that fits the dynamics and measures their error."""
+"""The dynamics stage: trains the dynamics model and measures its error."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lit_offrl.training.loggers import log_picture, log_points
 
 
 class DynamicsFactory(Protocol):
-    """Builds the dynamics once the data are known."""
+    """Factory of the dynamics, called once the data are known."""
 
     def __call__(
         self, *, obs_dim: int, act_dim: int, batch_size: int = ..., updates_per_block: int = ...
@@ -31,7 +31,7 @@ class DynamicsFactory(Protocol):
 
 @dataclass(kw_only=True)
 class DynamicsSettings(StageSettings):
-    """The dynamics.
+    """Settings of the dynamics stage.
 
     Args:
         module: Class of the dynamics model, such as lit_offrl.dynamics.DynamicsEnsemble or
@@ -39,7 +39,7 @@ class DynamicsSettings(StageSettings):
         checkpoint: Checkpoint (best.ckpt) of a trained dynamics model to use instead of training one.
         trainer: Options of lightning.Trainer for this stage, such as max_time or gradient_clip_val.
         callbacks: Lightning callbacks of this stage, by class path.
-        jointly: How the dynamics are trained further in the policy's updates, such as
+        jointly: Loss by which the dynamics are trained further in the policy's updates, such as
             lit_offrl.policy.AdversarialDynamics (RAMBO); null keeps them fixed.
         batch_size: Rows of each ensemble member in one update.
         updates_per_block: Updates in one step of Lightning's loop; more is faster, but callbacks and logs
@@ -60,10 +60,10 @@ class DynamicsSettings(StageSettings):
 
 
 class DynamicsStage(Stage[Dynamics]):
-    """Fits the dynamics, then measures and draws their error on withheld segments.
+    """Stage that trains the dynamics, and measures and draws their error on withheld segments.
 
     Attributes:
-        one_step: R² and coverage by column, once measured.
+        one_step: R² and coverage of one step by column, once measured.
     """
 
     name: ClassVar[str] = "dynamics"
@@ -91,7 +91,7 @@ class DynamicsStage(Stage[Dynamics]):
         figure = self.run.run_dir / "figures" / "imagined_segments.png"
         measured = self.is_done and figure.is_file()
         module = super().fit()
-        # Dynamics given may have been trained on this run's withheld rows.
+        # Dynamics from a checkpoint may have been trained on the withheld rows.
         if not self.is_taken and is_first():
             _, holdout, segments = self.data.holdout(self.data.seed_of(self.name))
             rows = self.data.dataset.transitions[holdout]

@@ -1,4 +1,4 @@
-"""Which stages a run goes through."""
+"""Decides which stages a run needs."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from lit_offrl.errors import check
 
 
 def needed_stages(settings: Mapping[str, Any], until: str | None) -> set[str]:
-    """The stages to go through, those taken from a checkpoint included.
+    """Names of the stages that a run needs, including those taken from a checkpoint.
 
     Args:
         settings: Settings of each stage by its name.
         until: The last stage, or ``None``.
 
     Raises:
-        UserError: A stage needs one that is switched off.
+        UserError: A needed stage is switched off.
     """
     on = {name for name, stage in settings.items() if stage.module or stage.checkpoint}
     prior, policy = settings["prior"], settings["policy"]
@@ -24,7 +24,7 @@ def needed_stages(settings: Mapping[str, Any], until: str | None) -> set[str]:
         check("prior" in on, "prior.jointly: prior.module is null; name a prior to train")
         check(
             "policy" in on,
-            "prior.jointly: policy.module is null; name a policy to train it along with",
+            "prior.jointly: trains the prior in the policy's updates, and policy.module is null; name a policy",
         )
         check(
             policy.imagination is None or prior.jointly.takes_imagined,
@@ -35,25 +35,28 @@ def needed_stages(settings: Mapping[str, Any], until: str | None) -> set[str]:
             policy.online is None or prior.jointly.takes_imagined,
             "prior.jointly: online rows are the policy's behaviour, not the data's; set policy.online null",
         )
-        check(until != "prior", "--until prior: prior.jointly trains it along with the policy")
+        check(
+            until != "prior",
+            "--until prior: prior.jointly trains the prior in the policy's updates; use --until policy",
+        )
         on.remove("prior")
     if settings["dynamics"].jointly is not None:
         check(
             "policy" in on and policy.imagination is not None,
-            "dynamics.jointly: trains the dynamics along with a policy that imagines; set policy.imagination, or "
-            "dynamics.jointly null",
+            "dynamics.jointly: trains the dynamics in the updates of a policy with imagined rows; set "
+            "policy.imagination, or dynamics.jointly null",
         )
     check(
         until is None or until in on,
-        f"--until: {until}.module is null, so there is nothing to stop after; switch it on",
+        f"--until: {until}.module is null, so this stage is switched off; give its module, or another --until",
     )
-    # Dynamics and values serve the stages after them, and are of no use by themselves.
+    # Dynamics and values are only trained for the stages that use them.
     wanted = on - {"dynamics", "value"} if until in (None, "policy") else {until}
     if "policy" in wanted and policy.imagination and not policy.checkpoint:
         check(
             "dynamics" in on,
-            "policy.imagination needs dynamics, and dynamics.module is null; switch one on or the "
-            "other off",
+            "policy.imagination: needs dynamics, and dynamics.module is null; name dynamics, or set "
+            "policy.imagination null",
         )
         wanted.add("dynamics")
     if "prior" in wanted and not prior.checkpoint and prior.weighting.needs_values:
@@ -67,9 +70,9 @@ def needed_stages(settings: Mapping[str, Any], until: str | None) -> set[str]:
 
 
 def check_unused(settings: Mapping[str, Any]) -> None:
-    """Refuse what was given and no stage would read.
+    """Refuse settings that no stage would use.
 
-    A stage that is off may keep its budget and its weighting, which files below may have set.
+    Budgets and weightings of a stage that is off are allowed, as base files may have set them.
 
     Raises:
         UserError: Data, a checkpoint or a share of rows would be ignored.
@@ -80,31 +83,30 @@ def check_unused(settings: Mapping[str, Any]) -> None:
     fits_prior = bool(prior.module or prior.checkpoint)
     check(
         prior.data is None or fits_prior,
-        "prior.data: no prior is fitted to it, as prior.module is null; name one, or set prior.data null",
+        "prior.data: is not used, as prior.module is null; name a prior, or set prior.data null",
     )
     of_reward = getattr(getattr(prior.data, "reward", None), "environment", None)
     check(
         prior.data is None
         or (prior.data.references is None and prior.data.environment in (None, of_reward)),
-        "prior.data.environment, references: nobody is evaluated on the prior's data; give them to data",
+        "prior.data.environment, references: evaluation uses the run's data; set data.environment or data.references",
     )
     check(
         value.checkpoint is None or (fits_prior and prior.weighting.needs_values),
-        "value.checkpoint: prior.weighting needs no values; use lit_offrl.priors.ValueWeighting, or set "
+        "value.checkpoint: prior.weighting uses no values; use lit_offrl.priors.ValueWeighting, or set "
         "value.checkpoint null",
     )
     imagines = bool(policy.module or policy.checkpoint) and policy.imagination is not None
     check(
         dynamics.checkpoint is None or imagines,
-        "dynamics.checkpoint: no policy imagines rows; set policy.imagination, or dynamics.checkpoint null",
+        "dynamics.checkpoint: is not used without imagined rows; set policy.imagination, or dynamics.checkpoint null",
     )
     check(
         policy.initialize_from is None or policy.checkpoint is None,
-        "policy.initialize_from: policy.checkpoint replaces training, which would start from it; set one of the "
-        "two null",
+        "policy.initialize_from: is not used, as policy.checkpoint replaces training; set one of the two null",
     )
     check(
         policy.imagination is not None or policy.real_fraction in (type(policy).real_fraction, 1),
-        f"policy.real_fraction: {policy.real_fraction} of rows that are all real, as policy.imagination is "
-        "null; leave it out, or set policy.imagination",
+        f"policy.real_fraction: {policy.real_fraction} is not used, as all rows are real (policy.imagination is "
+        "null); leave it out, or set policy.imagination",
     )

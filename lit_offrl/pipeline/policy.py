@@ -1,4 +1,4 @@
-"""The stage that trains the policy."""
+"""The policy stage: trains the policy on real and imagined rows."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ EVALUATIONS = "evaluations.json"
 
 
 class PolicyStage(Stage[PolicyLearner]):
-    """Trains the policy on real and imagined rows.
+    """Stage that trains the policy on real and imagined rows.
 
     Args:
-        run: What all stages share.
+        run: Settings that all stages share.
         settings: The stage's own settings.
-        data: What it is trained on.
-        dynamics: The stage of the dynamics, where rows are imagined.
-        prior: The stage of the prior, if there is one.
-        evaluator: Where episodes are run, if anywhere.
+        data: Data module that it is trained on.
+        dynamics: The dynamics stage, if rows are imagined.
+        prior: The prior stage, if there is one.
+        evaluator: Evaluator in the environment, if there is one.
     """
 
     name: ClassVar[str] = "policy"
@@ -74,7 +74,7 @@ class PolicyStage(Stage[PolicyLearner]):
 
     def make(self) -> PolicyLearner:
         if self.prior is not None and self.prior.settings.jointly is not None:
-            # An untrained prior is part of the learner, and drawn with its seed.
+            # A prior that is trained in the policy's updates is initialised with the learner's seed.
             self.prior.module = attempt("prior.module", self.prior.make)
         settings, parts = self.settings, self._parts()
         module: PolicyLearner = settings.module(
@@ -94,9 +94,9 @@ class PolicyStage(Stage[PolicyLearner]):
     def _initialize(self, module: PolicyLearner, path: str) -> None:
         source = load_module(path, PolicyLearner, named_modules(self.run.config))
         initialize(module, source)
-        data = (source.trained_on or {}).get("name", "data that it does not name")
+        data = (source.trained_on or {}).get("name", "unknown data")
         print(
-            f"policy: starts from '{path}', {source.updates} updates on {data}, and keeps its standardisation",
+            f"policy: starts from '{path}' ({source.updates} updates on {data}) with its standardisation",
             flush=True,
         )
 
@@ -115,11 +115,11 @@ class PolicyStage(Stage[PolicyLearner]):
         if self.settings.imagination is None or not isinstance(stage, DynamicsStage):
             return training
         rule = termination_of(self.settings.imagination, stage.module, self.data.environment_name)
-        # A learned rule is the part's own.
+        # Learned terminations are part of the dynamics.
         return training if rule == stage.module.ended else training.with_termination(rule)
 
     def not_saved(self) -> dict[str, Any]:
-        # A prior that is trained along is in the learner's own checkpoint.
+        # A prior that is trained in the policy's updates is saved with the learner.
         joint = self.prior is None or self.prior.settings.jointly is not None
         return {} if joint or self.prior is None else {"prior": self.prior.module}
 
@@ -151,7 +151,7 @@ class PolicyStage(Stage[PolicyLearner]):
         check_heads(module, len(self.data.tasks))
         check(
             not self.data.tasks or settings.imagination is None,
-            "data.tasks: the dynamics know one reward, not several tasks'; set policy.imagination null",
+            "data.tasks: the dynamics predict the reward of one task; set policy.imagination null",
         )
         check_conservatism(module, settings)
         check_imagined_weighting(module, settings)
@@ -179,7 +179,7 @@ class PolicyStage(Stage[PolicyLearner]):
     def _try_imagination(self, rollouts: Rollouts, dynamics: Dynamics) -> None:
         data = self.data
         rule = termination_of(rollouts, dynamics, data.environment_name)
-        # The robot that made the data, whatever the policy is evaluated in.
+        # The environment of the data, whatever environment the policy is evaluated in.
         spec, rows = data.dataset.env_spec, data.dataset.transitions
         name = data.environment_name if spec is None else spec.id
         check_penalty(rollouts.penalty, dynamics, rows, self.module.target_values, rule, name)

@@ -1,4 +1,4 @@
-"""Settings of the stage that trains the policy."""
+"""Settings of the policy stage."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lit_offrl.training.block_module import BlockModule
 
 
 class PolicyFactory(Protocol):
-    """Builds the learner once data, prior and dynamics are known."""
+    """Factory of the learner, called once data, prior and dynamics are known."""
 
     def __call__(
         self,
@@ -38,7 +38,7 @@ class PolicyFactory(Protocol):
 
 @dataclass(kw_only=True)
 class PolicySettings(StageSettings):
-    """The policy.
+    """Settings of the policy stage.
 
     Args:
         module: Class of the policy learner, such as lit_offrl.policy.PolicyLearner; null to stop after the
@@ -49,24 +49,24 @@ class PolicySettings(StageSettings):
             standardisation training starts with.
         trainer: Options of lightning.Trainer for this stage, such as max_time or gradient_clip_val.
         callbacks: Lightning callbacks of this stage, by class path.
-        imagination: Rollouts in the dynamics model that add imagined rows; null trains on rows of the
-            dataset alone.
+        imagination: Settings of the rollouts in the dynamics model that add imagined rows; null trains on
+            rows of the dataset only.
         updates: Number of updates of the policy and its critics, on the dataset and imagined rows; with
             online, 0 is allowed.
-        online: Further training in the environment after these updates; null for none.
-        refresh_every: Updates in an epoch; new rows are imagined between two epochs.
+        online: Settings of further training in the environment after these updates; null for none.
+        refresh_every: Number of updates in an epoch; new rows are imagined at the start of each epoch.
         batch_size: Rows in one update, real and imagined together.
-        real_fraction: Share of rows of the dataset in each batch, rounded down; the others are imagined.
-            Without imagination all are of the dataset.
-        segment_length: Consecutive rows that are sampled together, for parts that need the rows that
-            follow, such as SegmentAdvantage; the batch size is rounded up to whole segments.
-        sampler: Class that samples the batches, a subclass of Sampler; by default the one that
-            real_fraction and segment_length describe.
+        real_fraction: Share of rows of the dataset in each batch, rounded down; the other rows are imagined.
+            Without imagination all rows are of the dataset.
+        segment_length: Number of consecutive rows that are sampled together, for classes that need the
+            following rows, such as SegmentAdvantage; the batch size is rounded up to whole segments.
+        sampler: Class that samples the batches, a subclass of Sampler; by default one that follows
+            real_fraction and segment_length.
         updates_per_block: Updates in one step of Lightning's loop; more is faster, but callbacks and logs
             act less often.
-        evaluate_every: Updates between two evaluations in the environment; 0 for none.
-        episodes: Number of episodes of each evaluation, run side by side.
-        checkpoint_every: Updates between two saved states from which an interrupted run resumes.
+        evaluate_every: Number of updates between two evaluations in the environment; 0 for none.
+        episodes: Number of episodes of each evaluation, run in parallel.
+        checkpoint_every: Number of updates between two saved states, from which an interrupted run resumes.
     """
 
     module: PolicyFactory | None = None
@@ -104,26 +104,27 @@ class PolicySettings(StageSettings):
 
     @property
     def total_updates(self) -> int:
-        """Updates of both phases."""
+        """Number of updates, offline and online."""
         return self.updates + (0 if self.online is None else self.online.updates)
 
     def _check_online(self, online: Online) -> None:
         check(
             self.checkpoint is None,
-            "online: policy.checkpoint replaces training; start from it with policy.initialize_from",
+            "online: policy.checkpoint replaces training; use policy.initialize_from instead",
         )
         check(
             self.imagination is None,
-            "online: rows of the environment share no batch with imagined ones; train with policy.imagination first, "
-            "then go on with policy.initialize_from and policy.imagination null",
+            "online: cannot be combined with policy.imagination; train with imagination first, then a second run with "
+            "policy.initialize_from and policy.imagination null",
         )
         check(
             self.segment_length == 1,
-            f"segment_length: collected rows come in no segments of {self.segment_length}; set it to 1, or "
+            f"segment_length: online rows cannot be sampled in segments of {self.segment_length}; set it to 1, or "
             "policy.online to null",
         )
         check(
-            self.sampler is None, "sampler: one of your own gives no collected rows; leave it out"
+            self.sampler is None,
+            "sampler: a sampler of your own cannot sample online rows; leave it out",
         )
         each = online.updates_per_step
         check_multiple("refresh_every", self.refresh_every, "policy.online.updates_per_step", each)
@@ -137,12 +138,12 @@ class PolicySettings(StageSettings):
         )
         check(
             self.segment_length == 1,
-            f"segment_length: imagined rows come in no segments of {self.segment_length}; set it to 1, or "
+            f"segment_length: imagined rows cannot be sampled in segments of {self.segment_length}; set it to 1, or "
             "policy.imagination to null",
         )
         check(
             after < self.updates,
-            f"imagination.after: {after} of {self.updates} policy.updates leave none with imagined rows; "
+            f"imagination.after: {after} leaves no update with imagined rows, as policy.updates is {self.updates}; "
             "lower it",
         )
         check_multiple("imagination.after", after, "policy.refresh_every", self.refresh_every)

@@ -1,4 +1,4 @@
-"""The stage that fits the behaviour prior."""
+"""The prior stage: fits the behaviour prior."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lit_offrl.training.loggers import forget_points, log_histogram, log_points
 
 
 class PriorFactory(Protocol):
-    """Builds the prior once the data are known."""
+    """Factory of the prior, called once the data are known."""
 
     def __call__(
         self,
@@ -36,19 +36,20 @@ class PriorFactory(Protocol):
 
 @dataclass(kw_only=True)
 class PriorSettings(StageSettings):
-    """The behaviour prior.
+    """Settings of the prior stage.
 
     Args:
-        module: Class of the prior: lit_offrl.priors.TanhGaussianPrior, GaussianPrior, DiffusionPrior, or a
-            subclass of BehaviorPrior; null for no prior.
-        weighting: Weights of the rows in the prior's loss; the uniform ones are behaviour cloning.
+        module: Class of the prior, such as lit_offrl.priors.TanhGaussianPrior, GaussianPrior, VariationalPrior,
+            FlowPrior or DiffusionPrior, or a subclass of BehaviorPrior; null for no prior.
+        weighting: Weights of the rows in the prior's loss; UniformWeighting is behaviour cloning.
         checkpoint: Checkpoint (best.ckpt) of a trained prior to use instead of training one.
         trainer: Options of lightning.Trainer for this stage, such as max_time or gradient_clip_val.
         callbacks: Lightning callbacks of this stage, by class path.
-        jointly: How the prior is trained in the policy's updates instead of before, such as
-            lit_offrl.policy.WeightedLikelihood (ABM). The prior's weighting and budget are then not used.
-        data: Separate dataset for value and prior, such as an expert's in another domain; dynamics, policy
-            and evaluation use the run's data. Null uses the run's data for all.
+        jointly: Loss by which the prior is trained in the policy's updates instead of before them, such as
+            lit_offrl.policy.WeightedLikelihood (ABM); the prior's weighting and budget are then not used.
+            Null trains the prior before the policy.
+        data: Separate dataset for value and prior, such as data of an expert in another domain; dynamics,
+            policy and evaluation use the run's data. Null uses the run's data for all stages.
         batch_size: Rows of the dataset in one update.
         updates_per_block: Updates in one step of Lightning's loop; more is faster, but callbacks and logs
             act less often.
@@ -84,22 +85,22 @@ class PriorSettings(StageSettings):
             )
         check(
             self.jointly is None or isinstance(self.weighting, UniformWeighting),
-            f"weighting: {type(self.weighting).__name__} is not used by prior.jointly, which weighs rows itself; "
+            f"weighting: {type(self.weighting).__name__} is not used with prior.jointly, which has its own weights; "
             "set one of the two to its default",
         )
 
 
 class PriorStage(Stage[BehaviorPrior]):
-    """Weighs the rows and fits the prior to them.
+    """Stage that computes the weights of the rows and fits the prior to them.
 
     Args:
-        run: What all stages share.
+        run: Settings that all stages share.
         settings: The stage's own settings.
-        data: What it is trained on.
-        value: The stage whose values the weighting needs, if it needs any.
+        data: Data module that it is trained on.
+        value: The value stage, if the weighting needs values.
 
     Attributes:
-        sample_size: Share of the rows that the weights leave (D-10), once the rows are weighed.
+        sample_size: Effective sample size of the weights as a share of the rows (D-10), once computed.
     """
 
     name: ClassVar[str] = "prior"
@@ -124,7 +125,7 @@ class PriorStage(Stage[BehaviorPrior]):
         self.shown = f"prior/loss/{module.loss_name}", f"prior/validation_{module.loss_name}"
         if self.value is not None:
             module.weighting = copy(module.weighting)
-            # Weightings are frozen.
+            # Weightings are frozen dataclasses.
             object.__setattr__(module.weighting, "value", self.value.module)
         return module
 

@@ -33,15 +33,15 @@ STAGES = ("dynamics", "value", "prior", "policy")
 
 
 class Run:
-    """Fits the stages in order, reusing those that are done.
+    """A run: trains the stages in order, and reuses stages that are finished.
 
     Args:
-        settings: What all stages share.
+        settings: Settings that all stages share.
         data: The data module.
-        dynamics: Settings of the dynamics.
-        value: Settings of the values that weight the prior.
-        prior: Settings of the prior.
-        policy: Settings of the policy.
+        dynamics: Settings of the dynamics stage.
+        value: Settings of the value stage.
+        prior: Settings of the prior stage.
+        policy: Settings of the policy stage.
         config_text: The configuration as YAML, saved with the run.
     """
 
@@ -67,14 +67,14 @@ class Run:
         self.lock = ExitStack()
 
     def fit(self, until: str | None = None) -> dict[str, Any] | None:
-        """Run every stage that is switched on and needed, up to ``until``.
+        """Train every stage that is needed, up to ``until``, and write the report.
 
         Returns:
-            What ``results.json`` holds; nothing where ``until`` stops before the policy.
+            Content of ``results.json``; ``None`` if ``until`` is before the policy.
 
         Raises:
-            UserError: Something the user gave cannot be used. What can be known beforehand is
-                checked before anything is trained or written.
+            UserError: A setting or the data are invalid. Whatever can be checked before training is checked
+                before anything is trained or written.
         """
         with self.lock:
             self.prepare(until)
@@ -84,12 +84,12 @@ class Run:
             return self.finish(until)
 
     def prepare(self, until: str | None) -> None:
-        """Build the parts, check all that can be checked, and write down what is about to be run.
+        """Build the modules, check settings and data, and write ``config.yaml``.
 
         The run's folder is locked until ``lock`` is closed.
 
         Raises:
-            UserError: Something the user gave cannot be used.
+            UserError: A setting or the data are invalid.
         """
         run, data = self.settings, self.data
         self.wanted = wanted = needed_stages(self.of, until)
@@ -135,7 +135,7 @@ class Run:
         if "prior" in wanted or jointly:
             settings = of["prior"]
             assert isinstance(settings, PriorSettings)
-            # Data that nobody trains on are not read.
+            # Data that no stage trains on are not read.
             own = data if jointly or settings.checkpoint else self.prior_data
             self.prior = PriorStage(run, settings, own, self.value)
         if "policy" in wanted:
@@ -143,10 +143,10 @@ class Run:
             self.policy = PolicyStage(run, policy, data, *parts)
 
     def _try_environment(self, episodes: int) -> AnyEvaluator | None:
-        """Make the environments, which are tried for a few steps.
+        """Make the evaluation environments, and run each for a few steps.
 
         Raises:
-            UserError: There is none of that name, or it fails.
+            UserError: The environment does not exist, or fails.
         """
         try:
             return make_evaluator(self.data, episodes)
@@ -159,7 +159,7 @@ class Run:
             ) from error
 
     def fit_before_policy(self) -> None:
-        """Run the stages before the policy."""
+        """Train the stages before the policy."""
         if self.dynamics is not None:
             self.dynamics.fit()
         if self.value is not None:
@@ -168,10 +168,10 @@ class Run:
             self.prior.fit()
 
     def finish(self, until: str | None) -> dict[str, Any] | None:
-        """Report on what was trained.
+        """Evaluate the trained policy and prior, and write the report.
 
         Returns:
-            What ``results.json`` holds; nothing where ``until`` stopped before the policy.
+            Content of ``results.json``; ``None`` if ``until`` is before the policy.
         """
         if until not in (None, "policy"):
             print(self.settings.run_dir, flush=True)
@@ -203,7 +203,7 @@ class Run:
         ).write()
 
     def _rollouts(self, learner: PolicyLearner | None) -> ModelRollouts | None:
-        """Quick rollouts in the dynamics, where a policy was imagined in them."""
+        """Rollouts in the dynamics for the estimates of the report; ``None`` without dynamics or policy."""
         if self.dynamics is None or learner is None:
             return None
         policy, data, model = self.of["policy"], self.data, self.dynamics.module.cpu()

@@ -1,4 +1,4 @@
-"""Settings that all stages of a run share, and those that every stage has."""
+"""Settings of a run that all stages share, and the base class of the settings of a stage."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from lit_offrl.training.trainers import CallbackFactory
 
 @dataclass(kw_only=True)
 class StageSettings:
-    """Settings that every stage has.
+    """Base class of the settings of a stage.
 
     Args:
-        checkpoint: Take a trained part from this best.ckpt instead of training one.
+        checkpoint: Checkpoint (best.ckpt) of a trained module to use instead of training one.
         trainer: Options of this stage's lightning.Trainer, such as max_time or gradient_clip_val.
         callbacks: Lightning callbacks of this stage.
     """
@@ -33,16 +33,16 @@ class StageSettings:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What all stages of a run share.
+    """Settings that all stages of a run share.
 
     Attributes:
         run_dir: The run's folder.
-        seed: Seed of the whole run.
-        trainer: Options of every stage's ``lightning.Trainer``.
+        seed: Seed of the run.
+        trainer: Options of the ``lightning.Trainer`` of every stage.
         config: The whole configuration as plain values.
-        compile: Whether to compile updates.
-        link: A link to the folder, made when the run begins, or ``None``.
-        shared_stages: Where dynamics, values and priors are kept for all runs that have the same, or ``None``.
+        compile: When to compile updates: ``auto``, ``always`` or ``never``.
+        link: Symbolic link to the folder, created when the run begins, or ``None``.
+        shared_stages: Folder of dynamics, values and priors that several runs share, or ``None``.
     """
 
     run_dir: Path
@@ -54,7 +54,7 @@ class RunSettings:
     shared_stages: Path | None = None
 
     def make_link(self) -> None:
-        """Let the link stand for this run's folder, where the file system has links."""
+        """Point the link to this run's folder, if the file system has symbolic links."""
         if (
             self.link is None
             or not is_first()
@@ -67,5 +67,5 @@ class RunSettings:
 
     @property
     def trainer_options(self) -> dict[str, Any]:
-        """Options of every stage's Trainer, without callbacks and loggers, which each stage makes for itself."""
+        """Trainer options of every stage, without callbacks and loggers, which each stage creates."""
         return {k: v for k, v in self.trainer.items() if k not in ("callbacks", "logger")}

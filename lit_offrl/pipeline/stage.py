@@ -1,4 +1,4 @@
-"""One stage, whichever it is: built, validated, reused, resumed or trained, and saved."""
+"""Base class of stages: builds, checks, reuses, resumes or trains a module, and saves it."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ Module = TypeVar("Module", bound=BlockModule)
 
 
 class Stage(ABC, Generic[Module]):
-    """Trains one part, or takes what was trained before.
+    """Base class of stages, which train one module or load a trained one.
 
     Args:
-        run: What all stages share.
+        run: Settings that all stages share.
         settings: The stage's own settings.
-        data: What it is trained on.
+        data: Data module that it is trained on.
 
     Attributes:
         name: Name of the stage, of its folder and of its block in the configuration.
-        kind: Class of the part, or a base of it.
-        keeps: The checkpoint that holds the stage's result.
-        sharable: Whether runs with the same ``shared_stages`` train it once.
-        shown: Metrics beside the progress bar.
-        seconds: Training time, that before a kill included; 0 if it was not run.
+        kind: Class of the module, or a base of it.
+        keeps: Name of the checkpoint with the stage's result.
+        sharable: Whether runs with the same ``shared_stages`` train the stage once.
+        shown: Metrics in the progress bar.
+        seconds: Training time, including the time before a resume; 0 if the stage was not trained.
     """
 
     name: ClassVar[str]
@@ -68,33 +68,33 @@ class Stage(ABC, Generic[Module]):
         self.weights_size = 0
         self.is_taken = settings.checkpoint is not None
 
-    # What a stage is.
+    # Defined by each stage.
 
     @abstractmethod
     def make(self) -> Module:
-        """The untrained part."""
+        """The untrained module."""
 
     @abstractmethod
     def limits(self) -> dict[str, Any]:
         """Options of Trainer that end the stage."""
 
     def upstream(self) -> list[object]:
-        """What its result depends on, beside its settings, the data's rows and the seed."""
+        """What the result depends on besides the stage's settings, the data's rows and the seed."""
         return []
 
     def validate(self) -> None:
-        """Check before any training what would fail in it."""
+        """Check before training whatever can be checked."""
 
     def callbacks(self) -> list[pl.Callback]:
         """Callbacks of the stage itself."""
         return []
 
     def resume_state(self) -> ResumeState:
-        """What keeps the states that a killed stage continues from."""
+        """The callback that saves the states from which a killed stage resumes."""
         return ResumeState(self.folder)
 
     def total_updates(self) -> int | None:
-        """Updates in all, for the progress bar; ``None`` where early stopping decides."""
+        """Number of updates, for the progress bar; ``None`` if early stopping decides."""
         return None
 
     def apply(self, module: Module, *names: str) -> Module:
@@ -102,11 +102,11 @@ class Stage(ABC, Generic[Module]):
         module.set_arguments(**{name: getattr(self.settings, name) for name in names})
         return module
 
-    # What is the same for all.
+    # The same for all stages.
 
     @cached_property
     def module(self) -> Module:
-        """The part: built once, then trained or loaded in place."""
+        """The module: built once, then trained or loaded in place."""
         if self.is_taken:
             return self._load_given(self.settings.checkpoint)
         with torch.random.fork_rng():
@@ -117,7 +117,7 @@ class Stage(ABC, Generic[Module]):
 
     @cached_property
     def key(self) -> str:
-        """Hash of all that the result depends on."""
+        """Hash of everything that the result depends on."""
         if self.is_taken:
             return hash_file(f"{self.name}.checkpoint", self.settings.checkpoint)
         rows = self.data.dataset.fingerprint
@@ -126,14 +126,14 @@ class Stage(ABC, Generic[Module]):
 
     @property
     def folder(self) -> Path:
-        """Where the stage keeps its checkpoints."""
+        """Folder of the stage's checkpoints."""
         return self.run.run_dir / f"{self.name}-{self.key}"
 
     def prepare(self) -> None:
-        """Build the part and check all that can be checked.
+        """Build the module, and check settings and data.
 
         Raises:
-            UserError: Something the user gave cannot be used.
+            UserError: A setting or the data are invalid.
         """
         self.data.seed = self.run.seed
         module = self.module
@@ -149,15 +149,15 @@ class Stage(ABC, Generic[Module]):
         attempt(self.name, self.validate)
 
     def sizes(self) -> tuple[int, int]:
-        """Bytes of the part's weights, and of the imagined rows that a state holds."""
+        """Bytes of the module's weights, and of the imagined rows that a saved state holds."""
         return self.weights_size, 0
 
     def not_saved(self) -> dict[str, Any]:
-        """Arguments of the part that its checkpoint does not hold."""
+        """Arguments of the module that its checkpoint does not hold."""
         return {}
 
     def fit(self) -> Module:
-        """Train the part, or continue, or take what was given before."""
+        """Train the module, resume its training, or load the result of an earlier run or a checkpoint."""
         if self.is_taken:
             print(f"{self.name}: taken from {self.settings.checkpoint}", flush=True)
             return self.module
@@ -171,51 +171,51 @@ class Stage(ABC, Generic[Module]):
 
     @property
     def is_done(self) -> bool:
-        """Whether the part was trained to its end."""
+        """Whether the stage is finished."""
         return (self.folder / "done.json").is_file()
 
     @property
     def is_begun(self) -> bool:
-        """Whether there is a state to continue from."""
+        """Whether there is a state to resume from."""
         return any(path.is_file() for path in generations(self.folder / "resume.ckpt"))
 
     def take(self) -> Module:
-        """The trained part, its weights as they were saved."""
+        """Load the trained module of a finished stage."""
         self.seconds = read_done(self.folder, self.keeps)
-        # What the part of today's configuration is made of.
+        # Arguments of the present configuration, such as the prior, are kept.
         trust = set(class_modules(describe_module(self.module)))
         saved = load_module(self.folder / self.keeps, self.kind, trust, **self.not_saved())
         self.module.load_state_dict(saved.state_dict())
         self.module.updates = saved.updates
-        # Nobody needs it any more.
+        # No longer needed.
         if is_first():
             for path in generations(self.folder / "resume.ckpt"):
                 path.unlink(missing_ok=True)
         return self.module.eval()
 
     def save(self) -> None:
-        """Save what training gave."""
+        """Save the trained module."""
         self.module.settle()
         save_module(self.module, self.folder / self.keeps)
 
     def mark_done(self, seconds: float) -> None:
-        """Write down that the part was trained to its end."""
+        """Mark the stage as finished."""
         hooks = self.module.hooks
         threads = [] if hooks is None else hooks.threads.changes
         write_done(self.folder, seconds, self.module.updates, threads)
 
     def trainer(self, callbacks: Sequence[pl.Callback], **arguments: Any) -> pl.Trainer:
-        """This stage's Trainer.
+        """The Trainer of this stage.
 
         Raises:
-            UserError: There is none for these settings.
+            UserError: Lightning refuses the Trainer's options.
         """
         given = {**self.run.trainer_options, **self.limits(), **self.settings.trainer}
         return make_trainer(given, self.folder, list(callbacks), **arguments)
 
     @cached_property
     def loggers(self) -> list[Logger]:
-        """This stage's own loggers."""
+        """The loggers of this stage."""
         given = self.run.trainer.get("logger")
         return attempt("trainer.logger", make_loggers, given, self.run.run_dir, self.name, self.key)
 
@@ -243,7 +243,7 @@ class Stage(ABC, Generic[Module]):
             made, needed = module.init_arguments().get(argument), getattr(self.data, argument)
             check(
                 made == needed,
-                f"{self.name}.checkpoint: '{checkpoint}' was made for {argument} {made}, the data have "
-                f"{needed}; give one that was trained on such data",
+                f"{self.name}.checkpoint: '{checkpoint}' was trained with {argument} {made}, the data have "
+                f"{needed}; give a checkpoint trained on data of these sizes",
             )
         return module

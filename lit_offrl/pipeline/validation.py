@@ -1,4 +1,4 @@
-"""What settings and data of several stages must have in common."""
+"""Checks of settings and data that concern several stages."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from lit_offrl.training.block_module import BlockModule
 
 
 def check_memory(rollouts: Rollouts, needed: int) -> None:
-    """Check that the imagined rows, of ``needed`` bytes, fit into memory, through which their states are saved.
+    """Check that the imagined rows, of ``needed`` bytes, fit into main memory, where states are prepared for saving.
 
     Raises:
-        UserError: They do not.
+        UserError: They do not fit.
     """
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    # Of a container, where there is a limit.
+    # The limit of a container, if there is one.
     limit = Path("/sys/fs/cgroup/memory.max")
     allowed = limit.read_text().strip() if limit.is_file() else "max"
     there = there if allowed == "max" else min(there, int(allowed))
@@ -35,7 +35,7 @@ def check_memory(rollouts: Rollouts, needed: int) -> None:
 
 
 def check_same_robot(data: OfflineDataset, other: OfflineDataset) -> None:
-    """Check that a prior of ``other`` understands the robot of ``data``.
+    """Check that a prior trained on ``other`` can act in ``data``'s environment.
 
     Raises:
         UserError: Observations or actions have another size, are known to be another robot's, or
@@ -60,23 +60,22 @@ def check_same_robot(data: OfflineDataset, other: OfflineDataset) -> None:
 
 
 def check_conservatism(learner: PolicyLearner, settings: Any) -> None:
-    """Check that there are rows at which values can be pushed up and down.
+    """Check that batches hold the rows at which conservatism raises and lowers values.
 
     Raises:
-        UserError: There are none.
+        UserError: Batches have no such rows.
     """
     if learner.conservatism is None:
         return
     imagining = settings.imagination is not None
     check(
         imagining or learner.conservatism.states == "all",
-        "policy.module.conservatism.states: there are no imagined rows, as policy.imagination is "
-        "null; use all",
+        "policy.module.conservatism.states: imagined needs imagined rows, and policy.imagination is null; use all",
     )
     check(
         not imagining or settings.batch_size * settings.real_fraction >= 1,
         f"policy.real_fraction: {settings.real_fraction} leaves no real rows, at which "
-        "policy.module.conservatism pushes values up; give more, such as 0.5",
+        "policy.module.conservatism raises values; give more, such as 0.5",
     )
 
 
@@ -96,27 +95,27 @@ def check_imagined_weighting(learner: PolicyLearner, settings: Any) -> None:
 
 
 def check_next_actions(learner: PolicyLearner, settings: Any) -> None:
-    """Check that rows are of the log, where the backup needs its next actions.
+    """Check that batches hold the dataset's next actions if the backup needs them.
 
     Raises:
-        UserError: Some are imagined, or they come in segments.
+        UserError: Batches hold imagined rows or segments.
     """
     check(
         not learner.backup.needs_next_actions
         or (settings.imagination is None and settings.segment_length == 1),
-        f"policy.module.backup: {type(learner.backup).__name__} needs the log's next actions, which imagined rows "
+        f"policy.module.backup: {type(learner.backup).__name__} needs the data's next actions, which imagined rows "
         "and segments do not have; set policy.imagination null and policy.segment_length 1, or use "
         "lit_offrl.policy.SmoothedBackup",
     )
 
 
 def check_heads(module: BlockModule, tasks: int) -> None:
-    """Check that a network has as many heads as there are tasks, or one that all share.
+    """Check that a network has one head for each task, or one head for all.
 
     Raises:
-        UserError: It has others.
+        UserError: The number of heads is another.
     """
-    # In a module of one's own they may mean something else.
+    # In a module of the user's own, heads may mean something else.
     ours = isinstance(module, (TanhGaussianPrior, GaussianPrior, PolicyLearner))
     heads = module.heads if ours else 1
     check(

@@ -1,4 +1,4 @@
-"""The stage that fits the values which weight the prior."""
+"""The value stage: fits the value estimate that the prior's weights use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lit_offrl.priors import ValueEstimator
 
 
 class ValueFactory(Protocol):
-    """Builds the value estimator once the data are known."""
+    """Factory of the value estimator, called once the data are known."""
 
     def __call__(
         self,
@@ -29,7 +29,7 @@ class ValueFactory(Protocol):
 
 @dataclass(kw_only=True)
 class ValueSettings(StageSettings):
-    """The values of logged actions, fitted only where the prior's weighting needs them.
+    """Settings of the value stage, which is trained only if the prior's weighting needs values.
 
     Args:
         module: Class of the value estimator: lit_offrl.priors.BehaviorValue (SARSA), ReturnRegression, or a
@@ -63,7 +63,7 @@ class ValueSettings(StageSettings):
 
 
 class ValueStage(Stage[ValueEstimator]):
-    """Fits the values of logged actions."""
+    """Stage that fits the value estimate of logged actions."""
 
     name: ClassVar[str] = "value"
     kind = ValueEstimator

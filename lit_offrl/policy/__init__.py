@@ -1,4 +1,4 @@
-"""The policy's learner and its parts."""
+"""The policy learner and its exchangeable parts: backups, improvements, constraints and so on."""
 
 from lit_offrl.policy.acting import Acting, ActorAction, BestCandidate, BestDraw
 from lit_offrl.policy.advantages import (

@@ -1,4 +1,4 @@
-"""How a learner acts: by its actor, or by the best of the prior's samples (IDQL)."""
+"""How a learner chooses actions: by its actor, or by the best of several samples (IDQL, BCQ)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Acting(ABC):
     """Base class of acting: how actions are chosen in evaluations and in rollouts of the model.
 
     Attributes:
-        needs_prior: Whether it samples the learner's prior, from noise that it is given.
-        uses: The networks of :class:`Networks` that it asks; an exported policy holds these alone.
+        needs_prior: Whether it samples the learner's prior, from given noise.
+        uses: Names of the networks of ``Networks`` that it uses; an exported policy holds only these.
     """
 
     needs_prior: ClassVar[bool] = False
@@ -27,16 +27,16 @@ class Acting(ABC):
 
     @abstractmethod
     def noise_dim(self, networks: Networks, obs_dim: int) -> int:
-        """Standard normal numbers of a random action."""
+        """Number of standard normal values that a random action is made from."""
 
     @abstractmethod
     def __call__(
         self, networks: Networks, observations: Tensor, noise: Tensor | None = None
     ) -> Tensor:
-        """Actions ``[..., act]``; deterministic without noise.
+        """Choose actions ``[..., act]``; deterministic without noise.
 
         Args:
-            networks: The learner's.
+            networks: Networks of the learner.
             observations: ``[..., obs]``.
             noise: Standard normal, ``[..., noise_dim]``.
         """
@@ -64,14 +64,14 @@ class BestCandidate(Acting):
     """Acts by the best of ``samples`` actions of the prior, by the target critics' value.
 
     ``argmax_j min_k Qbar_k(s, a_j)``. Without noise the candidates are made from fixed points
-    (:func:`lit_offrl.nets.normal_points`), so evaluation is deterministic; the release draws new ones
-    at each step, and has no other actor. The actor is trained as ever, and does not act.
+    (``lit_offrl.nets.normal_points()``), so evaluation is deterministic; the release draws new ones
+    at each step, and has no other actor. The learner's actor is trained but not used to act.
 
     Args:
         samples: Number of actions to draw from the prior (N).
 
     Raises:
-        UserError: There are no samples.
+        UserError: ``samples`` is less than 1.
 
     Source: Hansen-Estruch et al., "IDQL: Implicit Q-Learning as an Actor-Critic Method with Diffusion
     Policies", arXiv 2304.10573; ``eval_actions`` of ``DDPMIQLLearner`` in philippe-eecs/IDQL.
@@ -87,7 +87,7 @@ class BestCandidate(Acting):
     def noise_dim(self, networks: Networks, obs_dim: int) -> int:
         check(
             networks.prior is not None,
-            "acting: BestCandidate samples the prior, which a policy's checkpoint does not hold; load it with "
+            "acting: BestCandidate samples the prior, which a policy's checkpoint does not hold; load the policy with "
             "PolicyLearner.load_from_checkpoint(path, prior=...)",
         )
         assert networks.prior is not None
@@ -107,16 +107,16 @@ class BestCandidate(Acting):
 
 @dataclass(frozen=True)
 class BestDraw(Acting):
-    """Of ``samples`` actions of the actor the one with the largest value by the first critic.
+    """Acts by the best of ``samples`` actions of the actor, by the value of the first critic (BCQ, BEAR).
 
-    Without noise they are made from fixed points (:func:`lit_offrl.nets.normal_points`); releases draw new
-    ones at each step.
+    Without noise the actions are made from fixed points (``lit_offrl.nets.normal_points()``); the releases
+    draw new ones at each step.
 
     Args:
-        samples: Actions drawn.
+        samples: Number of actions to draw from the actor.
 
     Raises:
-        UserError: There are no samples.
+        UserError: ``samples`` is less than 1.
 
     Source: Fujimoto et al., BCQ, ICML 2019 (100 draws in the release sfujim/BCQ); Kumar et al., BEAR, NeurIPS
     2019 (10 in aviralkumar2907/BEAR).
@@ -148,6 +148,6 @@ def fixed_draws(samples: int, size: int, observations: Tensor) -> Tensor:
 
 
 def pick_best(actions: Tensor, values: Tensor) -> Tensor:
-    """Of ``actions [..., draws, act]`` the one with the largest of ``values [..., draws]``: ``[..., act]``."""
+    """The action ``[..., act]`` of ``actions [..., draws, act]`` with the largest of ``values [..., draws]``."""
     best = values.argmax(dim=-1)[..., None, None].expand(*values.shape[:-1], 1, actions.shape[-1])
     return actions.gather(-2, best).squeeze(-2)

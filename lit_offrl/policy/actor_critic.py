@@ -23,7 +23,7 @@ from lit_offrl.training.block_module import BlockModule
 
 
 class ActorCritic(BlockModule):
-    """The networks of a policy, how they act, and how their targets and optimizers move.
+    """Base class of the learner: networks, actions, target networks and optimizers.
 
     Args:
         obs_dim: Size of an observation.
@@ -38,7 +38,7 @@ class ActorCritic(BlockModule):
         discount: Discount factor of the next step's value.
         polyak_rate: Share of the networks' weights that moves into their target networks in each update.
         target_period: Number of updates after which the networks are copied to their targets, instead of
-            the moving average; null for the average.
+            moving them by polyak_rate in each update; null moves them in each update.
         actor_learning_rate: Learning rate of the actor's Adam optimizer.
         actor_weight_decay: Weight decay of the actor, added to the gradients (L2).
         critic_learning_rate: Learning rate of the critics' Adam optimizer.
@@ -103,17 +103,17 @@ class ActorCritic(BlockModule):
 
     @property
     def noise_dim(self) -> int:
-        """Normal numbers that an action of the policy is made from."""
+        """Number of standard normal values that an action of the policy is made from."""
         dim: int = self.actor.noise_dim  # type: ignore[assignment]
         return dim
 
     @property
     @abstractmethod
     def networks(self) -> Networks:
-        """What the formulas of the policy's parts work on."""
+        """The networks and scalars that the policy's parts compute with."""
 
     def propose_from(self, prior: BehaviorPrior | None) -> None:
-        """Let actors that move samples of a prior take those of ``prior``."""
+        """Set the prior of an actor that perturbs a prior's samples (BCQ)."""
         for net in (self.actor, self.target_actor):
             if isinstance(net, PerturbationNet):
                 net.propose_from(prior)
@@ -154,7 +154,7 @@ class ActorCritic(BlockModule):
         return optimizers
 
     def move_targets(self, *more: tuple[nn.Module, nn.Module]) -> None:
-        """Move the target networks, and ``more`` pairs of a target and its source."""
+        """Update the target networks, and ``more`` pairs of a target and its source."""
         pairs: list[tuple[nn.Module, nn.Module]] = [(self.target_critics, self.critics), *more]
         if self.target_actor is not None:
             pairs.append((self.target_actor, self.actor))

@@ -1,4 +1,4 @@
-"""Advantages of logged actions over the policy's."""
+"""Advantage estimates of logged actions."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Advantage(ABC):
     """Base class of advantage estimates of logged actions, ``[...]``.
 
     Attributes:
-        needs_target_actor: Whether the learner keeps a slowly following copy of its actor.
-        needs_state_values: Whether the networks need ``state_value``.
+        needs_target_actor: Whether the learner needs a target network of its actor.
+        needs_state_values: Whether the learner needs a state value ``V(s)``.
     """
 
     needs_target_actor: ClassVar[bool] = False
@@ -29,7 +29,7 @@ class Advantage(ABC):
 
     @property
     def draws(self) -> int:
-        """Actions drawn at each row."""
+        """Number of actions to draw at each row."""
         return 0
 
     @abstractmethod
@@ -40,14 +40,13 @@ class Advantage(ABC):
         noise: Tensor,
         following: Tensor | None = None,
     ) -> Tensor:
-        """Judge the actions of ``batch``; called without gradients.
+        """Advantages ``[...]`` of the actions of ``batch``; called without gradients.
 
         Args:
-            networks: The learner's.
+            networks: Networks of the learner.
             batch: Rows ``[batch, ...]``, or segments ``[segments, steps, ...]``.
             noise: Standard normal, ``[..., draws, noise_dim]``.
-            following: The target policy's values of next observations ``[...]``, where they are known
-                already.
+            following: The target policy's values of next observations ``[...]``, if already computed.
         """
 
 
@@ -73,11 +72,11 @@ class SampledAdvantage(Advantage):
 
     Args:
         samples: Number of actions of the policy over which the baseline is averaged.
-        space: Compare returns, ``raw``, or what quantile critics predict, ``phi``, where differences
-            between large returns are small (D-22).
+        space: Scale on which values are compared: ``raw`` is that of the returns, ``phi`` the compressed
+            scale of quantile critics, on which differences of large returns are small (D-22).
 
     Raises:
-        UserError: There are no samples.
+        UserError: ``samples`` is less than 1.
     """
 
     samples: int = 10
@@ -119,7 +118,7 @@ class SegmentAdvantage(Advantage):
         samples: Number of actions at each state (M) for the value, unless the backup has drawn them.
 
     Raises:
-        UserError: There are no samples.
+        UserError: ``samples`` is less than 1.
     """
 
     samples: int = 20
@@ -145,7 +144,7 @@ class SegmentAdvantage(Advantage):
         if following is None:
             final = runs.next_observations[:, -1:]
             states = torch.cat([runs.observations, final], dim=1)
-            # The last state takes the draws of the one before: each is unbiased.
+            # The last state reuses the noise of the one before: each estimate stays unbiased.
             both = torch.cat([drawn, drawn[:, -1:]], dim=1)
             value = values_of_draws(networks, states, both).mean(dim=-1)
         else:
@@ -159,13 +158,13 @@ class SegmentAdvantage(Advantage):
 def n_step_returns(
     rewards: Tensor, terminations: Tensor, last_value: Tensor, discount: float
 ) -> Tensor:
-    """What each step of a segment earned until its end, and what the end is worth.
+    """Discounted return of each step until the end of its segment, plus the value of the end.
 
     Args:
         rewards: ``[segments, steps]``.
         terminations: ``[segments, steps]`` bool.
-        last_value: Of the observation after the last step, ``[segments]``.
-        discount: Weight of the next step's return.
+        last_value: Value of the observation after the last step, ``[segments]``.
+        discount: Discount factor.
 
     Returns:
         ``[segments, steps]``.

@@ -1,4 +1,4 @@
-"""Dynamics that are trained along with the policy, towards what is worse for it (RAMBO)."""
+"""Adversarial training of the dynamics in the policy's updates (RAMBO)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lit_offrl.transitions import Transitions
 
 @runtime_checkable
 class GaussianDynamics(Protocol):
-    """What is asked of the dynamics, as in ``Dynamics``: losses, and members that predict Gaussians."""
+    """Interface of dynamics for RAMBO: losses, and members that predict Gaussians."""
 
     elites: Tensor
     learns_terminations: ClassVar[bool]
@@ -47,7 +47,7 @@ class AdversarialDynamics(TrainedAlong):
     Args:
         weight: Weight of the adversarial term; 0 for the dynamics' own loss alone.
         standardized: Subtract the mean of ``A`` and divide by its standard deviation.
-        termination: Function of next observations that tells which are terminal; by default that of the
+        termination: Function from next observations to flags of terminal ones; by default that of the
             rollouts.
         learning_rate: Learning rate of the dynamics in the policy's updates; null for that of their own
             training.
@@ -68,7 +68,7 @@ class AdversarialDynamics(TrainedAlong):
 
     weight: float = 3e-4
     standardized: bool = True
-    # A Termination; spelled so that a user's function needs no annotations.
+    # The type Termination without its signature, so that a user's function needs no annotations.
     termination: Rule | None = None
     learning_rate: float | None = None
     takes_imagined: ClassVar[bool] = True
@@ -78,7 +78,7 @@ class AdversarialDynamics(TrainedAlong):
         check_positive(self, *(["learning_rate"] if self.learning_rate is not None else []))
 
     def noise_shape(self, obs_dim: int, noise_dim: int) -> tuple[int, int]:
-        # The action's numbers, then those of the sample and the one that picks the elite.
+        # Noise of the action, then of the sample, and one value that selects the elite.
         return 1, noise_dim + obs_dim + 2
 
     def check_part(self, part: Any) -> None:
@@ -102,7 +102,7 @@ class AdversarialDynamics(TrainedAlong):
         imagined = none if batch.imagined is None else batch.imagined.to(none)
         own, metrics = part.losses(batch, noise, shared)
         real = share_of_rows(1 - imagined)
-        # All members see the same rows, and each descends the mean of its own loss.
+        # All members get the same rows, and each minimises the mean of its own loss.
         losses = {f"dynamics_{name}": loss for name, loss in own.items()}
         for name, loss in losses.items():
             losses[name] = real * loss.reshape(-1, *none.shape).sum(dim=0) if loss.dim() else loss
@@ -143,5 +143,5 @@ class AdversarialDynamics(TrainedAlong):
 
 
 def share_of_rows(mask: Tensor) -> Tensor:
-    """``mask / mean(mask)``: the mean over all rows is then that over the masked ones; 0 of none."""
+    """``mask / mean(mask)``, a weight whose mean over all rows is the mean over masked rows; 0 without any."""
     return mask / mask.mean().clamp(min=0.5 / len(mask))

@@ -1,4 +1,4 @@
-"""What may be trained along with the policy, in the same updates."""
+"""Base class of losses that train the prior or the dynamics in the policy's updates."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Rule = Callable[..., Any]
 class TrainedAlong(ABC):
     """Base class of losses by which the prior or the dynamics are trained in the policy's updates.
 
-    The part is saved with the learner and has an optimizer of its own.
+    The trained module ("part") is saved with the learner and has its own optimizer.
 
     Attributes:
         takes_imagined: Whether batches may hold imagined rows.
-        learning_rate: Learning rate of the part while it is trained along; ``None`` for its own.
+        learning_rate: Learning rate of the part in the policy's updates; ``None`` for its own.
     """
 
     takes_imagined: ClassVar[bool] = False
@@ -33,54 +33,54 @@ class TrainedAlong(ABC):
 
     @property
     def needs_state_values(self) -> bool:
-        """Whether the networks need ``state_value``."""
+        """Whether the learner needs a state value ``V(s)``."""
         return False
 
     @property
     def draws(self) -> int:
-        """Actions drawn at each row."""
+        """Number of actions to draw at each row."""
         return 0
 
     def noise_shape(self, obs_dim: int, noise_dim: int) -> tuple[int, int]:
-        """Draws at each row, and the normal numbers of each: those of an action by default.
+        """Number of draws at each row, and size of the noise of each; by default that of an action.
 
         Args:
             obs_dim: Size of an observation.
-            noise_dim: Numbers that an action of the policy is made from.
+            noise_dim: Size of the noise that an action of the policy is made from.
         """
         return self.draws, noise_dim
 
     @property
     def needs_target_actor(self) -> bool:
-        """Whether the learner keeps a slowly following copy of its actor."""
+        """Whether the learner needs a target network of its actor."""
         return False
 
     def check_part(self, part: Any) -> None:
-        """Refuse a part that cannot be trained in this way; called before any training.
+        """Check before training that ``part`` can be trained by this loss; by default any can.
 
         Raises:
-            UserError: It cannot. By default any can.
+            UserError: ``part`` cannot be trained by this loss.
         """
         return None
 
     def with_termination(self, rule: Rule) -> TrainedAlong:
-        """The same with the rule by which imagined rows end, where it takes one; itself by default."""
+        """A copy with the termination function of the rollouts, if it uses one; by default itself."""
         return self
 
     @abstractmethod
     def part_losses(
         self, part: Any, networks: Networks, batch: Transitions, noise: Tensor, shared: Shared
     ) -> tuple[Losses, Metrics]:
-        """Named losses that the part's optimizer descends, and scalars to log.
+        """Named losses that the part's optimizer minimises, and scalars to log.
 
         Each loss is ``[...]``, one number for each row, or a scalar; also for an ensemble.
 
         Args:
-            part: The prior or the dynamics that is trained.
-            networks: The learner's; no gradient reaches them.
+            part: The prior or dynamics to train.
+            networks: Networks of the learner, without gradient.
             batch: Rows ``[...]``.
             noise: Standard normal, ``[..., draws, noise_dim]``.
-            shared: ``next_values [...]`` of the backup, where it is the policy's value.
+            shared: ``next_values [...]`` of the backup, if these are the policy's values.
         """
 
     def configure_optimizers(self, part: BlockModule) -> Any:

@@ -1,4 +1,4 @@
-"""Values of next observations for the critics' targets."""
+"""Backups: values of next observations in the critics' targets."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ class Backup(ABC):
     """Base class of backups: a value ``[...]`` of each next observation, or its quantiles ``[..., quantiles]``.
 
     Attributes:
-        needs_target_actor: Whether the learner keeps a slowly following copy of its actor.
-        needs_state_values: Whether the learner fits a value of observations alone, by
-            :meth:`state_loss`.
+        needs_target_actor: Whether the learner needs a target network of its actor.
+        needs_state_values: Whether the learner fits a state value ``V(s)`` by ``state_loss()``.
         subtracts_divergence: Whether this backup subtracts the constraint's divergence where
             ``constraint.in_target`` is set.
-        gives_quantiles: Whether it gives all quantiles of critics that have them.
-        needs_next_actions: Whether rows have to hold the log's next actions.
+        gives_quantiles: Whether it returns all quantiles of quantile critics.
+        needs_next_actions: Whether rows must hold the data's next actions.
     """
 
     needs_target_actor: ClassVar[bool] = False
@@ -35,7 +34,7 @@ class Backup(ABC):
 
     @property
     def draws(self) -> int:
-        """Actions drawn at each row."""
+        """Number of actions to draw at each row."""
         return 1
 
     @property
@@ -50,17 +49,17 @@ class Backup(ABC):
 
     @abstractmethod
     def __call__(self, networks: Networks, batch: Transitions, noise: Tensor) -> Tensor:
-        """Value next observations; called without gradients.
+        """Values ``[...]`` of next observations; called without gradients.
 
         Args:
-            networks: The learner's.
+            networks: Networks of the learner.
             batch: Rows ``[...]``.
             noise: Standard normal, ``[..., draws, noise_dim]``.
         """
 
     def state_loss(self, advantages: Tensor) -> Tensor:
         """The loss ``[batch]`` that fits ``V(s)``, given ``min_j Qbar_j(s, a) - V(s)`` ``[batch]``."""
-        raise NotImplementedError(f"{type(self).__name__} fits no value of observations")
+        raise NotImplementedError(f"{type(self).__name__} fits no state value")
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ class SmoothedBackup(Backup):
         return value
 
     def actions(self, networks: Networks, batch: Transitions, noise: Tensor) -> Tensor:
-        """The blurred action ``[..., act]`` at each next observation."""
+        """The smoothed action ``[..., act]`` at each next observation."""
         assert networks.target_actor is not None
         mode = networks.target_actor(batch.next_observations).mode
         blur = (self.std * noise[..., 0, : mode.shape[-1]]).clamp(-self.clip, self.clip)
@@ -136,7 +135,7 @@ class SampledBackup(Backup):
             value, by which its advantages are then measured too (ABM's figure 9, docs/decisions.md 10.3).
 
     Raises:
-        UserError: There are no samples, or the share is not within 0 and 1.
+        UserError: ``samples`` is less than 1, or the share is not within 0 and 1.
     """
 
     samples: int = 20
@@ -177,10 +176,10 @@ def values_of_draws(
     That is the target actor, or the prior if :attr:`Networks.values_prior` is set.
 
     Args:
-        networks: Whose targets are asked.
+        networks: Networks of the learner.
         observations: ``[..., obs]``.
         noise: Standard normal, ``[..., draws, noise_dim]``.
-        lowest_share: Weight of that minimum; the rest is the maximum's.
+        lowest_share: Weight of the minimum; the maximum has the remaining weight.
     """
     if networks.values_prior:
         assert networks.prior is not None
@@ -199,7 +198,7 @@ def values_of_draws(
 class ExpectileBackup(Backup):
     """Backup by ``V(s')``, an expectile of ``min_j Qbar_j`` over the data's actions (IQL).
 
-    No action outside the data is ever valued.
+    Critics are never evaluated at actions outside the data.
 
     Args:
         expectile: Expectile of the values of the data's actions: 0.5 is their mean, values towards 1

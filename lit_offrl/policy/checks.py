@@ -1,4 +1,4 @@
-"""Which parts of a learner go together."""
+"""Checks that the parts of a learner are compatible."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from lit_offrl.priors import BehaviorPrior, TanhGaussianPrior
 
 
 def check_parts(parts: Parts, networks: Networks, obs_dim: int) -> None:
-    """Check that parts understand each other.
+    """Check that the parts of a learner are compatible.
 
     Raises:
-        UserError: They do not.
+        UserError: Two parts are not compatible.
     """
     backup, constraint = parts.backup, parts.constraint
     askings: list[Improvement | TrainedAlong] = [parts.improvement, *parts.along.values()]
     for asking in askings:
         check(
             backup.needs_state_values or not asking.needs_state_values,
-            f"{type(asking).__name__} needs values of observations, which {type(backup).__name__} does not "
+            f"{type(asking).__name__} needs a state value V(s), which {type(backup).__name__} does not "
             "fit; use lit_offrl.policy.ExpectileBackup, or another advantage",
         )
     check(
@@ -38,12 +38,11 @@ def check_parts(parts: Parts, networks: Networks, obs_dim: int) -> None:
     )
     check(
         not (parts.start_at_prior and "prior" in parts.along),
-        "start_at_prior: a prior that is trained along (prior.jointly) is untrained at the start; set one of "
-        "the two off",
+        "start_at_prior: with prior.jointly the prior is untrained at the start; switch one of the two off",
     )
     check(
         backup.gives_quantiles or not isinstance(networks.critics, QuantileCritics),
-        f"backup: {type(backup).__name__} gives one number, and critics of quantiles learn all of them; "
+        f"backup: {type(backup).__name__} returns one value, and quantile critics need all quantiles; "
         "use lit_offrl.policy.PolicyBackup, or ScalarCritics",
     )
     with torch.no_grad():
@@ -70,7 +69,7 @@ def check_actor(parts: Parts, policy: ActionDistribution) -> None:
     improvement = type(parts.improvement).__name__
     check(
         not parts.improvement.needs_reparameterized or policy.reparameterized,
-        f"improvement: {improvement} needs actions with the policy's gradient, which a mixture's do not have; use "
+        f"improvement: {improvement} needs reparameterised actions, which a mixture does not have; use "
         "lit_offrl.policy.TanhGaussianActor, or improve by lit_offrl.policy.WeightedLikelihood",
     )
     check(
@@ -86,16 +85,16 @@ def check_actor(parts: Parts, policy: ActionDistribution) -> None:
     )
     check(
         parts.conservatism is None or not policy.unbounded,
-        "conservatism: values the policy's draws, which a GaussianActor makes outside of the box too; use "
+        "conservatism: needs policy samples within [-1, 1], which a GaussianActor's may leave; use "
         "lit_offrl.policy.TanhGaussianActor",
     )
 
 
 def check_prior(parts: Parts, networks: Networks, obs_dim: int, device: torch.device) -> None:
-    """Check that a prior is there if one is needed, and that it has what is needed of it.
+    """Check that there is a prior if one is needed, and that it has the methods that are needed.
 
     Raises:
-        UserError: It is not, or has not.
+        UserError: The prior or a method is missing.
     """
     prior, constraint = networks.prior, parts.constraint
     tied = constraint is not None and constraint.needs_prior
@@ -108,7 +107,7 @@ def check_prior(parts: Parts, networks: Networks, obs_dim: int, device: torch.de
     check(
         not perturbs
         or (prior is not None and prior.can_be_sampled and prior.sampling_noise_dim(obs_dim) > 0),
-        "actor: PerturbedPrior moves samples that a prior makes of noise that it is given; name one, such as "
+        "actor: PerturbedPrior needs a prior that samples from given noise; name one, such as "
         "lit_offrl.priors.VariationalPrior",
     )
     if prior is None:
@@ -120,21 +119,21 @@ def check_prior(parts: Parts, networks: Networks, obs_dim: int, device: torch.de
         )
         check(
             not (tied or parts.start_at_prior or "prior" in parts.along),
-            f"{why}: needs a prior, and prior.module is null; switch the prior on, or use "
-            "lit_offrl.policy.EntropyTemperature and no start_at_prior",
+            f"{why}: needs a prior, and prior.module is null; name a prior, or use "
+            "lit_offrl.policy.EntropyTemperature and start_at_prior false",
         )
         return
     name = type(prior).__name__
     check(
         not parts.improvement.samples_prior or prior.can_be_sampled,
-        f"improvement: {type(parts.improvement).__name__} samples the prior, and {name} has no sample(); write "
+        f"improvement: {type(parts.improvement).__name__} samples the prior, and {name} has no sample(); implement "
         "it, or use another prior",
     )
     check(
         not parts.acting.needs_prior
         or (prior.can_be_sampled and prior.sampling_noise_dim(obs_dim) > 0),
-        f"acting: {type(parts.acting).__name__} makes actions of noise that it is given, and {name} has no "
-        "sample() that takes any; write it, or use another prior",
+        f"acting: {type(parts.acting).__name__} samples the prior from given noise, and {name} has no sample() that "
+        "uses noise; implement it, or use another prior",
     )
     if "prior" in parts.along:
         check(
@@ -149,7 +148,7 @@ def check_divergence(parts: Parts, networks: Networks, obs_dim: int, device: tor
     """Check that the constraint's divergence from the prior can be computed.
 
     Raises:
-        UserError: The prior has no density, none where the policy goes, or no samples.
+        UserError: The prior has no density, none at the policy's actions, or no samples.
     """
     prior, constraint = networks.prior, parts.constraint
     assert prior is not None
@@ -157,8 +156,8 @@ def check_divergence(parts: Parts, networks: Networks, obs_dim: int, device: tor
     if constraint is not None and constraint.draws:
         check(
             prior.can_be_sampled and prior.sampling_noise_dim(obs_dim) > 0,
-            f"constraint: {type(constraint).__name__} compares samples made of noise that is given, and {name} has "
-            "no sample() that takes any; write it, or use another prior",
+            f"constraint: {type(constraint).__name__} samples the prior from given noise, and {name} has no sample() "
+            "that uses noise; implement it, or use another prior",
         )
         return
     check(
@@ -175,17 +174,17 @@ def check_divergence(parts: Parts, networks: Networks, obs_dim: int, device: tor
             covered = has_density_outside(prior.distribution(observations), device)
     check(
         covered,
-        f"constraint: the policy goes beyond the box, where {name} has no density; use "
+        f"constraint: the policy's actions may leave [-1, 1], where {name} has no density; use "
         "lit_offrl.priors.GaussianPrior, or lit_offrl.policy.TanhGaussianActor",
     )
 
 
 def has_density_outside(found: Distribution, device: torch.device) -> bool:
-    """Whether a distribution of actions has a density outside of the box."""
+    """Whether a distribution of actions has a density outside ``[-1, 1]``."""
     if isinstance(found, ActionDistribution):
         return found.unbounded
     outside = torch.full((*found.batch_shape, *found.event_shape), 2.0, device=device)
-    # Which of the two a distribution of torch does depends on whether it checks its arguments.
+    # A torch distribution raises an error or returns -inf, depending on validate_args.
     try:
         return bool(found.log_prob(outside).isfinite().all())
     except ValueError:
@@ -193,10 +192,10 @@ def has_density_outside(found: Distribution, device: torch.device) -> bool:
 
 
 def copy_prior(prior: BehaviorPrior, actor: nn.Module) -> None:
-    """Give ``actor`` the weights of ``prior``.
+    """Copy the weights of ``prior`` to ``actor``.
 
     Raises:
-        UserError: They are not the same network.
+        UserError: The networks differ.
     """
     check(
         isinstance(prior, TanhGaussianPrior),
@@ -206,7 +205,7 @@ def copy_prior(prior: BehaviorPrior, actor: nn.Module) -> None:
     shapes = [[p.shape for p in net.parameters()] for net in (actor, prior.net)]
     check(
         shapes[0] == shapes[1],
-        "start_at_prior: the prior's layers are not as wide as the actor's; "
-        "set prior.module.hidden to policy.module.actor_hidden, and take a TanhGaussianActor",
+        "start_at_prior: the prior's layers differ in width from the actor's; "
+        "set prior.module.hidden to policy.module.actor_hidden, and use a TanhGaussianActor",
     )
     actor.load_state_dict(prior.net.state_dict())

@@ -1,4 +1,4 @@
-"""Conservative critics: values are pushed down outside the data (CQL, COMBO; docs/decisions.md 18)."""
+"""Conservative critics: values are decreased outside the data (CQL, COMBO; docs/decisions.md 18)."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from lit_offrl.transitions import Transitions
 class Conservatism:
     """Conservative term of each critic's loss: ``weight * (log integral exp Q(s, a) da - E_real Q)`` (CQL(H)).
 
-    The integral is estimated at each state from all draws together: ``samples`` uniform ones, as
-    many of the policy there and as many of the policy at the next observation, each by its density.
+    The integral is estimated at each state by importance sampling from ``samples`` uniform actions, as
+    many of the policy at this observation, and as many of the policy at the next observation.
 
     Args:
         weight: Factor of this term in the critics' loss.
@@ -43,16 +43,16 @@ class Conservatism:
 
     @property
     def draws(self) -> int:
-        """Actions drawn at each row."""
+        """Number of actions to draw at each row."""
         return 3 * self.samples
 
     def loss(self, networks: Networks, batch: Transitions, values: Tensor, noise: Tensor) -> Tensor:
-        """The critics' additional loss, a scalar: real and imagined rows have means of their own.
+        """The critics' additional loss, a scalar; means over real and over imagined rows are separate.
 
         Args:
-            networks: The learner's.
+            networks: Networks of the learner.
             batch: Rows ``[batch, ...]``.
-            values: Of the logged actions, ``[critics, batch]``.
+            values: Values of the logged actions, ``[critics, batch]``.
             noise: Standard normal, ``[batch, draws, act]``.
         """
         with torch.no_grad():
@@ -83,5 +83,5 @@ class Conservatism:
 
 
 def mean_where(mask: Tensor, values: Tensor) -> Tensor:
-    """Mean of ``values [critics, batch]`` over the rows where ``mask [batch]`` is 1; 0 of none."""
+    """Mean of ``values [critics, batch]`` over the rows with ``mask [batch]`` 1; 0 if there are none."""
     return (mask * values).sum(dim=-1) / mask.sum().clamp(min=1)

@@ -1,7 +1,7 @@
 """Divergence constraints and their dual coefficients.
 
-Entropy and prior are one thing here: SAC's temperature is the dual of ``E[log pi] <= A`` as MABE's
-beta is the dual of ``KL(pi || prior) <= delta``. Both enter the target and the actor's loss as
+Entropy and prior are treated alike: SAC's temperature is the dual variable of ``E[log pi] <= A``, MABE's
+beta that of ``KL(pi || prior) <= delta``. Both enter the target and the actor's loss as
 ``coefficient * divergence``, and both coefficients rise while the divergence is above its target.
 """
 
@@ -20,7 +20,7 @@ from lit_offrl.errors import check, check_numbers, check_positive
 from lit_offrl.nets import ActionDistribution, Gaussian
 from lit_offrl.priors.density import DensityAt
 
-# In float32 tanh reaches 1 exactly, where a squashed density is not finite.
+# In float32 tanh can be exactly 1, where a squashed density is not finite.
 SATURATED = 1 - 1e-6
 
 
@@ -73,23 +73,23 @@ class Constraint(ABC):
     ) -> Tensor:
         """The divergence at each state, ``[batch]``, given actions ``[batch, act]`` of the policy.
 
-        With :attr:`draws` the actions are several, ``[batch, draws / 2, act]``, and ``prior`` is as many of its
-        samples.
+        If ``draws`` is not 0, there are several actions ``[batch, draws / 2, act]``, and ``prior`` holds as
+        many samples of the prior.
         """
 
     @property
     def draws(self) -> int:
-        """Actions drawn at each row, half of them of the policy and half of the prior; 0 for none of these."""
+        """Number of extra samples at each row, half of the policy and half of the prior; 0 for none."""
         return 0
 
     @property
     def needs_prior(self) -> bool:
-        """Whether :meth:`divergence` looks at the prior."""
+        """Whether ``divergence()`` needs the prior."""
         return False
 
     @abstractmethod
     def target_for(self, act_dim: int) -> float:
-        """The divergence at which the coefficient rests, in nats, with that many action dimensions."""
+        """Target of the divergence, at which the coefficient stays constant, for ``act_dim`` dimensions."""
 
     def dual_of(self, coefficient: float) -> float:
         """The dual variable of a ``coefficient``: its logarithm, or itself."""
@@ -117,9 +117,8 @@ class Constraint(ABC):
 class PriorDivergence(Constraint):
     """Constraint ``KL(pi || prior)`` to the behaviour prior (MABE, BRAC).
 
-    It is exact between Gaussians that are both squashed or both not, else a one-sample estimate.
-
-    It contains the policy's negative entropy, so no temperature stands beside it (D-11).
+    The divergence is exact between two Gaussians that are both squashed or both not, otherwise a one-sample
+    estimate. It contains the policy's negative entropy, so there is no further temperature (D-11).
 
     Args:
         target: Divergence in nats at which the learned coefficient is in balance (delta).

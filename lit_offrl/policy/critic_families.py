@@ -1,4 +1,4 @@
-"""Families of critics that are normalised throughout, or kept from agreeing."""
+"""Critic families of ReBRAC (layer normalisation) and EDAC (diversified gradients)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from lit_offrl.policy.families import CriticKind
 
 @dataclass(frozen=True)
 class LayerNormScalars(CriticKind):
-    """Expected returns by ReLU layers, each followed by layer normalisation (ReBRAC).
+    """Critics of expected returns with layer normalisation after each ReLU layer (ReBRAC).
 
     Args:
-        count: Of independent networks; where a value is asked for, it is the smallest of theirs.
+        count: Number of independent critics; values are the smallest of theirs.
     """
 
     count: int = 2
@@ -29,18 +29,18 @@ class LayerNormScalars(CriticKind):
 
 @dataclass(frozen=True)
 class DiverseScalars(CriticKind):
-    """Expected returns whose gradients by the action are kept from pointing the same way (EDAC).
+    """Critics of expected returns with a loss that diversifies their action gradients (EDAC).
 
     ``weight / (count - 1) * mean sum over i != j of cos(dQ_i/da, dQ_j/da)`` at the actions of the batch is
-    added to the critics' loss. Values that agree on where to go have no spread outside the data, and then
-    the smallest of them is no pessimism.
+    added to the critics' loss. With aligned gradients the critics would hardly differ outside the data, and
+    the smallest value would not be pessimistic.
 
     Args:
-        count: Of independent networks (N); where a value is asked for, it is the smallest of theirs.
-        weight: Weight of the loss (eta); half of the release's, whose squared error has no half.
+        count: Number of independent critics (N); values are the smallest of theirs.
+        weight: Weight of the loss (eta); half of the release's, whose squared error has no factor 1/2.
 
     Raises:
-        UserError: There are less than two, or the weight is negative.
+        UserError: ``count`` is less than 2, or the weight is negative.
 
     Source: An et al., "Uncertainty-Based Offline Reinforcement Learning with Diversified Q-Ensemble",
     arXiv 2110.01548, algorithm 1; release snu-mllab/EDAC.

@@ -1,4 +1,4 @@
-"""TD3 whose critics and actor each pay for leaving the data's actions, by weights of their own (ReBRAC)."""
+"""TD3 with separate penalties in actor and critics on the distance from the data's actions (ReBRAC)."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from lit_offrl.transitions import Transitions
 
 @dataclass(frozen=True)
 class PenalizedBackup(SmoothedBackup):
-    """``min_j Qbar_j(s', a') - weight * |a' - a'_data|^2``, ``a'`` as in :class:`SmoothedBackup`.
+    """Backup with a distance penalty: ``min_j Qbar_j(s', a') - weight * |a' - a'_data|^2`` (ReBRAC).
 
-    ``a'_data`` is the next action of the log. Rows at which an episode was cut have none and are left out.
+    ``a'`` is the action of ``SmoothedBackup``, ``a'_data`` the next action in the data. Rows at which an
+    episode was truncated have no next action and are left out.
 
     Args:
-        weight: Of the squared distance, summed over dimensions (beta_2), on the scale of the values.
-        std: Of the noise that is added to the action.
-        clip: Largest noise, of either sign.
+        weight: Weight of the squared distance, summed over dimensions (beta_2), on the scale of the values.
+        std: Standard deviation of the noise that is added to the action.
+        clip: Bound of the noise, on either side.
 
     Raises:
         UserError: An argument is negative.
@@ -46,7 +47,7 @@ class PenalizedBackup(SmoothedBackup):
     def __call__(self, networks: Networks, batch: Transitions, noise: Tensor) -> Tensor:
         check(
             batch.next_actions is not None,
-            "backup: PenalizedBackup needs the log's next actions, which the sampler does not give; use "
+            "backup: PenalizedBackup needs the data's next actions, which the sampler does not give; use "
             "lit_offrl.batches.UniformSampler with next_actions",
         )
         assert batch.next_actions is not None
@@ -57,15 +58,15 @@ class PenalizedBackup(SmoothedBackup):
 
 @dataclass(frozen=True)
 class PenalizedGradient(Improvement):
-    """``weight * |pi(s) - a|^2 - min_j Q_j(s, pi(s)) / mean|min_j Q_j|``, ``pi(s)`` deterministic.
+    """Actor loss ``weight * |pi(s) - a|^2 - min_j Q_j(s, pi(s)) / mean|min_j Q_j|``, ``pi(s)`` deterministic (ReBRAC).
 
     Args:
-        weight: Of the squared distance, summed over dimensions (beta_1).
+        weight: Weight of the squared distance, summed over dimensions (beta_1).
 
     Raises:
         UserError: The weight is negative.
 
-    Source: as :class:`PenalizedBackup`.
+    Source: as ``PenalizedBackup``.
     """
 
     weight: float = 0.01

@@ -1,4 +1,4 @@
-"""A constraint by samples alone: the maximum mean discrepancy from the prior (BEAR)."""
+"""Constraint on the maximum mean discrepancy (MMD) from the prior, which needs only samples (BEAR)."""
 
 from __future__ import annotations
 
@@ -17,24 +17,25 @@ from lit_offrl.priors.density import DensityAt
 
 @dataclass(frozen=True, kw_only=True)
 class MeanDiscrepancy(Constraint):
-    """``MMD(pi, prior)`` of ``samples`` actions of each, in ``[-1, 1]`` (BEAR).
+    """Constraint ``MMD(pi, prior)``, from ``samples`` actions of each, in ``[-1, 1]`` (BEAR).
 
-    ``sqrt(mean k(x, x') + mean k(y, y') - 2 mean k(x, y) + 1e-6)`` over all pairs, each with itself too. With
-    few samples and a wide kernel it asks for the support of the prior rather than for its density.
+    ``sqrt(mean k(x, x') + mean k(y, y') - 2 mean k(x, y) + 1e-6)`` over all pairs, including equal ones. With
+    few samples and a wide kernel it matches the support of the prior rather than its density.
 
     Args:
-        target: The discrepancy at which the coefficient rests (epsilon).
-        samples: Actions of the policy, and as many of the prior.
-        kernel: ``exp(-|x - y|_1 / (2 width))`` or ``exp(-|x - y|_2^2 / (2 width))``.
-        width: Of the kernel (sigma).
+        target: Discrepancy at which the learned coefficient is in balance (epsilon).
+        samples: Number of actions of the policy, and of the prior.
+        kernel: ``laplacian`` is ``exp(-|x - y|_1 / (2 width))``, ``gaussian`` is
+            ``exp(-|x - y|_2^2 / (2 width))``.
+        width: Width of the kernel (sigma).
 
     Raises:
-        UserError: There are no samples, or the width is not positive.
+        UserError: ``samples`` is less than 1, or the width is not positive.
 
     Source: Kumar et al., "Stabilizing Off-Policy Q-Learning via Bootstrapping Error Reduction", NeurIPS 2019,
     section 5; release aviralkumar2907/BEAR.
 
-    Departure from the release: actions after tanh; the release's are before.
+    Departure from the release: actions are compared after tanh; the release compares them before.
     """
 
     target: float = 0.05

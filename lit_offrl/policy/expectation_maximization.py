@@ -1,4 +1,4 @@
-"""Improvement by sampling, weighing and fitting: MPO, with or without a prior (docs/decisions.md 10.1)."""
+"""Improvement by expectation maximization (MPO), with or without a prior (docs/decisions.md 10.1)."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from lit_offrl.transitions import Transitions
 class ExpectationMaximization(Improvement):
     """Actor loss by expectation maximization: fits actions of the prior, weighted by value (MPO, ABM eq. 5 to 10).
 
-    At each state actions are drawn from the prior or, without one, from the target actor, and
-    weighed by ``softmax_j(Qbar(s, a_j) / temperature)``, whose temperature is learned to keep the
-    weights' divergence from uniform ones at ``divergence``. The actor's mean and standard deviation
-    are each held near the target actor's by a multiplier of their own (D-20).
+    At each state actions are sampled from the prior or, without one, from the target actor, and
+    weighted by ``softmax_j(Qbar(s, a_j) / temperature)``; the temperature is learned to keep the
+    weights' divergence from uniform weights at ``divergence``. The actor's mean and standard deviation
+    are each kept near the target actor's by a learned multiplier (D-20).
 
     With ``outside_divergence``, weights ``softmax_j(-|a_j - clip(a_j, -1, 1)| / outside_temperature)``, whose
     temperature is learned in the same way, are added to those: draws within the box are fitted more than
@@ -38,7 +38,7 @@ class ExpectationMaximization(Improvement):
         divergence: Largest KL divergence of the reweighted actions from the drawn ones, in nats (epsilon).
         mean_divergence: Largest KL divergence between target actor and actor that is due to their means, in
             nats.
-        std_divergence: Largest KL divergence between target actor and actor that is due to their
+        std_divergence: Largest KL divergence between target actor and actor that is due to their standard
             deviations, in nats.
         temperature: Initial value of the temperature (eta), which is learned.
         multiplier: Initial value of the multipliers (alpha) of both divergences, which are learned.
@@ -145,11 +145,11 @@ class ExpectationMaximization(Improvement):
 
 
 def temperature_loss(values: Tensor, temperature: Tensor, divergence: float) -> Tensor:
-    """``g(eta) = eta epsilon + eta mean_s log mean_j exp(Q(s, a_j) / eta)``, to be minimised (D-20).
+    """Dual loss ``eta epsilon + eta mean_s log mean_j exp(Q(s, a_j) / eta)`` of the temperature (D-20).
 
     Args:
-        values: Of each state's draws, ``[..., draws]``.
-        temperature: A scalar (eta).
+        values: Values of the actions sampled at each state, ``[..., draws]``.
+        temperature: The temperature (eta), a scalar.
         divergence: The weights' divergence from uniform where the gradient is zero (epsilon).
     """
     normalizer = (values / temperature).logsumexp(dim=-1) - math.log(values.shape[-1])
@@ -177,6 +177,6 @@ def outside_losses(
 
 
 def multiplier_loss(divergence: Tensor, target: float, multiplier: Tensor) -> Tensor:
-    """The actor's loss by a divergence, and its multiplier's, which grows while it is above target."""
+    """The actor's loss of a divergence plus the dual loss of its multiplier, which rises above target."""
     pressed = multiplier.detach() * divergence
     return pressed + multiplier * (target - divergence.detach())

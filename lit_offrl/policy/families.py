@@ -1,4 +1,4 @@
-"""Families of actors and critics; the learner chooses their widths."""
+"""Actor and critic families: factories of networks, whose widths the learner sets."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ class ActorKind(ABC):
 
     @abstractmethod
     def build(self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int) -> nn.Module:
-        """Observations ``[..., obs]`` to a ``lit_offrl.nets.ActionDistribution``.
+        """Make a network from observations ``[..., obs]`` to a ``lit_offrl.nets.ActionDistribution``.
 
-        Of several ``heads`` the last numbers of an observation, a one-hot vector, pick one. Its ``noise_dim`` says how many normal numbers an action is made from.
+        With several ``heads``, the one-hot vector at the end of an observation selects one. The network's
+        ``noise_dim`` is the number of standard normal values that an action is made from.
         """
 
 
 @dataclass(frozen=True)
 class TanhGaussianActor(ActorKind):
-    """A diagonal Gaussian squashed by tanh (SAC and its kin)."""
+    """A diagonal Gaussian squashed by tanh (SAC and derived algorithms)."""
 
     def build(
         self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int
@@ -89,7 +90,7 @@ class CriticKind(ABC):
 
     @abstractmethod
     def build(self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int) -> Critics:
-        """Observations ``[..., obs]`` and actions ``[..., act]`` to values ``[critics, ...]``."""
+        """Make a network from observations ``[..., obs]`` and actions ``[..., act]`` to values ``[critics, ...]``."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ class ScalarCritics(CriticKind):
 
 @dataclass(frozen=True)
 class QuantilePair(CriticKind):
-    """Two critics of the return's distribution, by quantiles on a compressed scale (MB2PO).
+    """Two critics that estimate quantiles of the return on a compressed scale (MB2PO).
 
     Args:
         quantiles: Number of quantiles of each of the two critics.

@@ -1,4 +1,4 @@
-"""Losses that improve the actor."""
+"""Improvements: losses of the actor."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from lit_offrl.transitions import Transitions
 
 
 class Improvement(ABC):
-    """Base class of actor losses, to which the learner adds the constraint's.
+    """Base class of actor losses, to which the learner adds the loss of the constraint.
 
     Attributes:
         needs_gaussian: Whether the policy must be one Gaussian, squashed or not.
-        needs_reparameterized: Whether the policy's actions must have its gradient.
-        samples_prior: Whether it draws from the learner's prior, if there is one.
-        smallest_dual: No dual falls below this.
+        needs_reparameterized: Whether the policy's actions must be reparameterised.
+        samples_prior: Whether it samples from the learner's prior, if there is one.
+        smallest_dual: Lower bound of the dual variables.
     """
 
     needs_gaussian: ClassVar[bool] = False
@@ -39,17 +39,17 @@ class Improvement(ABC):
 
     @property
     def draws(self) -> int:
-        """Noise for this many actions at each row."""
+        """Number of actions to draw at each row."""
         return 0
 
     @property
     def needs_target_actor(self) -> bool:
-        """Whether the learner keeps a slowly following copy of its actor."""
+        """Whether the learner needs a target network of its actor."""
         return False
 
     @property
     def needs_state_values(self) -> bool:
-        """Whether the networks need ``state_value``."""
+        """Whether the learner needs a state value ``V(s)``."""
         return False
 
     @property
@@ -59,7 +59,7 @@ class Improvement(ABC):
 
     @property
     def duals(self) -> Mapping[str, float]:
-        """Positive numbers that are learned beside the actor, and where each starts."""
+        """Names and initial values of positive dual variables that are learned with the actor."""
         return {}
 
     @abstractmethod
@@ -72,13 +72,13 @@ class Improvement(ABC):
         noise: Tensor,
         shared: Shared,
     ) -> tuple[Losses, Metrics]:
-        """Named losses that the actor and the duals descend, and detached scalars to log.
+        """Named losses of the actor and the dual variables, and detached scalars to log.
 
         Args:
-            networks: The learner's.
+            networks: Networks of the learner.
             batch: Rows ``[...]``.
             policy: The actor's distribution at their observations.
-            actions: Reparameterised draws from it, ``[..., act]``.
+            actions: One reparameterised sample of it at each row, ``[..., act]``.
             noise: Standard normal, ``[..., draws, noise_dim]``.
             shared: Values that several losses need, computed once.
         """
@@ -111,7 +111,7 @@ class SampledGradient(Improvement):
         samples: Number of actions at each state (M).
 
     Raises:
-        UserError: There are no samples.
+        UserError: ``samples`` is less than 1.
     """
 
     samples: int = 20
@@ -142,7 +142,7 @@ class SampledGradient(Improvement):
 class ImitatingGradient(Improvement):
     """Actor loss with imitation: ``-weight / mean|Q| * mean Q(s, pi(s)) + mean (pi(s) - a)^2``, ``pi(s)`` deterministic (TD3+BC).
 
-    The first critic alone is climbed. In batches with imagined rows ``a`` would be the policy's own.
+    ``Q`` is the first critic. Only for real rows: in imagined rows ``a`` would be the policy's own action.
 
     Args:
         weight: Factor of the normalised value beside the imitation loss (alpha).
@@ -242,7 +242,7 @@ class WeightedLikelihood(Improvement, TrainedAlong):
     def part_losses(
         self, part: Any, networks: Networks, batch: Transitions, noise: Tensor, shared: Shared
     ) -> tuple[Losses, Metrics]:
-        """The weighted loss of a prior that is trained along (ABM eq. 3 and 4)."""
+        """The weighted loss of a prior that is trained in the policy's updates (ABM eq. 3 and 4)."""
         weights, metrics = self.weights(networks, batch, noise, shared)
         loss = part.loss(batch, batch.rewards.new_empty(*batch.rewards.shape, 0))
         return {"prior": weights * loss}, {f"prior_{k}": v for k, v in metrics.items()}

@@ -1,4 +1,4 @@
-"""A learner that starts from the networks of another one."""
+"""Initialises a learner with the networks of a trained one."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from lit_offrl.errors import check
 from lit_offrl.nets import Normalizer
 from lit_offrl.policy.learner import PolicyLearner
 
-# What says which network it is, and what sizes it has.
+# Settings that determine the type and sizes of a network.
 WIDTHS = {"actor": "actor, actor_hidden and heads", "critics": "critics, critic_hidden and heads"}
 
 
 def initialize(learner: PolicyLearner, source: PolicyLearner) -> None:
-    """Give ``learner`` the actor, the critics and their targets of ``source``.
+    """Copy the actor, the critics and their targets of ``source`` to ``learner``.
 
-    Their standardisation and the scale of rewards go with them, and are not computed again from the data that
-    ``learner`` is trained on: the weights were trained with these statistics. Coefficients, dual variables
-    and optimizers start as the learner's own; so does the state value where ``source`` has none.
+    Standardisation and reward scale are copied too, not computed from the learner's data: the weights were
+    trained with these statistics. Coefficients, dual variables and optimizers keep the learner's initial
+    values; so does the state value if ``source`` has none.
 
     Args:
-        learner: Untrained.
-        source: Trained.
+        learner: The untrained learner.
+        source: The trained learner.
 
     Raises:
         UserError: Their networks differ.
     """
     check(
         not learner.parts.start_at_prior,
-        "the actor starts at the prior (start_at_prior), too; set one of the two off",
+        "the actor is also initialised by start_at_prior; switch one of the two off",
     )
     for name, settings in WIDTHS.items():
         check_same(name, getattr(learner, name), getattr(source, name), settings)
@@ -51,10 +51,10 @@ def initialize(learner: PolicyLearner, source: PolicyLearner) -> None:
 
 
 def check_same(name: str, own: nn.Module, other: nn.Module, settings: str) -> None:
-    """Check that the weights of ``other`` fit into ``own``.
+    """Check that the weights of ``other`` have the names and shapes of ``own``.
 
     Raises:
-        UserError: They do not.
+        UserError: Type or shape differ.
     """
     kinds = type(own).__name__, type(other).__name__
     check(
@@ -66,5 +66,5 @@ def check_same(name: str, own: nn.Module, other: nn.Module, settings: str) -> No
         mine, theirs = (size.get(key, "missing") for size in sizes)
         check(
             mine == theirs,
-            f"its {name} differs in {key}, {theirs} in place of {mine}; give the same {settings}",
+            f"its {name} differs in {key}, with {theirs} rather than {mine}; give the same {settings}",
         )

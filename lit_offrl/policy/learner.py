@@ -1,4 +1,4 @@
-"""The actor-critic whose parts make the algorithms (docs/decisions.md 2, 3, 6 and 8 to 18)."""
+"""The actor-critic learner; its parts define the algorithm (docs/decisions.md 2, 3, 6 and 8 to 18)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class PolicyLearner(ActorCritic):
         act_dim: Size of an action.
         constraint: Divergence constraint of the policy, such as lit_offrl.policy.PriorDivergence; null for
             none.
-        prior: The fitted prior, frozen here, or the one that ``prior_training`` trains; set by the run.
+        prior: The fitted prior, frozen here, or the prior that ``prior_training`` trains; set by the run.
         improvement: Loss of the actor, such as lit_offrl.policy.ValueGradient.
         backup: Value of next observations in the critics' targets, such as lit_offrl.policy.PolicyBackup.
         conservatism: Term of the critics' loss that decreases values outside the data (CQL, COMBO); null
@@ -49,22 +49,22 @@ class PolicyLearner(ActorCritic):
         critic_steps: Number of critic steps in an update, each on its own part of the batch; the actor uses
             the last part. 2 is TD3's policy delay.
         start_at_prior: Whether to initialise the actor with the prior's weights.
-        prior_training: How the prior is trained in the policy's updates; set by ``prior.jointly``.
-            Constraint and improvement then use its target network.
+        prior_training: Loss by which the prior is trained in the policy's updates; set by
+            ``prior.jointly``. Constraint and improvement then use the prior's target network.
         dynamics: The dynamics that ``dynamics_training`` trains; set by the run.
-        dynamics_training: How the dynamics are trained in the policy's updates; set by
+        dynamics_training: Loss by which the dynamics are trained in the policy's updates; set by
             ``dynamics.jointly``.
         real_fraction: Share of rows of the dataset in each batch, rounded down; set by
             ``policy.real_fraction``.
-        segment_length: Consecutive rows that are sampled together (ABM's snippets); set by
+        segment_length: Number of consecutive rows that are sampled together (ABM's snippets); set by
             ``policy.segment_length``.
         updates_per_epoch: Updates in an epoch; rows are imagined between epochs. Set by
             ``policy.refresh_every``.
         sampler: Factory of the sampler of batches; set by ``policy.sampler``.
-        **kwargs: Arguments of :class:`ActorCritic` and of its bases.
+        **kwargs: Arguments of ``ActorCritic`` and of its bases.
 
     Raises:
-        UserError: Parts do not go together.
+        UserError: Two parts are not compatible.
     """
 
     prior: BehaviorPrior | None
@@ -111,7 +111,7 @@ class PolicyLearner(ActorCritic):
         self.trained_parts = nn.ModuleDict()
         self._train_along("dynamics", dynamics, dynamics_training)
         self._train_along("prior", prior, prior_training)
-        # A fitted prior is no submodule: it is learned, saved and loaded by itself.
+        # A fitted prior is not registered as a submodule: it is trained, saved and loaded by itself.
         self.__dict__["prior"] = prior
         if prior is not None and "prior" in self.along:
             del self.__dict__["prior"]
@@ -132,13 +132,13 @@ class PolicyLearner(ActorCritic):
             self.along[name], self.trained_parts[name] = training, part
 
     def init_arguments(self) -> dict[str, Any]:
-        """Parts that are trained along are saved with the learner, others by themselves."""
+        """Arguments saved in a checkpoint: prior and dynamics only if the learner trains them."""
         found = super().init_arguments()
         return {k: v for k, v in found.items() if k not in {"prior", "dynamics"} - set(self.along)}
 
     @property
     def networks(self) -> Networks:
-        """What the parts' formulas work on."""
+        """The networks and scalars that the learner's parts compute with."""
         nets = self.actor, self.critics, self.target_critics, self.target_actor, self.state_critic
         tie, dual = self.constraint, self.constraint_dual.detach()
         tied = self.prior, tie, None if tie is None else tie.coefficient_of(dual)
@@ -157,16 +157,16 @@ class PolicyLearner(ActorCritic):
 
     @property
     def noise_layout(self) -> NoiseLayout:
-        """Which share of an update's noise belongs to which part."""
+        """Layout of an update's noise among the parts."""
         return noise_layout(self.parts, self.prior, self.obs_dim, self.noise_dim)
 
     def noise_for(self, rows: Transitions, generator: torch.Generator) -> Tensor:
-        """Draws for each part in turn, ``[K, batch, numbers]``."""
+        """Standard normal noise of all parts, ``[K, batch, numbers]``."""
         size = (*rows.rewards.shape, self.noise_layout.size)
         return torch.randn(size, generator=generator, device=rows.actions.device)
 
     def objectives(self) -> Sequence[Objective]:
-        # Every so many rows, so that each share has as many imagined ones.
+        # Strided shares, so that each has the same number of imagined rows.
         steps = [slice(n, None, self.critic_steps) for n in range(self.critic_steps)]
         shares: list[slice | None] = [*steps] if self.critic_steps > 1 else [None]
         number = {name: n for n, name in enumerate(self.optimizer_names)}
@@ -187,7 +187,7 @@ class PolicyLearner(ActorCritic):
         return bool(self.along) and self.backup.is_policy_value and self.critic_steps == 1
 
     def shared_values(self, batch: Transitions, noise: Tensor) -> Shared:
-        """``next_values`` of the backup, where another part needs them too."""
+        """``next_values`` of the backup, if another part uses them too."""
         if not self.shares_values:
             return {}
         with torch.no_grad():
@@ -207,7 +207,7 @@ class PolicyLearner(ActorCritic):
 
     @property
     def optimizer_names(self) -> list[str]:
-        """What each of the optimizers trains, in the order of :meth:`configure_optimizers`."""
+        """Names of what the optimizers train, in the order of ``configure_optimizers()``."""
         state = ["state_value"] if self.state_critic is not None else []
         return ["critics", "actor", *state, *self.along]
 
@@ -221,26 +221,26 @@ class PolicyLearner(ActorCritic):
         return optimizers
 
     def on_fit_start(self) -> None:
-        # A fitted part comes in eval mode.
+        # A fitted module is in eval mode.
         self.trained_parts.train()
         if self.prior is not None and "prior" not in self.along:
             self.prior.to(self.device).eval().requires_grad_(False)
-        # It is asked for a distribution, so it has to be where the learner is.
+        # The prior has to be on the learner's device.
         self.check_prior()
         if self.parts.start_at_prior and self.prior is not None and self.updates == 0:
-            # It may have been fitted since.
+            # It may have been fitted after the learner was made.
             copy_prior(self.prior, self.actor)
 
     def check_prior(self) -> None:
-        """Check that the prior has what the other parts need of it.
+        """Check that the prior has the methods that the other parts need.
 
         Raises:
-            UserError: It has not.
+            UserError: A method is missing.
         """
         check_prior(self.parts, self.networks, self.obs_dim, self.device)
 
     def on_train_start(self) -> None:
         super().on_train_start()
         if "prior" in self.along and self.prior is not None:
-            # Later than on_fit_start, where Lightning would warn of it.
+            # Not in on_fit_start, where Lightning would print a warning.
             self.prior.eval()

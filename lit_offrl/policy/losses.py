@@ -1,4 +1,4 @@
-"""What a policy's optimizers descend: losses of critics, of values, of the actor, of parts trained along."""
+"""Losses of a learner's optimizers: critics, state value, actor, and prior or dynamics if trained with it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def critic_losses(
     noise: Tensor,
     shared: Shared,
 ) -> tuple[Losses, Metrics]:
-    """Temporal differences of the critics, and what conservatism adds."""
+    """Temporal-difference loss of the critics, plus the loss of conservatism."""
     with torch.no_grad():
         following = shared.get("next_values")
         if following is None:
@@ -50,7 +50,7 @@ def state_losses(
     noise: Tensor,
     shared: Shared,
 ) -> tuple[Losses, Metrics]:
-    """The loss of the value of observations alone."""
+    """Loss of the state value."""
     advantages = networks.data_advantages(batch)
     metrics = {"advantage_mean": advantages.detach().mean()}
     return {"state_value": parts.backup.state_loss(advantages)}, metrics
@@ -66,7 +66,7 @@ def part_losses(
     noise: Tensor,
     shared: Shared,
 ) -> tuple[Losses, Metrics]:
-    """The losses of ``part``, which is trained along under that ``name``."""
+    """Losses of ``part`` (``name`` is prior or dynamics), which is trained in the policy's updates."""
     drawn = layout.share(noise, name)
     return parts.along[name].part_losses(part, networks, batch, drawn, shared)
 
@@ -81,7 +81,7 @@ def actor_losses(
     noise: Tensor,
     shared: Shared,
 ) -> tuple[Losses, Metrics]:
-    """The improvement's losses, the constraint's divergence and its dual loss."""
+    """Losses of the actor: the improvement, the constraint's divergence, and its dual loss."""
     policy = networks.actor(batch.observations)
     actions = policy.rsample_from(layout.share(noise, "actor")[..., 0, :])
     drawn = layout.share(noise, "improvement")

@@ -1,4 +1,4 @@
-"""The networks that a policy's parts work on."""
+"""The networks and scalars that a learner's parts compute with."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from lit_offrl.transitions import Transitions
 
 
 class Networks(NamedTuple):
-    """What the formulas of a policy's parts may ask.
+    """Networks and scalars of a learner, for its parts.
 
     Attributes:
-        actor: Observations ``[..., obs]`` to a :class:`lit_offrl.nets.ActionDistribution`.
+        actor: Observations ``[..., obs]`` to a ``lit_offrl.nets.ActionDistribution``.
         critics: Observations and actions to action values ``[critics, ...]``.
-        target_critics: Their slowly following copies.
-        target_actor: Likewise, where a part needs one.
-        state_value: Observations ``[..., obs]`` to ``V(s)`` ``[..., 1]``, where the backup fits it.
+        target_critics: Target networks of the critics.
+        target_actor: Target network of the actor, if a part needs one.
+        state_value: Observations ``[..., obs]`` to ``V(s)`` ``[..., 1]``, if the backup fits it.
         prior: The behaviour prior, if there is one.
         constraint: The divergence constraint, if there is one.
         coefficient: The constraint's coefficient, a scalar without gradient.
@@ -61,7 +61,7 @@ class Networks(NamedTuple):
         return self.state_value(observations).squeeze(-1)
 
     def data_advantages(self, batch: Transitions) -> Tensor:
-        """``min_j Qbar_j(s, a) - V(s)`` of logged actions, ``[...]``; the gradient is that of ``V``."""
+        """``min_j Qbar_j(s, a) - V(s)`` of logged actions, ``[...]``, with the gradient of ``V`` only."""
         with torch.no_grad():
             values = self.target_critics(batch.observations, batch.actions).amin(dim=0)
         return values - self.state_values(batch.observations)
@@ -74,7 +74,7 @@ class Networks(NamedTuple):
         Args:
             observations: ``[..., obs]``.
             policy: The actor's distribution there.
-            actions: One draw from it, ``[..., act]``.
+            actions: One sample of it, ``[..., act]``.
             noise: Standard normal, ``[..., draws, numbers]``, with the constraint's draws.
         """
         constraint = self.constraint
@@ -90,10 +90,10 @@ class Networks(NamedTuple):
         return constraint.divergence(policy, own, drawn)
 
     def prior_at(self, observations: Tensor) -> Distribution | DensityAt | None:
-        """What the constraint needs of the prior at ``observations``: its distribution, or nothing."""
+        """The prior's distribution or density at ``observations``; ``None`` if the constraint needs neither."""
         if self.constraint is None or not self.constraint.needs_prior:
             return None
         assert self.prior is not None
-        # As a decorator of a NamedTuple's method, the compiler could not follow it.
+        # Not a decorator: torch.compile cannot trace a decorated method of a NamedTuple.
         with torch.no_grad():
             return self.prior.density_at(observations)

@@ -1,4 +1,4 @@
-"""How the noise of an update is shared among the policy's parts."""
+"""Layout of the noise of an update among the learner's parts."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from lit_offrl.priors import BehaviorPrior
 
 
 class NoiseLayout:
-    """Consecutive shares of each row's standard normal numbers.
+    """Consecutive shares of the standard normal values of each row.
 
     Args:
-        shares: Draws and numbers per draw of each part, in order.
+        shares: Number of draws, and values per draw, of each part, in order.
     """
 
     def __init__(self, **shares: tuple[int, int]) -> None:
@@ -20,11 +20,11 @@ class NoiseLayout:
 
     @property
     def size(self) -> int:
-        """Numbers of a row."""
+        """Number of values of a row."""
         return sum(draws * dim for draws, dim in self.shares.values())
 
     def share(self, noise: Tensor, part: str) -> Tensor:
-        """That part's share ``[..., draws, dim]`` of ``noise [..., size]``."""
+        """The share ``[..., draws, dim]`` of ``noise [..., size]`` that belongs to ``part``."""
         start = 0
         for name, (draws, dim) in self.shares.items():
             if name == part:
@@ -36,19 +36,19 @@ class NoiseLayout:
 def noise_layout(
     parts: Parts, prior: BehaviorPrior | None, obs_dim: int, noise_dim: int
 ) -> NoiseLayout:
-    """Which share of an update's noise belongs to which part.
+    """The layout of an update's noise among the parts of a learner.
 
     Args:
-        parts: The learner's.
-        prior: Its prior, if there is one.
+        parts: Parts of the learner.
+        prior: Prior of the learner, if there is one.
         obs_dim: Size of an observation.
-        noise_dim: Numbers that an action of the policy is made from.
+        noise_dim: Size of the noise that an action of the policy is made from.
     """
     constraint, pairs = parts.constraint, 0 if parts.constraint is None else parts.constraint.draws
     either = noise_dim
     if prior is not None and (parts.improvement.samples_prior or pairs):
         either = max(noise_dim, prior.sampling_noise_dim(obs_dim))
-    # What the target subtracts is drawn after its own action.
+    # The noise of the target's divergence follows that of the target's action.
     behind = pairs if constraint is not None and constraint.in_target else 0
     return NoiseLayout(
         backup=(parts.backup.draws + behind, either if behind else noise_dim),

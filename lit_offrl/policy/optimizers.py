@@ -1,4 +1,4 @@
-"""The optimizers of a policy's networks."""
+"""Optimizers of a learner's networks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def actor_optimizer(
     duals: Iterable[Tensor],
     dual_rate: float,
 ) -> Adam:
-    """Adam of the actor, and of dual variables at a rate of their own."""
+    """Adam optimizer of the actor and, with another learning rate, of the dual variables."""
     groups: list[dict[str, Any]] = [
         {"params": list(actor.parameters()), "lr": learning_rate, "weight_decay": weight_decay}
     ]
@@ -31,16 +31,16 @@ def actor_optimizer(
 
 
 def optimizer_along(name: str, training: TrainedAlong, part: BlockModule) -> Optimizer:
-    """The one optimizer of a part that is trained along.
+    """The optimizer of a prior or dynamics that is trained in the policy's updates.
 
     Raises:
-        UserError: The part has several, or schedulers.
+        UserError: The part has several optimizers, or schedulers.
     """
     optimizers, schedulers = parse_optimizers(training.configure_optimizers(part))
     check(
         len(optimizers) == 1 and not schedulers,
         f"{name}: configure_optimizers of {type(part).__name__} returns {len(optimizers)} optimizers and "
-        f"{len(schedulers)} schedulers; to be trained along with the policy it must return one optimizer",
+        f"{len(schedulers)} schedulers; to be trained in the policy's updates it must return one optimizer",
     )
     for group in optimizers[0].param_groups:
         group["lr"] = group["lr"] if training.learning_rate is None else training.learning_rate

@@ -1,4 +1,4 @@
-"""The parts that a learner is put together from."""
+"""The parts of a learner as one tuple."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Parts(NamedTuple):
         improvement: Loss of the actor.
         backup: Value of next observations.
         constraint: Divergence constraint, if any.
-        conservatism: Pushes values down, if it is there.
-        acting: How the learner acts.
-        along: How parts are trained along, by name.
+        conservatism: Conservative term of the critics' loss, if any.
+        acting: How actions are chosen.
+        along: Losses of prior and dynamics that are trained in the policy's updates, by name.
         start_at_prior: Whether the actor starts with the prior's weights.
     """
 

@@ -1,4 +1,4 @@
-"""A policy that moves samples of the prior a little (BCQ)."""
+"""Actor that perturbs samples of the prior (BCQ)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from lit_offrl.priors import BehaviorPrior
 
 
 class PerturbationNet(nn.Module):
-    """Observations ``[..., obs]`` to :class:`PerturbedActions`, once :meth:`propose_from` names a prior.
+    """Observations ``[..., obs]`` to ``PerturbedActions``, once ``propose_from()`` names a prior.
 
     Args:
         obs_dim: Size of an observation.
         act_dim: Size of an action.
         hidden: Widths of the hidden layers.
-        limit: Largest change of an action's number.
+        limit: Largest change of each dimension of an action.
     """
 
     prior: BehaviorPrior | None
@@ -35,20 +35,20 @@ class PerturbationNet(nn.Module):
         self.propose_from(None)
 
     def propose_from(self, prior: BehaviorPrior | None) -> None:
-        """Take ``prior``'s samples from now on."""
-        # No submodule: it is learned, saved and loaded by itself.
+        """Set the prior whose samples are perturbed."""
+        # Not registered as a submodule: the prior is trained, saved and loaded by itself.
         self.__dict__["prior"] = prior
 
     @property
     def proposals(self) -> BehaviorPrior:
-        """The prior.
+        """The prior whose samples are perturbed.
 
         Raises:
-            UserError: There is none.
+            UserError: No prior was set.
         """
         check(
             self.prior is not None,
-            "actor: PerturbedPrior samples the prior, which a policy's checkpoint does not hold; load it with "
+            "actor: PerturbedPrior samples the prior, which a policy's checkpoint does not hold; load the policy with "
             "PolicyLearner.load_from_checkpoint(path, prior=...)",
         )
         assert self.prior is not None
@@ -56,11 +56,11 @@ class PerturbationNet(nn.Module):
 
     @property
     def noise_dim(self) -> int:
-        """Normal numbers that a sample of the prior is made from."""
+        """Number of standard normal values that a sample of the prior is made from."""
         return self.proposals.sampling_noise_dim(self.obs_dim)
 
     def move(self, observations: Tensor, actions: Tensor) -> Tensor:
-        """``clip(a + limit * tanh(xi(s, a)))``, ``[..., act]``."""
+        """Perturbed actions ``clip(a + limit * tanh(xi(s, a)))``, ``[..., act]``."""
         inputs = torch.cat([self.normalizer(observations), actions], dim=-1)
         return (actions + self.limit * self.body(inputs).tanh()).clamp(-1, 1)
 
@@ -69,10 +69,10 @@ class PerturbationNet(nn.Module):
 
 
 class PerturbedActions(ActionDistribution):
-    """Samples of the prior, moved; there is no density.
+    """Distribution of perturbed samples of the prior; it has no density.
 
     Args:
-        net: Moves them.
+        net: The perturbation network.
         observations: ``[..., obs]``.
     """
 
@@ -89,12 +89,12 @@ class PerturbedActions(ActionDistribution):
 
     @property
     def mode(self) -> Tensor:
-        """What noise 0 gives, ``[..., act]``."""
+        """The action for noise 0, ``[..., act]``."""
         shape = *self.observations.shape[:-1], self.noise_dim
         return self.rsample_from(self.observations.new_zeros(shape))
 
     def rsample_from(self, noise: Tensor) -> Tensor:
-        """Moved samples ``[..., act]`` of ``noise [..., noise_dim]``; the gradient is that of the move."""
+        """Perturbed samples ``[..., act]`` of ``noise [..., noise_dim]``, with the gradient of the perturbation."""
         at = self.observations.expand(*noise.shape[:-1], -1)
         with torch.no_grad():
             proposed = self.net.proposals.sample(at, noise)
@@ -106,10 +106,10 @@ class PerturbedActions(ActionDistribution):
 
 @dataclass(frozen=True)
 class PerturbedPrior(ActorKind):
-    """The prior's samples, moved by a network of the observation and the sample (BCQ).
+    """Samples of the prior, perturbed by a network of observation and sample (BCQ).
 
     Args:
-        limit: Largest change of an action's number (Phi).
+        limit: Largest change of each dimension of an action (Phi).
 
     Raises:
         UserError: The limit is not positive, or there are several heads.

@@ -1,4 +1,4 @@
-"""Samplers of the policy's batches."""
+"""Factories of the sampler of the policy's batches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lit_offrl.datamodule import OfflineDataModule
 
 
 class SamplerFactory(Protocol):
-    """Makes the sampler of the policy's batches."""
+    """Interface of factories of the sampler of the policy's batches."""
 
     def __call__(
         self,
@@ -23,12 +23,12 @@ class SamplerFactory(Protocol):
 
 
 class MixedOrSegments:
-    """Makes the sampler that the learner's own settings name.
+    """Factory of the default sampler, by the learner's settings.
 
     Args:
-        real_fraction: Share of real rows in a batch, where there are imagined ones.
-        segment_length: Consecutive rows of a segment; 1 for single rows.
-        next_actions: Real rows alone, each with the log's next action.
+        real_fraction: Share of real rows in a batch, if there are imagined rows.
+        segment_length: Number of consecutive rows of a segment; 1 for single rows.
+        next_actions: Whether to sample only real rows, each with the data's next action.
     """
 
     def __init__(self, real_fraction: float, segment_length: int, next_actions: bool) -> None:
@@ -44,7 +44,7 @@ class MixedOrSegments:
         updates_per_epoch: int,
         seed: int,
     ) -> Sampler:
-        """Real rows and those that imagination stores, or segments of real rows."""
+        """Make a sampler of real and imagined rows, or of segments of real rows."""
         rows = data.rows_on(data.device)
         sizes = batch_size, updates_per_block, updates_per_epoch
         if self.next_actions:

@@ -1,4 +1,4 @@
-"""Target networks: which follow which, and how."""
+"""Updates of target networks."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def update_targets(
 
     Args:
         pairs: Targets and their sources.
-        polyak_rate: Share of the way that a target moves, where there is no period.
-        age: Updates since the start, a scalar or ``[seeds]``, counted here, where there is a period.
-        period: Updates between two copies.
+        polyak_rate: Share by which a target moves towards its source, without a period.
+        age: Number of updates so far, a scalar or ``[seeds]``, incremented here; only with a period.
+        period: Number of updates between two copies; ``None`` for none.
     """
     if period is None or age is None:
         for target, source in pairs:
             polyak_update(target, source, polyak_rate)
         return
     age += 1
-    # Of several seeds all are due at once.
+    # All seeds are copied at the same time.
     due = (age % period == 0).all()
     for target, source in pairs:
         copy_when(due, target, source)

@@ -1,4 +1,4 @@
-"""The class to subclass for a prior of your own."""
+"""Base class of behaviour priors; subclass it for a prior of your own."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from lit_offrl.training.objective import Losses, Shared
 from lit_offrl.training.stopping import Patience
 from lit_offrl.transitions import Transitions
 
-# Validation rows are one batch; more of them would measure no better.
+# Largest number of validation rows, which form one batch.
 MOST_VALIDATED = 100_000
 
 
@@ -34,13 +34,13 @@ class BehaviorPrior(BlockModule):
     """Base class of behaviour priors: models of the data's actions, fitted to weighted rows with early stopping.
 
     A subclass builds its networks in ``__init__(self, obs_dim, act_dim, ..., **kwargs)``, passes
-    ``**kwargs`` on to ``super().__init__``, and writes one of three methods, the first that it can:
+    ``**kwargs`` on to ``super().__init__``, and implements the first of these that it can:
 
-    1. :meth:`distribution`, where the distribution of actions has a closed form;
-    2. :meth:`log_prob` and :meth:`sample`, where it has a density;
-    3. :meth:`sample` and :meth:`loss`, where it can only be sampled, as diffusion models.
+    1. ``distribution()``, if the distribution of actions has a closed form;
+    2. ``log_prob()`` and ``sample()``, if it has a density;
+    3. ``sample()`` and ``loss()``, if it can only be sampled, like diffusion models.
 
-    What needs more of a prior than it has (a divergence constraint needs a density) is refused before
+    Settings that need more than the prior has (a divergence constraint needs a density) are refused before
     training.
 
     Args:
@@ -52,10 +52,10 @@ class BehaviorPrior(BlockModule):
         patience: Number of epochs in a row without a lower validation loss after which training stops.
 
     Attributes:
-        noise_dim: Standard normal numbers that :meth:`sample` makes an action from; 0 for a
-            distribution of ``torch.distributions``, which draws by itself.
-        loss_name: What :meth:`loss` is called in ``prior/loss/<name>`` and ``prior/validation_<name>``.
-        loss_noise_dim: Standard normal numbers that :meth:`loss` takes for each row.
+        noise_dim: Number of standard normal values that ``sample()`` makes an action from; 0 for
+            distributions of ``torch.distributions``, which use their own random numbers.
+        loss_name: Name of ``loss()`` in the metrics ``prior/loss/<name>`` and ``prior/validation_<name>``.
+        loss_noise_dim: Number of standard normal values that ``loss()`` takes for each row.
     """
 
     log_prefix = "prior"
@@ -91,18 +91,18 @@ class BehaviorPrior(BlockModule):
         raise NotImplementedError(f"{type(self).__name__} has no distribution in closed form")
 
     def log_prob(self, observations: Tensor, actions: Tensor) -> Tensor:
-        """Log-density ``[...]`` of logged actions, which are first drawn in from the bounds."""
+        """Log-density ``[...]`` of actions, which are first clipped to just inside the bounds."""
         clipped = actions.clamp(-ACTION_BOUND, ACTION_BOUND)
         return self.distribution(observations).log_prob(clipped)
 
     def density_at(self, observations: Tensor) -> Distribution | DensityAt:
-        """What has a ``log_prob`` of actions ``[..., act]`` at ``observations [..., obs]``."""
+        """An object with ``log_prob`` of actions ``[..., act]`` at ``observations [..., obs]``."""
         if self.has_distribution:
             return self.distribution(observations)
         return DensityAt(partial(self.log_prob, observations))
 
     def sample(self, observations: Tensor, noise: Tensor) -> Tensor:
-        """One action ``[..., act]`` at each of ``observations [..., obs]``, in ``[-1, 1]``.
+        """Sample one action ``[..., act]`` at each of ``observations [..., obs]``, in ``[-1, 1]``.
 
         Args:
             observations: ``[..., obs]``.
@@ -111,7 +111,7 @@ class BehaviorPrior(BlockModule):
         return draw_actions(self.distribution(observations), noise.unsqueeze(-2)).squeeze(-2)
 
     def sample_several(self, observations: Tensor, noise: Tensor) -> Tensor:
-        """Several actions at each state ``[..., draws, act]`` from ``noise [..., draws, noise_dim]``."""
+        """Sample several actions at each state, ``[..., draws, act]``, from ``noise [..., draws, noise_dim]``."""
         if self.has_distribution:
             return draw_actions(self.distribution(observations), noise)
         repeated = observations.unsqueeze(-2).expand(*noise.shape[:-1], -1)
@@ -119,9 +119,10 @@ class BehaviorPrior(BlockModule):
 
     @torch.no_grad()
     def act(self, observations: Tensor) -> Tensor:
-        """The deterministic action ``[..., act]``: the mode, else the mean, else the base's, transformed.
+        """The deterministic action ``[..., act]``: the distribution's mode or mean.
 
-        A prior without a distribution acts from noise 0.
+        For a transformed distribution it is the transformed mode or mean of the base distribution; without a
+        distribution it is the sample for noise 0.
         """
         if not self.has_distribution:
             zeros = observations.new_zeros(*observations.shape[:-1], self.noise_dim)
@@ -138,26 +139,26 @@ class BehaviorPrior(BlockModule):
 
     @property
     def needs_rewards(self) -> bool:
-        """Whether the data have to have rewards."""
+        """Whether the data must have rewards."""
         return self.weighting.needs_rewards
 
     @property
     def has_distribution(self) -> bool:
-        """Whether the distribution has a closed form."""
+        """Whether ``distribution()`` is implemented."""
         return type(self).distribution is not BehaviorPrior.distribution
 
     @property
     def has_density(self) -> bool:
-        """Whether :meth:`log_prob` is there."""
+        """Whether ``log_prob()`` is implemented, directly or by a distribution."""
         return self.has_distribution or type(self).log_prob is not BehaviorPrior.log_prob
 
     @property
     def can_be_sampled(self) -> bool:
-        """Whether :meth:`sample` is there."""
+        """Whether ``sample()`` is implemented, directly or by a distribution."""
         return self.has_distribution or type(self).sample is not BehaviorPrior.sample
 
     def sampling_noise_dim(self, obs_dim: int) -> int:
-        """Normal numbers that one action is made from; 0 if they are drawn by ``torch.distributions``."""
+        """Size of the noise of one action; 0 if ``torch.distributions`` draws the random numbers."""
         if not self.has_distribution:
             return self.noise_dim
         with torch.no_grad():
@@ -174,7 +175,7 @@ class BehaviorPrior(BlockModule):
         return -self.log_prob(batch.observations, batch.actions)
 
     def losses(self, batch: Transitions, noise: Tensor, shared: Shared) -> tuple[Losses, Metrics]:
-        """Weighted losses of rows, where the weights' mean over the batch is 1 (MABE eq. 5; docs/decisions.md 5.1)."""
+        """Weighted losses of rows, with weights of mean 1 over the batch (MABE eq. 5; docs/decisions.md 5.1)."""
         rows = self.loss(batch, noise)
         if batch.weights is None:
             return {self.loss_name: rows}, {}
@@ -185,13 +186,13 @@ class BehaviorPrior(BlockModule):
         return torch.randn(shape, generator=generator, device=rows.rewards.device)
 
     def weigh(self, data: OfflineDataModule) -> Tensor:
-        """The weights of all rows of ``data``, ``[n]``."""
+        """Compute the weights of all rows of ``data``, ``[n]``."""
         return self.weighting.weigh(data.dataset)
 
     def sampler(self, data: OfflineDataModule, seed: int) -> UniformSampler:
-        """Rows that have a weight, drawn uniformly; a share of them is withheld for validation."""
+        """Sampler of the rows with a weight above 0; a share of them is withheld for validation."""
         weights = self.weigh(data)
-        # A batch of rows that count nothing would have no mean.
+        # A batch with only zero weights has no mean.
         counted = weights.cpu().nonzero().squeeze(1)
         check(
             len(counted) > 1,
@@ -211,7 +212,7 @@ class BehaviorPrior(BlockModule):
         )
 
     def validation_step(self, batch: Transitions, batch_idx: int) -> None:
-        """Measure the weighted loss of the withheld rows, and keep the weights of the lowest."""
+        """Compute the weighted loss of the withheld rows, and keep the network's weights of the lowest loss."""
         generator = seeded(self.device, "validation")
         noise = self.noise_for(batch.map(lambda column: column.unsqueeze(0)), generator)[0]
         rows = self.loss(batch, noise)
@@ -224,7 +225,7 @@ class BehaviorPrior(BlockModule):
             self.snapshot = {k: v.detach().clone() for k, v in self.state_dict().items()}
 
     def settle(self) -> None:
-        """Restore the weights of the lowest validation loss."""
+        """Restore the network's weights of the lowest validation loss."""
         if self.snapshot:
             self.load_state_dict(self.snapshot)
 

@@ -1,4 +1,4 @@
-"""Value estimates of logged actions, which weight the prior."""
+"""Value estimates of logged actions, from which the prior's weights are computed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from lit_offrl.transitions import Transitions
 
 
 class ValueEstimator(BlockModule):
-    """Base class of value estimates of logged actions, from which weightings are calculated.
+    """Base class of value estimates of logged actions, from which weightings are computed.
 
     Args:
         batch_size: Rows per update.
@@ -45,7 +45,7 @@ class ValueEstimator(BlockModule):
 
     Attributes:
         gives_advantages: Whether the estimate is an advantage. The ``rewards`` of its rows are then
-            the discounted returns from there to the end of the episode.
+            discounted returns to the end of the episode.
         discount: Discount factor of the next step.
     """
 
@@ -68,14 +68,14 @@ class ValueEstimator(BlockModule):
 
     @abstractmethod
     def values(self, rows: Transitions) -> Tensor:
-        """One number for each logged action, ``[n]``, in the rewards' own units."""
+        """Estimates for logged actions, ``[n]``, in units of the rewards."""
 
     def select_rows(self, dataset: OfflineDataset, rows: Transitions) -> tuple[Transitions, Tensor]:
-        """Rows as this estimator takes them, and the indices of those it can be trained on.
+        """Rows in the form that this estimator needs, and the indices of those it can be trained on.
 
         Args:
             dataset: The dataset.
-            rows: All its rows, on any device.
+            rows: All rows of the dataset, on any device.
         """
         return rows, dataset.with_next_actions
 
@@ -85,7 +85,7 @@ class ValueEstimator(BlockModule):
         return torch.arange(len(dataset)), self.values(rows)
 
     def sampler(self, data: OfflineDataModule, seed: int) -> UniformSampler:
-        """The rows it can be trained on, drawn uniformly."""
+        """Sampler of the rows that it can be trained on."""
         rows, train = self.select_rows(data.dataset, data.rows_on(data.device))
         return UniformSampler(
             rows,
@@ -105,7 +105,7 @@ class ValueEstimator(BlockModule):
 
 
 class BehaviorValue(ValueEstimator):
-    """Value estimator: twin action values of the data's behaviour, by SARSA on logged actions alone (D-9).
+    """Value estimator: two action values of the data's behaviour policy, by SARSA on logged actions (D-9).
 
     Args:
         obs_dim: Size of an observation.
@@ -114,7 +114,7 @@ class BehaviorValue(ValueEstimator):
         discount: Discount factor of the next step's value.
         polyak_rate: Share of the critics' weights that moves into the target critics in each update.
         learning_rate: Learning rate of the Adam optimizer.
-        **kwargs: Arguments of :class:`ValueEstimator`.
+        **kwargs: Arguments of ``ValueEstimator``.
     """
 
     epoch_means = ("td",)
@@ -136,7 +136,7 @@ class BehaviorValue(ValueEstimator):
 
     @torch.no_grad()
     def values(self, rows: Transitions) -> Tensor:
-        """The smaller of the two values of each logged action, ``[n]``."""
+        """Smaller of the two values of each logged action, ``[n]``."""
         chunks = zip(rows.observations.split(10_000), rows.actions.split(10_000), strict=True)
         found = torch.cat([self.critics(obs, act).amin(dim=0) for obs, act in chunks])
         return found * self.reward_scale.std
@@ -161,10 +161,10 @@ class BehaviorValue(ValueEstimator):
 
 
 class ReturnRegression(ValueEstimator):
-    """Value estimator: advantages ``R - V(s)`` with a regression of returns (AWR, docs/decisions.md 19).
+    """Value estimator: advantages ``R - V(s)``, with ``V`` by regression on returns (AWR, docs/decisions.md 19).
 
-    ``R`` is the discounted return to the end of the episode, and ``V`` is regressed on it. Rows so near
-    to where an episode was cut that it is not known have no weight.
+    ``R`` is the discounted return to the end of the episode. Rows near a truncation, whose return is unknown,
+    have weight 0.
 
     Args:
         obs_dim: Size of an observation.
@@ -172,7 +172,7 @@ class ReturnRegression(ValueEstimator):
         hidden: Widths of the hidden layers.
         discount: Discount factor of the returns.
         learning_rate: Learning rate of the Adam optimizer.
-        **kwargs: Arguments of :class:`ValueEstimator`.
+        **kwargs: Arguments of ``ValueEstimator``.
     """
 
     epoch_means = ("regression",)
@@ -202,13 +202,13 @@ class ReturnRegression(ValueEstimator):
         known = dataset.with_whole_returns(self.discount).nonzero().squeeze(1)
         check(
             len(known) > 0,
-            f"discount: no row of '{dataset.name}' is far enough from where its episode was cut for its "
-            f"return to be known at a discount of {self.discount}; lower it",
+            f"discount: episodes of '{dataset.name}' are truncated too early to know returns at a discount of "
+            f"{self.discount}; lower it",
         )
         return rows.replace(rewards=returns), known
 
     def weighed_rows(self, dataset: OfflineDataset) -> tuple[Tensor, Tensor]:
-        """Rows near a cut are left out: what they would have earned is unknown."""
+        """Values of the rows whose return is known, which excludes rows near a truncation."""
         rows, known = self.select_rows(dataset, dataset.transitions)
         return known, self.values(rows)[known]
 

@@ -1,4 +1,4 @@
-"""The density of actions at given observations, where there is no distribution in closed form."""
+"""Density of actions at given observations, for priors without a distribution in closed form."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from torch import Tensor
 
 
 class DensityAt:
-    """Has ``log_prob`` alone.
+    """Density of actions at given observations, with the single method ``log_prob``.
 
     Args:
-        log_prob: Actions ``[..., act]`` to log-densities ``[...]``.
+        log_prob: Function from actions ``[..., act]`` to log-densities ``[...]``.
     """
 
     def __init__(self, log_prob: Callable[[Tensor], Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""A denoising diffusion model of the data's actions."""
+"""Denoising diffusion prior."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lit_offrl.transitions import Transitions
 
 
 class DiffusionPrior(BehaviorPrior):
-    """Denoising diffusion of actions: samples of any shape of distribution, but no density.
+    """Prior by a denoising diffusion model of actions: multimodal samples, but no density.
 
     ``x_t = sqrt(abar_t) a + sqrt(1 - abar_t) e`` for ``t = 1 .. steps``; a network predicts ``e``
     from ``x_t``, ``t`` and the observation. Sampling runs from a normal ``x_T`` back to the action.
@@ -26,13 +26,13 @@ class DiffusionPrior(BehaviorPrior):
     Args:
         obs_dim: Size of an observation.
         act_dim: Size of an action.
-        hidden: Widths of the hidden layers, with Mish between them.
-        steps: Denoising steps (T); a sample costs as many passes of the network.
-        schedule: ``vp`` discretises the variance-preserving equation with rates 0.1 to 10, ``cosine``
-            is that of Nichol and Dhariwal.
-        time_dim: Size of the embedding of a step, even and at least 4.
+        hidden: Widths of the hidden layers, which have Mish activations.
+        steps: Number of denoising steps (T); a sample needs one forward pass of the network per step.
+        schedule: Noise schedule: ``vp`` discretises the variance-preserving equation with rates 0.1 to 10,
+            ``cosine`` is that of Nichol and Dhariwal.
+        time_dim: Size of the embedding of the step number, even and at least 4.
         learning_rate: Learning rate of the Adam optimizer.
-        **kwargs: Arguments of :class:`BehaviorPrior`, such as ``weighting``.
+        **kwargs: Arguments of ``BehaviorPrior``, such as ``weighting``.
 
     Source: Ho et al., "Denoising Diffusion Probabilistic Models", NeurIPS 2020, equations 4, 7 and 14;
     network, ``vp`` schedule, variance of a step and clipping of the predicted action as in
@@ -77,7 +77,7 @@ class DiffusionPrior(BehaviorPrior):
         self.net = ExactHead(*layers, nn.Linear(hidden[-1], act_dim))
 
     def predict_noise(self, observations: Tensor, noisy: Tensor, step: Tensor | int) -> Tensor:
-        """The noise ``[..., act]`` in ``noisy [..., act]``, at indices ``t - 1`` ``[...]``, or at one."""
+        """Predict the noise ``[..., act]`` in ``noisy [..., act]``, at step indices ``t - 1``, ``[...]`` or a scalar."""
         embedded = self.time_net(self.frequencies[step]).expand(*noisy.shape[:-1], -1)
         inputs = [noisy, embedded, self.normalizer(observations)]
         return self.net(torch.cat(inputs, dim=-1))
@@ -88,10 +88,10 @@ class DiffusionPrior(BehaviorPrior):
         return kept.sqrt() * actions + (1 - kept).sqrt() * noise
 
     def sample(self, observations: Tensor, noise: Tensor) -> Tensor:
-        """Actions ``[..., act]`` made of ``noise`` alone (DDPM algorithm 2, eq. 7).
+        """Sample actions ``[..., act]`` from ``noise`` (DDPM algorithm 2, eq. 7).
 
         Args:
-            observations: ``[..., obs]``, or what broadcasts to it.
+            observations: ``[..., obs]``, or a shape that broadcasts to it.
             noise: Standard normal, ``[..., steps * act]``: ``x_T``, then the noise that steps ``T`` to
                 2 add; step 1 adds none.
         """
@@ -115,7 +115,7 @@ class DiffusionPrior(BehaviorPrior):
 
         Args:
             batch: Rows ``[...]``.
-            noise: Standard normal, ``[..., act + 1]``; the last number picks the step, uniformly.
+            noise: Standard normal, ``[..., act + 1]``; the last value selects the step, uniformly.
         """
         drawn, uniform = noise[..., :-1], torch.special.ndtr(noise[..., -1])
         step = (self.steps * uniform).long().clamp(max=self.steps - 1)
@@ -124,7 +124,7 @@ class DiffusionPrior(BehaviorPrior):
 
 
 def noise_rates(steps: int, schedule: Literal["vp", "cosine"]) -> Tensor:
-    """The variance ``beta_t`` that each of ``steps`` adds, ``[steps]`` in float64."""
+    """Variance ``beta_t`` of the noise of each step, ``[steps]`` in float64."""
     end = torch.arange(1, steps + 1, dtype=torch.float64)
     if schedule == "vp":
         return 1 - (-0.1 / steps - 0.5 * 9.9 * (2 * end - 1) / steps**2).exp()

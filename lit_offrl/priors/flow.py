@@ -1,4 +1,4 @@
-"""A conditional normalising flow of the data's actions (RealNVP)."""
+"""Conditional normalising flow prior (RealNVP)."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from lit_offrl.nets import Normalizer, mlp
 from lit_offrl.nets.distributions import ACTION_BOUND, log_squashing, normal_log_density
 from lit_offrl.priors.base import BehaviorPrior
 
-# Largest change of a logarithm of scale by one layer.
+# Largest absolute log-scale of one layer.
 LOG_SCALE = 3.0
 
 
 class FlowPrior(BehaviorPrior):
-    """``a = tanh(f(z; s))`` with ``z`` standard normal and ``f`` affine couplings: samples and a density.
+    """Prior by a normalising flow: ``a = tanh(f(z; s))`` with ``z`` standard normal and ``f`` affine couplings.
 
-    A prior of the second level whose density is exact and may have several modes. Each layer scales and
-    shifts every second number of the action by functions of the observation and of the others.
+    It has samples and an exact density, which may have several modes. Each layer scales and shifts every
+    second dimension of the action by functions of the observation and of the other dimensions.
 
     Args:
         obs_dim: Size of an observation.
         act_dim: Size of an action.
         hidden: Widths of the hidden layers of each coupling.
-        layers: Couplings, in turn of the even and the odd numbers.
+        layers: Number of couplings, which alternate between even and odd dimensions.
         learning_rate: Learning rate of the Adam optimizer.
-        **kwargs: Arguments of :class:`BehaviorPrior`.
+        **kwargs: Arguments of ``BehaviorPrior``.
 
     Raises:
-        UserError: There are less than two layers.
+        UserError: ``layers`` is less than 2.
 
     Source: Dinh, Sohl-Dickstein, Bengio, "Density Estimation using Real NVP", ICLR 2017, equations 7 and 8.
     """
@@ -50,7 +50,7 @@ class FlowPrior(BehaviorPrior):
     ) -> None:
         super().__init__(learning_rate, **kwargs)
         self.layers, self.noise_dim = layers, act_dim
-        # One would leave half of the numbers as they are.
+        # A single coupling would leave half of the dimensions unchanged.
         check_at_least(2, self, "layers")
         self.normalizer = Normalizer(obs_dim)
         couplings = [mlp(obs_dim + act_dim, hidden, 2 * act_dim) for _ in range(layers)]
@@ -59,7 +59,7 @@ class FlowPrior(BehaviorPrior):
         self.register_buffer("moved", torch.stack([even, ~even]).float())
 
     def coupling(self, number: int, features: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Logarithm of scale and shift ``[..., act]`` of a layer, 0 for numbers that it leaves."""
+        """Log-scale and shift ``[..., act]`` of a layer; 0 for dimensions that it leaves unchanged."""
         moved = self.moved[number % 2]
         inputs = torch.cat([features, (1 - moved) * values], dim=-1)
         log_scale, shift = self.couplings[number](inputs).chunk(2, dim=-1)
@@ -73,7 +73,7 @@ class FlowPrior(BehaviorPrior):
         return values.tanh()
 
     def log_prob(self, observations: Tensor, actions: Tensor) -> Tensor:
-        """Log-density ``[...]`` of logged actions, which are first drawn in from the bounds."""
+        """Log-density ``[...]`` of actions, which are first clipped to just inside the bounds."""
         features = self.normalizer(observations)
         values = actions.clamp(-ACTION_BOUND, ACTION_BOUND).atanh()
         density = -log_squashing(values)

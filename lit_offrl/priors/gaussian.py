@@ -1,4 +1,4 @@
-"""The unsquashed Gaussian prior of ABM (docs/decisions.md 9)."""
+"""Unsquashed Gaussian prior of ABM (docs/decisions.md 9)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lit_offrl.priors.base import BehaviorPrior
 
 
 class GaussianPrior(BehaviorPrior):
-    """A diagonal Gaussian whose actions are clipped to the box, with ABM's architecture.
+    """Prior by a diagonal Gaussian whose actions are clipped to ``[-1, 1]``, with ABM's architecture.
 
     Args:
         obs_dim: Size of an observation.

@@ -1,4 +1,4 @@
-"""Weights of logged actions by what was earned after them (RWR)."""
+"""Weights of logged actions by their discounted return to go (RWR)."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from lit_offrl.priors.weighting import Weighting
 
 @dataclass(frozen=True)
 class ReturnToGoWeighting(Weighting):
-    """``exp((R - max R) / std(R) / temperature)`` with ``R`` the discounted return from a row on (RWR).
+    """Weights by return to go: ``exp((R - max R) / std(R) / temperature)``, ``R`` the discounted return from a row on (RWR).
 
-    Rows so near to where an episode was cut that their return is not known have no weight.
+    Rows near a truncation, whose return is unknown, have weight 0.
 
     Args:
-        temperature: The smaller, the fewer actions count, in standard deviations of the returns.
-        discount: Weight of the next step's reward.
+        temperature: Divisor of the returns, in their standard deviations: smaller values give the weight to
+            fewer, better actions.
+        discount: Discount factor of the returns.
 
     Raises:
         UserError: The temperature is not positive, or the discount is not within 0 and 1.
@@ -45,8 +46,8 @@ class ReturnToGoWeighting(Weighting):
         known = dataset.with_whole_returns(self.discount).nonzero().squeeze(1)
         check(
             len(known) > 1,
-            f"discount: {len(known)} rows of '{dataset.name}' are far enough from where their episodes were cut for "
-            f"their returns to be known at a discount of {self.discount}; lower it",
+            f"discount: only {len(known)} rows of '{dataset.name}' are far enough from truncations to know their "
+            f"returns at a discount of {self.discount}; lower it",
         )
         weights = torch.zeros(len(dataset))
         returns = dataset.returns_to_go(self.discount)[known]

@@ -1,4 +1,4 @@
-"""The tanh-Gaussian prior of MABE (docs/decisions.md 5.6)."""
+"""Tanh-Gaussian prior of MABE (docs/decisions.md 5.6)."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from lit_offrl.priors.base import BehaviorPrior
 
 
 class TanhGaussianPrior(BehaviorPrior):
-    """A tanh-squashed diagonal Gaussian with the policy's architecture.
+    """Prior by a diagonal Gaussian squashed by tanh, with the policy's architecture.
 
     Args:
         obs_dim: Size of an observation.
         act_dim: Size of an action.
         hidden: Widths of the hidden layers.
         learning_rate: Learning rate of the Adam optimizer.
-        heads: Number of tasks, each with a last layer of its own; see :class:`lit_offrl.policy.PolicyLearner`.
-        **kwargs: Arguments of :class:`BehaviorPrior`, such as ``weighting``.
+        heads: Number of tasks, each with its own last layer; with more than one, an observation ends with
+            the task's one-hot vector.
+        **kwargs: Arguments of ``BehaviorPrior``, such as ``weighting``.
     """
 
     def __init__(

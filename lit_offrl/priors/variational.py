@@ -1,4 +1,4 @@
-"""A conditional variational autoencoder of the data's actions (BCQ, BEAR)."""
+"""Conditional variational autoencoder prior (BCQ, BEAR)."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from lit_offrl.transitions import Transitions
 
 
 class VariationalPrior(BehaviorPrior):
-    """``p(a|s) = integral N(a; f(s, z), std^2) N(z; 0, 1) dz``: samples, and a lower bound on the density.
+    """Prior by a variational autoencoder: ``p(a|s) = integral N(a; f(s, z), std^2) N(z; 0, 1) dz``.
 
-    A prior of the second level: :meth:`sample` and :meth:`log_prob`. The latter is a bound, so a
-    divergence ``log pi - log_prob`` from it is at least that from the prior, on average. Samples are the
-    decoder's means of latent numbers near the origin, and narrower than the density.
+    It has samples and a lower bound on the density. As ``log_prob()`` is a lower bound, a divergence
+    ``log pi - log_prob`` is on average at least that from the prior. Samples are the decoder's means of
+    latent vectors near the origin, and have a smaller spread than the density.
 
     Args:
         obs_dim: Size of an observation.
         act_dim: Size of an action.
         hidden: Widths of the hidden layers of encoder and decoder.
-        latent_dim: Size of the latent vector; twice that of an action by default.
+        latent_dim: Size of the latent vector; by default twice the size of an action.
         std: Standard deviation of the decoder. ``1 / sqrt(8)`` makes the loss that of the release, mean
             squared error plus half the mean KL, times four actions' dimensions, where the latent
             dimension is the default.
-        latent_limit: Latent numbers of samples are clipped to this size.
-        bound_samples: Latent vectors that :meth:`log_prob` is averaged over, at fixed points
-            (:func:`lit_offrl.nets.normal_points`).
+        latent_limit: Bound to which the latent values of samples are clipped, on either side.
+        bound_samples: Number of latent vectors over which ``log_prob()`` is averaged, at fixed points
+            (``lit_offrl.nets.normal_points()``).
         learning_rate: Learning rate of the Adam optimizer.
-        **kwargs: Arguments of :class:`BehaviorPrior`.
+        **kwargs: Arguments of ``BehaviorPrior``.
 
     Raises:
         UserError: A size or scale is not positive.

@@ -1,4 +1,4 @@
-"""Weights of logged actions in the prior's likelihood (docs/decisions.md 5.1-5.5)."""
+"""Weightings: weights of logged actions in the prior's likelihood (docs/decisions.md 5.1-5.5)."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Weighting(ABC):
     """Base class of weightings: weights of rows in the prior's loss, ``[n]``, at most 1.
 
     Attributes:
-        needs_values: Whether a :class:`ValueEstimator` must be fitted first.
+        needs_values: Whether a ``ValueEstimator`` must be fitted first.
         needs_rewards: Whether the data must have rewards.
         needs_advantages: Whether the estimator must estimate advantages.
-        value: The fitted estimator, where ``needs_values``.
+        value: The fitted estimator, if ``needs_values``.
     """
 
     needs_values: ClassVar[bool]
@@ -30,10 +30,10 @@ class Weighting(ABC):
     value: ValueEstimator | None = None
 
     def weigh(self, dataset: OfflineDataset) -> Tensor:
-        """The weights of all rows of ``dataset``, ``[n]``; 0 where a row's value is unknown.
+        """Compute the weights of all rows of ``dataset``, ``[n]``; 0 if a row's value is unknown.
 
         Raises:
-            UserError: There is no fitted value, or these rows cannot be weighed this way.
+            UserError: There is no fitted value, or the weights are undefined for these rows.
         """
         returns = dataset.returns.float().repeat_interleave(dataset.lengths)
         known, values = torch.arange(len(dataset)), None
@@ -46,41 +46,41 @@ class Weighting(ABC):
             self.check_value(self.value)
             known, values = self.value.eval().weighed_rows(dataset)
         weights = torch.zeros(len(dataset))
-        # Selected rows are copies: mapped ones are read-only, and a weighting may be the user's own.
+        # Selected rows are copies: mapped rows are read-only, and a user's weighting may write to them.
         rewards = dataset.transitions.rewards[known]
         weights[known] = self(rewards, returns[known], values)
         return weights
 
     def check_value(self, value: ValueEstimator) -> None:
-        """Refuse an estimator of the other kind: values for advantages, or advantages for values.
+        """Check that the estimator gives what the weighting needs: values or advantages.
 
         Raises:
-            UserError: It is.
+            UserError: The estimator gives the other kind.
         """
         check(
             value.gives_advantages == self.needs_advantages,
-            f"weighting: {type(self).__name__} and {type(value).__name__} do not go together; use "
+            f"weighting: {type(self).__name__} and {type(value).__name__} are not compatible; use "
             "lit_offrl.priors.AdvantageWeighting with ReturnRegression, or ValueWeighting with "
             "BehaviorValue",
         )
 
     @abstractmethod
     def __call__(self, rewards: Tensor, returns: Tensor, values: Tensor | None) -> Tensor:
-        """Weigh rows.
-
-        Raises:
-            UserError: These rows cannot be weighed this way.
+        """Compute the weights of rows, ``[n]``.
 
         Args:
             rewards: ``[n]``.
-            returns: Undiscounted return of the episode each row belongs to, ``[n]``.
-            values: Estimates of the value ``[n]``, where ``needs_values``.
+            returns: Undiscounted return of the episode of each row, ``[n]``.
+            values: Estimates of the value ``[n]``, if ``needs_values``.
+
+        Raises:
+            UserError: The weights are undefined for these rows.
         """
 
 
 @dataclass(frozen=True)
 class UniformWeighting(Weighting):
-    """Equal weights: the prior is fitted to all actions alike, as in behaviour cloning."""
+    """Equal weights of all rows: behaviour cloning."""
 
     needs_values: ClassVar[bool] = False
     needs_rewards: ClassVar[bool] = False
@@ -154,7 +154,7 @@ class AdvantageWeighting(Weighting):
         value: The fitted estimator, set by the run.
         temperature: Divisor of the standardised advantages: smaller values give the weight to fewer, better
             actions.
-        max_weight: Largest weight before normalisation.
+        max_weight: Largest weight, to which larger weights are clipped.
 
     Raises:
         UserError: An argument is not positive.
@@ -181,15 +181,15 @@ class AdvantageWeighting(Weighting):
 
 
 def exponential(omega: Tensor, scale: Tensor, temperature: float) -> Tensor:
-    """``exp((omega - max omega) / scale / temperature)``: the maximum only rescales the loss."""
+    """``exp((omega - max omega) / scale / temperature)``; subtracting the maximum only rescales the loss."""
     check(
         float(scale) > 0,
-        "weighting: every row has value 0, so none is better than another; "
+        "weighting: all rows have the value 0, so weights by value are undefined; "
         "use lit_offrl.priors.UniformWeighting",
     )
     return ((omega - omega.max()) / scale / temperature).exp()
 
 
 def effective_sample_size(weights: Tensor) -> Tensor:
-    """``(sum w)^2 / sum w^2 / n``: the share of rows that really count, 1 when all do."""
+    """Effective sample size ``(sum w)^2 / sum w^2 / n``, as a share of the rows; 1 for equal weights."""
     return weights.sum().square() / weights.square().sum() / len(weights)

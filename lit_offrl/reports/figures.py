@@ -12,7 +12,7 @@ from lit_offrl.evaluation.statistics import Estimate, estimate_iqm, performance_
 from lit_offrl.reports.records import Unit, group_by
 from lit_offrl.reports.summary import Cell
 
-# Okabe and Ito's colours but yellow, which is too light on white; further systems have them again, dashed.
+# Okabe and Ito's colours without yellow, which is too light on white; further systems repeat them, dashed.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LINES = ("-", "--", ":", "-.")
 UNIT_LABELS = {"score": "score (0 random, 100 expert)", "return": "return (environment's units)"}
@@ -29,7 +29,7 @@ def styles_of(systems: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def unit_of(cells: Sequence[Cell]) -> Unit:
-    """Score where there is one, return elsewhere."""
+    """The unit of a figure: score if there is one, otherwise return."""
     return "score" if any(cell.values("last", "score") for cell in cells) else "return"
 
 
@@ -44,12 +44,12 @@ def curve_of(cell: Cell, unit: Unit) -> tuple[list[float], list[Estimate]]:
 def draw_learning_curves(
     title: str, cells: Sequence[Cell], styles: dict[str, dict[str, Any]]
 ) -> Figure:
-    """Curves of the systems on one dataset, with 95 % bands over seeds; a line for what has one evaluation.
+    """Learning curves of the systems on one dataset, with 95 % bands over seeds; a line for a single evaluation.
 
     Args:
         title: Name of the dataset.
         cells: Its systems.
-        styles: As :func:`styles_of` gives them.
+        styles: As ``styles_of()`` gives them.
     """
     unit = unit_of(cells)
     figure, axes = new_figure(title, "updates of the policy", UNIT_LABELS[unit])
@@ -85,7 +85,7 @@ def draw_profile(scores: dict[str, list[list[float]]], styles: dict[str, dict[st
 
     Args:
         scores: Of each system, by dataset.
-        styles: As :func:`styles_of` gives them.
+        styles: As ``styles_of()`` gives them.
     """
     every = [value for strata in scores.values() for stratum in strata for value in stratum]
     margin = 0.03 * (max(every) - min(every) or 1)
@@ -107,7 +107,7 @@ def draw_profile(scores: dict[str, list[list[float]]], styles: dict[str, dict[st
 
 
 def draw_differences(cells: Sequence[Cell], reference: str) -> list[Figure]:
-    """Bars of each system's difference to ``reference``; a figure for scores, and one for other returns."""
+    """Bar charts of each system's difference to ``reference``: one for scores, and one for other returns."""
     by_dataset = group_by((c for c in cells if c.runs), lambda cell: cell.dataset)
     found: dict[Unit, list[tuple[str, str, Estimate]]] = {"score": [], "return": []}
     for dataset, group in by_dataset.items():
@@ -156,7 +156,7 @@ def draw_bars(bars: Sequence[tuple[str, str, Estimate]], reference: str, unit: U
 
 
 def new_figure(title: str, x: str, y: str, size: tuple[float, float] = SIZE) -> tuple[Figure, Any]:
-    """An empty figure with one pair of axes."""
+    """A new figure with one pair of axes."""
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()
     axes.set_title(title, fontsize=10)

@@ -1,4 +1,4 @@
-"""Runs that a report is about, read from their folders, and those that it cannot use."""
+"""Finds the runs of a report in folders, and the runs without a usable result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lit_offrl.reports.names import describe_data, name_system, with_distinct_na
 from lit_offrl.reports.records import EvaluatedRun, Run, UnusedRun, group_by
 from lit_offrl.runs.folder import CONFIG, FinishedRun
 
-# Of an experiment: its cells and their states.
+# Name of an experiment's summary of its cells.
 SUMMARY = "summary.json"
 
 
@@ -24,7 +24,7 @@ def find_runs(paths: Sequence[Path]) -> tuple[list[EvaluatedRun], list[UnusedRun
     """Read every run at or below ``paths``.
 
     Raises:
-        UserError: A path holds no run, no run has a result, or results cannot be compared.
+        UserError: A path holds no run, no run has a result, or results are not comparable.
     """
     folders: dict[Path, Path] = {}
     for path in paths:
@@ -49,13 +49,13 @@ def find_runs(paths: Sequence[Path]) -> tuple[list[EvaluatedRun], list[UnusedRun
 
 
 def find_missing_cells(path: Path, runs: Sequence[Run]) -> list[UnusedRun]:
-    """Cells of an experiment that have no folder yet, by its ``summary.json``; none elsewhere."""
+    """Cells of an experiment without a folder, by its ``summary.json``; empty for other paths."""
     try:
         cells = json.loads((path / SUMMARY).read_text())["runs"]
         found = [(path / cell["folder"], cell) for cell in cells]
     except (OSError, ValueError, KeyError, TypeError):
         return []
-    # The experiment has names of its own for datasets: those of the folders two above.
+    # Names of datasets in the experiment are those of the folders two levels above.
     names = {run.folder.resolve().parents[1]: run.dataset for run in runs}
     return [
         UnusedRun(
@@ -71,10 +71,10 @@ def find_missing_cells(path: Path, runs: Sequence[Run]) -> list[UnusedRun]:
 
 
 def read_run(folder: Path) -> Run:
-    """The run in a folder.
+    """Read the run in a folder.
 
     Raises:
-        UserError: It is no run's, or its configuration is broken.
+        UserError: The folder holds no run, or its configuration is broken.
     """
     run = FinishedRun(folder)
     try:
@@ -106,13 +106,13 @@ def read_run(folder: Path) -> Run:
 
 
 def read_curve(folder: Path) -> list[dict[str, float]]:
-    """Evaluations of the run's policy; of several, those that were finished last."""
+    """Evaluations of the run's policy; of several policies, the one that was finished last."""
     done = sorted(folder.glob("policy-*/done.json"), key=lambda path: path.stat().st_mtime)
     return read_evaluations(done[-1].parent / EVALUATIONS) if done else []
 
 
 def describe_progress(folder: Path, config: dict[str, Any]) -> str:
-    """How far a run without results is."""
+    """Progress of a run without results, as text."""
     finished = [stage for stage in STAGES if list(folder.glob(f"{stage}-*/done.json"))]
     if config.get("until") not in (None, "policy"):
         return f"trains no policy (until: {config['until']})"
@@ -126,10 +126,10 @@ def describe_progress(folder: Path, config: dict[str, Any]) -> str:
 
 
 def check_comparable(runs: Sequence[EvaluatedRun]) -> None:
-    """Check that all runs of a dataset are scored alike.
+    """Check that all runs of a dataset have the same reference returns.
 
     Raises:
-        UserError: Two are not.
+        UserError: Two runs differ.
     """
     for dataset, group in group_by(runs, lambda run: run.dataset).items():
         for run in group:

@@ -12,13 +12,13 @@ from typing import Any
 from lit_offrl.errors import check
 from lit_offrl.reports.records import Run, group_by
 
-# A run without a name of its own: names of the files, hash of the configuration, seed.
+# Default name of a run: names of the files, hash of the configuration, seed.
 DEFAULT_NAME = re.compile(r"(?P<config>.+)-(?P<hash>[0-9a-f]{8})-seed\d+")
 SEED_FOLDER = re.compile(r"seed\d+")
 
 
 def describe_data(data: dict[str, Any]) -> str:
-    """Name of the dataset, and what else makes it another task."""
+    """Name of the dataset, with settings that change the task."""
     parts = [str(data["dataset"])]
     for name in ("reward", "tasks", "subset", "more", "environment"):
         if data.get(name):
@@ -27,7 +27,7 @@ def describe_data(data: dict[str, Any]) -> str:
 
 
 def short(value: Any) -> str:
-    """A setting in few words: classes without their modules, no nulls."""
+    """A setting as short text: classes without their modules, no nulls."""
     if isinstance(value, dict):
         if "class_path" in value:
             inner = short(value.get("init_args") or {})
@@ -39,7 +39,7 @@ def short(value: Any) -> str:
 
 
 def name_system(folder: Path, seed: int) -> str:
-    """The system of a run: the folder above ``seed0``, or the folder's own name without its seed at the end."""
+    """Name of a run's system: the folder above ``seed0``, or the folder's name without the seed at its end."""
     folder = folder.resolve()
     if SEED_FOLDER.fullmatch(folder.name):
         return folder.parent.name
@@ -50,10 +50,10 @@ def name_system(folder: Path, seed: int) -> str:
 
 
 def with_distinct_names(runs: Sequence[Run]) -> list[Run]:
-    """Runs named by fit itself after their configuration, with its hash where there are several.
+    """Runs with distinct system names: the hash of the configuration is kept if the name alone is ambiguous.
 
     Raises:
-        UserError: Two runs are of one dataset, system and seed.
+        UserError: Two runs have the same dataset, system and seed.
     """
     hashes: dict[tuple[str, str], set[str]] = defaultdict(set)
     matches = [DEFAULT_NAME.fullmatch(run.system) for run in runs]

@@ -1,4 +1,4 @@
-"""The page of a report: one HTML file that needs nothing else."""
+"""The page of a report: one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ TEMPLATE = Path(__file__).with_name("page.html")
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure under a name.
+    """A figure with its name.
 
     Attributes:
-        name: Of its file, and what a screen reader says.
+        name: Name of its file, and alternative text.
         figure: The figure.
     """
 
@@ -31,7 +31,7 @@ class Drawing:
 
     @property
     def svg(self) -> str:
-        """The figure as SVG, in base64."""
+        """The figure as SVG, encoded in base64."""
         content = io.BytesIO()
         # No date and a fixed salt: the same runs give the same file.
         with matplotlib.rc_context({"svg.hashsalt": self.name}):
@@ -44,13 +44,13 @@ class Section:
     """A part of the page.
 
     Attributes:
-        title: Over it.
+        title: Heading.
         table: Its table.
         figures: Its figures.
-        notes: How the numbers are defined; a paragraph each.
-        warnings: What a reader must see; a paragraph each.
-        grouped: Whether the table's first column, by which it is sorted, stands over its rows.
-        folded: Whether the table is opened by a click.
+        notes: Definitions of the numbers; a paragraph each.
+        warnings: Warnings; a paragraph each.
+        grouped: Whether rows are grouped under the values of the table's first column.
+        folded: Whether the table is collapsed.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""Published results beside ours, with the version of the data that they are of."""
+"""Published results, with the version of the data that they were obtained on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SETS = "random|medium-replay|medium-expert|medium|expert|mixed"
 D4RL_SET = re.compile(rf"(halfcheetah|hopper|walker2d)[-_/]({SETS})(?:-(v\d))?$")
 ANT_ANGLE = re.compile(r"reward AntAngle\b(?:\(.*?\bangle (\d+))?")
 SUITE = re.compile(r"(?:dmc|dm_control)[-_/](cheetah|hopper|quadruped|walker)\b")
-# Columns by the version of the data.
+# Titles of columns by the version of the data.
 COLUMNS = {
     "v0": "published, D4RL v0",
     "v2": "published, D4RL v2",
@@ -27,18 +27,18 @@ class PublishedResult:
     """One number of a paper's table.
 
     Attributes:
-        task: Robot and set, such as ``hopper-medium``, or a task of one paper.
-        version: Of D4RL's data: ``v0`` or ``v2``; empty for data of the paper's own.
+        task: Robot and dataset, such as ``hopper-medium``, or a task of one paper.
+        version: Version of D4RL's data: ``v0`` or ``v2``; empty for the paper's own data.
         system: Name in the paper.
-        config: Our configuration of that name; empty without one.
+        config: Configuration of this package for that system; empty without one.
         unit: ``score`` (0 to 100) or ``return``.
-        value: As printed.
-        spread: What is printed behind ±, if anything: a deviation or error as the source has it.
-        seeds: How many, where the source says so.
-        protocol: Which evaluations the number is of, where the source says so.
-        source: The table, and whose number it is if it was copied.
+        value: Value as printed.
+        spread: Value printed after ±, if any; a deviation or error, as the source defines it.
+        seeds: Number of seeds, if the source gives it.
+        protocol: Evaluations behind the number, if the source gives them.
+        source: The table, and the original source if the number was copied.
         also_in: Other tables with the same number.
-        note: What to know of it.
+        note: Remark.
     """
 
     task: str
@@ -63,11 +63,11 @@ class PublishedResult:
 
 @dataclass(frozen=True)
 class Counterpart:
-    """What published results a dataset of ours is held against.
+    """The published task to which one of our datasets is compared.
 
     Attributes:
-        task: As in :class:`PublishedResult`.
-        ours: What our data are, as they need not be the paper's.
+        task: As in ``PublishedResult``.
+        ours: Origin of our data, which may differ from the paper's.
     """
 
     task: str
@@ -76,7 +76,7 @@ class Counterpart:
 
 @cache
 def read_published() -> tuple[PublishedResult, ...]:
-    """All published results."""
+    """Read all published results."""
     with FILE.open() as file:
         return tuple(PublishedResult(**row) for row in csv.DictReader(file))
 
@@ -90,7 +90,7 @@ def find_counterpart(dataset: str) -> Counterpart | None:
         return Counterpart("ant-angle" + ("" if degrees == "30" else f"-{degrees}"), "own")
     if "reward HalfCheetahJump" in more:
         return Counterpart("halfcheetah-jump", "own")
-    # Other rewards and parts of a set are other tasks.
+    # Other rewards and subsets of a dataset are other tasks.
     if re.search(r"\b(reward|tasks|subset|more) ", more):
         return None
     if name.startswith("hiv/"):
@@ -115,15 +115,15 @@ def find_results(task: str) -> list[PublishedResult]:
 
 
 def is_of(result: PublishedResult, system: str) -> bool:
-    """Whether our ``system``, named after its configuration or files stacked on it, is that of the paper."""
+    """Whether our ``system``, whose name starts with its configuration's, is that of the paper."""
     return bool(result.config) and result.config == system.lower().partition("-")[0]
 
 
 def columns_of(results: Sequence[PublishedResult]) -> list[str]:
-    """Versions among ``results``, in the order of the table."""
+    """Versions of the data among ``results``, in the order of the table's columns."""
     return [version for version in COLUMNS if any(r.version == version for r in results)]
 
 
 def describe_results(results: Sequence[PublishedResult], version: str) -> str:
-    """A cell: the results of one version."""
+    """Text of a table cell: the results of one version."""
     return "; ".join(str(result) for result in results if result.version == version)

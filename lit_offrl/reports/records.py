@@ -1,4 +1,4 @@
-"""What a report knows of a run."""
+"""Records of runs for a report."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class EvaluatedRun:
     """A finished run with returns.
 
     Attributes:
-        folder: The run's folder.
-        dataset: What it learned from, with what changes the task: reward, tasks, subset, environment.
-        system: What trained it: a name of the user's or of the configuration.
+        folder: The run folder.
+        dataset: Its dataset, with settings that change the task: reward, tasks, subset, environment.
+        system: Name of the algorithm or configuration, possibly chosen by the user.
         seed: Seed of the run.
-        config: Every value of the run.
+        config: Its whole configuration.
         version: Version of lit-offrl that wrote the configuration.
-        final: Return and score of the last policy (of the prior where no policy is trained).
-        evaluations: Those during training, ascending in updates; empty for a prior.
+        final: Return and score of the last policy, or of the prior if no policy is trained.
+        evaluations: Evaluations during training, ascending in updates; empty for a prior.
         seconds: Training time by stage.
         data: Returns and scores of the data's episodes, ``return_mean``, ``return_max`` and so on, as far as they are
             known.
@@ -45,10 +45,10 @@ class EvaluatedRun:
     data: dict[str, Any]
 
     def value(self, measure: Measure, unit: Unit) -> float | None:
-        """The run's number; ``None`` without a score.
+        """Result of the run by a measure; ``None`` without a score.
 
-        ``last`` is of the last policy, on episodes of its own; ``last10`` is the mean of the last ten
-        evaluations during training; ``best`` is the largest of them, which the environment chose.
+        ``last`` is that of the last policy, in separate episodes; ``last10`` is the mean of the last ten
+        evaluations during training; ``best`` is the largest of all, an oracle chosen in the environment.
         """
         key = "return_mean" if unit == "return" else "score"
         values = [entry[key] for entry in self.evaluations if key in entry]
@@ -58,21 +58,21 @@ class EvaluatedRun:
         return fmean(values[-10:]) if measure == "last10" else max(values)
 
     def evaluations_used(self, measure: Measure) -> int:
-        """Evaluations in the environment that :meth:`value` looks at."""
+        """Number of evaluations in the environment that ``value()`` uses."""
         count = len(self.evaluations) or 1
         return {"last": 1, "last10": min(10, count), "best": count}[measure]
 
 
 @dataclass(frozen=True)
 class UnusedRun:
-    """A run without a result, and why.
+    """A run without a result.
 
     Attributes:
-        folder: The run's folder.
-        dataset: What it learns from.
-        system: What trains it.
+        folder: The run folder.
+        dataset: Its dataset.
+        system: Name of the algorithm or configuration.
         seed: Seed of the run.
-        reason: What is missing.
+        reason: Why there is no result.
     """
 
     folder: Path

@@ -1,4 +1,4 @@
-"""A report of runs: what it consists of, and its files."""
+"""A report of runs: its sections, and its files."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ INTERVALS = (
 MEASURED = (
     "last: the last policy (the prior where no policy is trained), on episodes of its own after training. mean of "
     "last 10: of the last ten evaluations during training, of all where there are fewer, of the last policy where "
-    "there are none. best (oracle): the largest of all evaluations, which was chosen by looking at the simulator "
-    "and is no offline result. evaluations used: how many evaluations in the simulator each of the three numbers "
-    "has looked at."
+    "there are none. best (oracle): the largest of all evaluations, which was chosen in the simulator "
+    "and is no offline result. evaluations used: number of evaluations in the simulator behind each of the three "
+    "numbers."
 )
 PUBLISHED = (
     "Published numbers are as printed, in brackets the table that they are from; ± is what the source prints. "
@@ -55,16 +55,16 @@ BANDS = (
 
 @dataclass(frozen=True)
 class RunsReport:
-    """What a report is about.
+    """Report of runs.
 
     Args:
         runs: Finished runs with returns.
         unused: Runs without a result.
-        against_published: Whether papers' results stand beside ours.
-        reference: The system that differences are taken to, if any.
+        against_published: Whether to add published results.
+        reference: System to which differences are calculated, if any.
 
     Raises:
-        UserError: No run is of the reference.
+        UserError: No run is of the reference system.
     """
 
     runs: list[EvaluatedRun]
@@ -80,7 +80,7 @@ class RunsReport:
         )
 
     def write(self, folder: Path) -> list[Path]:
-        """Write page, tables and figures to ``folder``, and give the paths of page and tables."""
+        """Write page, tables and figures to ``folder``, and return the paths of page and tables."""
         cells = make_cells(self.runs, self.unused)
         beside = find_beside([c.dataset for c in cells]) if self.against_published else None
         tables = {"table": tabulate(cells, beside)}
@@ -103,14 +103,14 @@ class RunsReport:
         return [folder / name for name in files]
 
     def short_table(self) -> Table:
-        """Scores of each dataset and system, or returns where there are no scores at all."""
+        """Table of scores of each dataset and system, or of returns if there are no scores."""
         units: list[Unit] = ["return"]
         if any(run.value("last", "score") is not None for run in self.runs):
             units = ["score"]
         return tabulate(make_cells(self.runs, self.unused), None, units)
 
     def subtitle(self) -> str:
-        """What the report is of, in a line."""
+        """One line on the runs of the report."""
         systems = len({run.system for run in self.runs})
         datasets = len({run.dataset for run in self.runs})
         versions = ", ".join(sorted({run.version for run in self.runs}))
@@ -120,7 +120,7 @@ class RunsReport:
         )
 
     def make_sections(self, tables: dict[str, Table]) -> list[Section]:
-        """The page, part by part."""
+        """Sections of the page."""
         cells = make_cells(self.runs, self.unused)
         styles = styles_of(sorted({cell.system for cell in cells}))
         notes = [INTERVALS, MEASURED, *([PUBLISHED] if "published" in tables else [])]
@@ -162,7 +162,7 @@ class RunsReport:
         return found
 
     def make_aggregates(self) -> Section:
-        """Scores over all datasets that every system has."""
+        """Section of scores over all datasets on which every system has runs."""
         title = "All datasets together"
         cells = make_cells(self.runs, self.unused)
         datasets = common_datasets(cells)

@@ -8,7 +8,7 @@ from lit_offrl.reports.records import EvaluatedRun, group_by
 from lit_offrl.reports.tables import Table
 from lit_offrl.runs.identity import leaves
 
-# What names a run rather than what it does.
+# Settings that name a run and do not change it.
 NAMES = {"data.dataset", "seed_everything", "version"}
 MISSING = "not set"
 
@@ -19,9 +19,9 @@ def settings_of(run: EvaluatedRun) -> dict[str, str]:
 
 
 def tabulate_differences(runs: Sequence[EvaluatedRun]) -> Table:
-    """A row for each setting that is not the same in all runs, a column for each system.
+    """Table of the settings that differ between runs, with a column for each system.
 
-    A cell that depends on the dataset says so; what differs between seeds alone is marked.
+    Cells list values by dataset if they differ; values that differ only between seeds are marked.
     """
     systems = group_by(runs, lambda run: run.system)
     every = {id(run): settings_of(run) for run in runs}

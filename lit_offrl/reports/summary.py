@@ -1,4 +1,4 @@
-"""The table of a report: each dataset and system over its seeds."""
+"""Tables of a report: each dataset and system over its seeds."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class Cell:
     """The runs of one dataset and system.
 
     Attributes:
-        dataset: What they learned from.
-        system: What trained them.
+        dataset: Their dataset.
+        system: Name of the algorithm or configuration.
         runs: Finished runs, ascending in seeds.
-        unused: How many more have no result.
+        unused: Number of further runs, without a result.
     """
 
     dataset: str
@@ -49,7 +49,7 @@ class Cell:
     unused: int
 
     def values(self, measure: Measure, unit: Unit) -> list[float]:
-        """A number of each run; none without scores."""
+        """The result of each run by a measure; empty without scores."""
         found = [run.value(measure, unit) for run in self.runs]
         return [value for value in found if value is not None]
 
@@ -59,19 +59,19 @@ class Cell:
         return estimate_iqm([values]) if values else None
 
     def describe_seeds(self) -> str:
-        """How many runs there are, of how many, and their seeds."""
+        """Number of finished runs, of how many, and their seeds, as text."""
         every = len(self.runs) + self.unused
         count = f"{len(self.runs)} of {every}" if self.unused else str(every)
         return f"{count} ({', '.join(str(run.seed) for run in self.runs)})" if self.runs else count
 
     def describe_evaluations(self) -> str:
-        """Evaluations in the environment behind ``last``, ``last10`` and ``best``, of the run with most."""
+        """Largest number of evaluations behind ``last``, ``last10`` and ``best``, as text."""
         counts = [max((r.evaluations_used(m) for r in self.runs), default=0) for m in MEASURES]
         return " / ".join(map(str, counts)) if self.runs else ""
 
 
 def make_cells(runs: Sequence[EvaluatedRun], unused: Sequence[UnusedRun]) -> list[Cell]:
-    """All datasets and systems that there are runs of, in order of their names."""
+    """All datasets and systems with runs, in order of their names."""
     done = group_by(runs, lambda run: (run.dataset, run.system))
     missing = group_by(unused, lambda run: (run.dataset, run.system))
     return [
@@ -85,12 +85,12 @@ def make_cells(runs: Sequence[EvaluatedRun], unused: Sequence[UnusedRun]) -> lis
 
 
 def show_number(value: float) -> str:
-    """A return or score with the digits that matter."""
+    """A return or score as text."""
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.1f}"
 
 
 def show_estimate(estimate: Estimate | None) -> str:
-    """Value and interval; empty for ``None``."""
+    """Value and interval as text; empty for ``None``."""
     if estimate is None:
         return ""
     text = show_number(estimate.value)
@@ -104,8 +104,8 @@ class Beside:
     """Published results by dataset.
 
     Attributes:
-        counterparts: What each dataset of ours is held against.
-        results: The published results of each.
+        counterparts: Published task of each of our datasets.
+        results: Published results for each of our datasets.
     """
 
     counterparts: dict[str, Counterpart]
@@ -134,9 +134,9 @@ def tabulate(
 
     Args:
         cells: The rows.
-        beside: Published results of the same systems, if they are wanted.
+        beside: Published results of the same systems, if wanted.
         units: Score, return or both.
-        numbers: Whether each number and end of an interval has a column of its own.
+        numbers: Whether values and ends of intervals are in separate columns.
     """
     first, *other = [headers_of(unit, numbers) for unit in units]
     headers = ["dataset", "system", "seeds", *first, "evaluations used"]
@@ -171,13 +171,13 @@ def data_rows(
 
 
 def headers_of(unit: Unit, numbers: bool) -> list[str]:
-    """Headers of what :func:`numbers_of` gives."""
+    """Headers of the columns of ``numbers_of()``."""
     ends = ("", ", low", ", high") if numbers else ("",)
     return [f"{unit}, {TITLES[measure]}{end}" for measure in MEASURES for end in ends]
 
 
 def numbers_of(cell: Cell, unit: Unit, numbers: bool) -> list[str]:
-    """The numbers of one unit, each with its interval or, for ``numbers``, in three cells."""
+    """Table cells of the results in one unit: value with interval, or with ``numbers`` three cells each."""
     found = [cell.estimate(measure, unit) for measure in MEASURES]
     if not numbers:
         return [show_estimate(estimate) for estimate in found]
@@ -186,7 +186,7 @@ def numbers_of(cell: Cell, unit: Unit, numbers: bool) -> list[str]:
 
 
 def published_cells(cell: Cell, beside: Beside | None) -> list[str]:
-    """What papers say of the same system and set."""
+    """Table cells of published results of the same system and dataset."""
     if beside is None:
         return []
     counterpart = beside.counterparts.get(cell.dataset)
@@ -196,7 +196,7 @@ def published_cells(cell: Cell, beside: Beside | None) -> list[str]:
 
 
 def tabulate_published(cells: Sequence[Cell], beside: Beside) -> Table:
-    """What papers say of systems that we have no runs of, on the sets that ours stand beside."""
+    """Table of published results of systems without runs here, for the datasets of the report."""
     rows = []
     for dataset, group in group_by(cells, lambda cell: cell.dataset).items():
         results = beside.results.get(dataset, [])
@@ -208,7 +208,7 @@ def tabulate_published(cells: Sequence[Cell], beside: Beside) -> Table:
 
 
 def common_datasets(cells: Sequence[Cell]) -> list[str]:
-    """Datasets on which every system with a run has a score: those that aggregates are over."""
+    """Datasets on which every system has a score, over which aggregates are computed."""
     scored = [cell for cell in cells if cell.values("last10", "score")]
     systems = {cell.system for cell in cells if cell.runs}
     by_dataset = group_by(scored, lambda cell: cell.dataset)

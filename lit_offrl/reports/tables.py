@@ -33,26 +33,26 @@ class Table:
     rows: Sequence[Sequence[str]]
 
     def without_empty_columns(self) -> Table:
-        """The same without columns that say nothing in any row."""
+        """The same table without columns that are empty in every row."""
         kept = [n for n, _ in enumerate(self.headers) if any(row[n] for row in self.rows)]
         rows = [[row[n] for n in kept] for row in self.rows]
         return Table([self.headers[n] for n in kept], rows)
 
     def markdown(self) -> str:
-        """As GitHub shows it."""
+        """The table in Markdown."""
         rule = ["---"] * len(self.headers)
         lines = [self.headers, rule, *self.rows]
         escaped = [[cell.replace("|", r"\|") for cell in line] for line in lines]
         return "".join(f"| {' | '.join(line)} |\n" for line in escaped)
 
     def csv(self) -> str:
-        """Comma-separated values, with a header."""
+        """The table as comma-separated values with a header."""
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([self.headers, *self.rows])
         return text.getvalue()
 
     def latex(self) -> str:
-        r"""A ``tabular``, which needs ``\usepackage{booktabs}``."""
+        r"""The table as a LaTeX ``tabular``, which needs ``\usepackage{booktabs}``."""
         head, *body = [
             " & ".join(map(escape_latex, line)) + r" \\" for line in (self.headers, *self.rows)
         ]
@@ -62,5 +62,5 @@ class Table:
 
 
 def escape_latex(text: str) -> str:
-    """``text`` with what LaTeX reads as commands escaped."""
+    """``text`` with LaTeX's special characters escaped."""
     return re.sub("|".join(map(re.escape, LATEX)), lambda found: LATEX[found[0]], text)

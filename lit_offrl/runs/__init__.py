@@ -1,1 +1,1 @@
-"""Runs that were made: their folders, read back."""
+"""Reads finished runs back from their folders."""

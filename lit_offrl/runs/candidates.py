@@ -1,4 +1,4 @@
-"""Policies to choose from, and what is known of their returns."""
+"""Candidate policies of ``lit-offrl select``, and their known returns."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ RESULTS = "results.json"
 
 @dataclass(frozen=True)
 class Candidate:
-    """A policy or prior to choose from.
+    """A policy or prior to rank.
 
     Attributes:
-        name: Run or checkpoint, as it was given.
-        module: The part.
-        run: The run that it is of, if that is known.
-        checkpoint: Its file.
+        name: Path of the run or checkpoint, as given.
+        module: The policy or prior.
+        run: Its run, if known.
+        checkpoint: Its checkpoint file.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Candidate:
     checkpoint: Path
 
     def logged_return(self) -> float | None:
-        """The mean return of the episodes that its run has evaluated it in, after as many updates."""
+        """Mean return in its run's evaluation after the same number of updates; ``None`` if there is none."""
         if self.run is None:
             return None
         kind = "policy" if isinstance(self.module, PolicyLearner) else "prior"
@@ -63,15 +63,15 @@ class Candidate:
 
 
 def find_candidates(paths: Sequence[Path], part: str, every: bool) -> Iterator[Candidate]:
-    """The policies at ``paths``.
+    """The candidates at ``paths``.
 
     Args:
         paths: Run folders and checkpoints.
-        part: Of run folders ``policy``, ``prior`` or ``all``.
-        every: Take all checkpoints of a run's policy rather than its result alone.
+        part: Part of each run: ``policy``, ``prior`` or ``all``.
+        every: Whether to take all checkpoints of a run's policy, or only its result.
 
     Raises:
-        UserError: There is none at a path, or it holds what takes no actions.
+        UserError: A path holds no finished policy or prior.
     """
     for path in paths:
         run = open_run(path)
@@ -91,7 +91,7 @@ def find_candidates(paths: Sequence[Path], part: str, every: bool) -> Iterator[C
 
 
 def checkpoints_of(run: FinishedRun, part: str, every: bool) -> Iterator[tuple[str, Path]]:
-    """Stages and files of a run's candidates."""
+    """Stage and checkpoint file of each candidate of a run."""
     for stage in ("policy", "prior") if part == "all" else (part,):
         result = run.checkpoint(stage)
         if result is None:
@@ -104,30 +104,29 @@ def checkpoints_of(run: FinishedRun, part: str, every: bool) -> Iterator[tuple[s
 
 
 def load_candidate(path: Path, name: str, run: FinishedRun | None) -> Candidate:
-    """The candidate that a checkpoint holds.
+    """Load a candidate from a checkpoint.
 
     Raises:
-        UserError: It takes no actions.
+        UserError: The checkpoint holds neither a policy nor a prior.
     """
     module = load_part(path) if run is None else run.load_file(path)
     check(
         hasattr(module, "act"),
-        f"'{path}': holds a {type(module).__name__}, which takes no actions; give a policy's or a prior's",
+        f"'{path}': holds a {type(module).__name__}, which takes no actions; give the checkpoint of a policy or prior",
     )
     return Candidate(name, module, run, path)
 
 
 def shared_data(candidates: Sequence[Candidate]) -> OfflineDataModule:
-    """The log that all candidates are of.
+    """The data module of the dataset that all candidates were trained on.
 
     Raises:
-        UserError: They are of several, of other sizes, or no run is known.
+        UserError: Datasets or sizes differ, or the dataset is unknown.
     """
     first = next((one.run for one in candidates if one.run is not None), None)
     if first is None:
         raise UserError(
-            f"'{candidates[0].name}': a checkpoint outside of its run's folder names no data; give a run's "
-            "folder, too"
+            f"'{candidates[0].name}': a checkpoint outside its run folder names no data; give a run folder too"
         )
     data = first.data
     check(
@@ -146,6 +145,6 @@ def shared_data(candidates: Sequence[Candidate]) -> OfflineDataModule:
         if one.run is not None and one.run.config["data"] != first.config["data"]:
             check(
                 one.run.data.dataset.fingerprint == data.dataset.fingerprint,
-                f"'{one.name}': learned from other data than '{first.folder}'; select among policies of one log",
+                f"'{one.name}': was trained on other data than '{first.folder}'; select among policies of one dataset",
             )
     return data

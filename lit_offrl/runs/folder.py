@@ -1,4 +1,4 @@
-"""A run's folder, read back: its configuration, its data and its trained parts."""
+"""Reads a run folder: configuration, data and trained modules."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lit_offrl.training.fingerprint import named_modules
 from lit_offrl.training.loggers import LoggerFactory, make_loggers
 
 CONFIG = "config.yaml"
-# Folders above a checkpoint in which its run's configuration is looked for.
+# Levels above a checkpoint at which its run's configuration is searched.
 DEEPEST = 6
 
 
@@ -35,7 +35,7 @@ class FinishedRun:
         folder: The folder, with ``config.yaml``.
 
     Raises:
-        UserError: It is no run's folder.
+        UserError: The folder holds no run.
     """
 
     folder: Path
@@ -43,13 +43,13 @@ class FinishedRun:
     def __post_init__(self) -> None:
         check(
             (self.folder / CONFIG).is_file(),
-            f"'{self.folder}': no run of lit-offrl fit (it holds no {CONFIG}); give a run's folder or a checkpoint",
+            f"'{self.folder}': is no run folder (no {CONFIG} in it); give a run folder or a checkpoint",
         )
         check_run_dir(self.folder)
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """Every value of the run."""
+        """The whole configuration of the run."""
         found: dict[str, Any] = yaml.safe_load((self.folder / CONFIG).read_text())
         return found
 
@@ -58,7 +58,7 @@ class FinishedRun:
         """The run's data module.
 
         Raises:
-            UserError: The data are not there any more.
+            UserError: The data cannot be opened any more.
         """
         set_parsing_settings(subclasses_disabled=[OfflineDataModule])
         parser = ArgumentParser(exit_on_error=False)
@@ -73,7 +73,7 @@ class FinishedRun:
         return module
 
     def loggers(self, stage: str) -> list[Logger]:
-        """Loggers that add to what a stage of the run has logged."""
+        """Loggers that append to the logs of a stage of the run."""
         parser = ArgumentParser(exit_on_error=False)
         parser.add_argument("--logger", type=bool | list[LoggerFactory] | LoggerFactory | None)
         parsed = parser.parse_object({"logger": self.config["trainer"].get("logger")})
@@ -81,7 +81,7 @@ class FinishedRun:
 
     @cached_property
     def termination(self) -> Callable[..., Any] | None:
-        """The rule of terminations that imagination was configured with, if any."""
+        """The termination function that imagination was configured with, if any."""
         named = ((self.config.get("policy") or {}).get("imagination") or {}).get("termination")
         parser = ArgumentParser(exit_on_error=False)
         parser.add_argument("--termination", type=Callable | None)
@@ -90,7 +90,7 @@ class FinishedRun:
         return found
 
     def checkpoint(self, stage: str) -> Path | None:
-        """The newest checkpoint that the stage ended with, or was given; ``None`` without any."""
+        """The checkpoint of a finished stage, or the one it was given; ``None`` if there is none."""
         taken = (self.config.get(stage) or {}).get("checkpoint")
         if taken:
             return Path(taken)
@@ -99,10 +99,10 @@ class FinishedRun:
         return done[-1].parent / kind.keeps if done else None
 
     def load(self, stage: str) -> BlockModule | None:
-        """The trained part of a stage, on the CPU; ``None`` if the run has none.
+        """Load the trained module of a stage, on the CPU; ``None`` if the run has none.
 
         Raises:
-            UserError: Its checkpoint is broken.
+            UserError: The checkpoint is broken.
         """
         path = self.checkpoint(stage)
         if path is not None:
@@ -115,29 +115,30 @@ class FinishedRun:
         return None
 
     def load_file(self, path: Path) -> BlockModule:
-        """The part that a checkpoint holds; a policy that samples a prior with the run's.
+        """Load a module from a checkpoint, with the run's prior if it is a policy that samples one.
 
         Raises:
-            UserError: The file is broken, or the run has no such prior.
+            UserError: The file is broken, or the run has no prior.
         """
-        # Its own classes are those that the run was configured with.
+        # Classes of the user's own are those of the run's configuration.
         trust = named_modules(self.config)
         part = load_part(path, trust)
         if not isinstance(part, PolicyLearner) or not part.acting.needs_prior:
             return part
         prior = self.load("prior")
         check(
-            prior is not None, f"'{path}': acts by samples of a prior, and '{self.folder}' has none"
+            prior is not None,
+            f"'{path}': samples a prior to act, and '{self.folder}' has no trained prior",
         )
         return load_module(path, PolicyLearner, trust, prior=prior)
 
 
 def load_part(path: Path, trust: Collection[str] = ()) -> BlockModule:
-    """The part that a checkpoint holds, whichever it is.
+    """Load a trained module of any kind from a checkpoint.
 
     Args:
         path: The checkpoint.
-        trust: Modules whose classes it may name, beside those of the package.
+        trust: Python modules whose classes it may name, besides those of the package.
 
     Raises:
         UserError: The file is missing or broken.
@@ -146,19 +147,19 @@ def load_part(path: Path, trust: Collection[str] = ()) -> BlockModule:
 
 
 def seed_folders(path: Path) -> list[Path]:
-    """The folders of a run's seeds, or ``path`` itself where it is not a folder of several."""
+    """The run folders of the seeds in ``path``, or ``path`` itself if it holds no seeds."""
     if not path.is_dir() or (path / CONFIG).is_file():
         return [path]
     return sorted(config.parent for config in path.glob(f"seed*/{CONFIG}")) or [path]
 
 
 def open_run(path: Path) -> FinishedRun | None:
-    """The run that a folder or a checkpoint belongs to; ``None`` for a checkpoint alone.
+    """The run of a folder or a checkpoint; ``None`` for a checkpoint outside a run folder.
 
     Raises:
-        UserError: There is no such file or folder, or it is no run's.
+        UserError: The path does not exist, or is no run folder.
     """
-    check(path.exists(), f"'{path}': no such file or folder; give a run's folder or a checkpoint")
+    check(path.exists(), f"'{path}': no such file or folder; give a run folder or a checkpoint")
     if path.is_dir():
         return FinishedRun(path)
     # Callbacks keep checkpoints some folders below the stage's.

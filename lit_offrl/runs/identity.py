@@ -1,4 +1,4 @@
-"""Which configurations are one run: their hash, which names its folder, and what a folder holds already."""
+"""Identity of a run: the hash of its configuration, and the check of a folder that is used again."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from lit_offrl.errors import UserError
 from lit_offrl.training.checkpoints import check_run_dir
 from lit_offrl.training.trainers import PLACEMENT
 
-# What does not make another run: where it is kept, how far it goes, and how many seeds go beside it.
+# Settings that results do not depend on: folder, last stage, number of seeds.
 NOT_IDENTITY = {"base", "run_dir", "reuse", "until", "seeds", "shared_stages"}
 
 
 def hash_config(config: dict[str, Any]) -> str:
-    """Short hash of a whole configuration but for its seed, which names a run by itself."""
+    """Short hash of a whole configuration without its seed, which the run's name holds already."""
     given = {key: value for key, value in config.items() if key not in NOT_IDENTITY}
     del given["seed_everything"]
-    # Seeds that are spread over devices are of one configuration.
+    # Seeds on several devices have the same configuration.
     given["trainer"] = {k: v for k, v in config["trainer"].items() if k != "devices"}
     return blake2b(json.dumps(given, sort_keys=True).encode(), digest_size=4).hexdigest()
 
 
 def check_same_config(run_dir: Path, config: dict[str, Any]) -> None:
-    """Refuse a folder with the results of another configuration, or of another version.
+    """Refuse a run folder with results of another configuration or of version 0.1.
 
     Raises:
-        UserError: It is one.
+        UserError: The folder holds such results.
     """
     check_run_dir(run_dir)
     try:
@@ -40,20 +40,20 @@ def check_same_config(run_dir: Path, config: dict[str, Any]) -> None:
     if not isinstance(saved, dict) or not any(run_dir.glob("*-*/")):
         return
     before, now = leaves(saved), leaves(config)
-    # A key that an older version did not have is as before where it is off.
+    # A key that an older version did not have counts as switched off.
     changed = [
         key for key in sorted({*before, *now}) if before.get(key, "null") != now.get(key, "null")
     ]
     for key in changed[:1]:
         raise UserError(
             f"run_dir: '{run_dir}' holds results of another configuration, with {key} "
-            f"{before.get(key)} rather than {now.get(key)}; choose another --run_dir, or go on there with "
-            "--reuse true"
+            f"{before.get(key)} rather than {now.get(key)}; choose another --run_dir, or add --reuse true to keep "
+            "the stages with equal settings"
         )
 
 
 def leaves(config: dict[str, Any], key: str = "") -> dict[str, str]:
-    """Every value that results may depend on, as text, by its key."""
+    """Every value that results may depend on, as text, by its dotted key."""
     found: dict[str, str] = {}
     for name, value in config.items():
         if key in ("", "trainer.") and name in NOT_IDENTITY | PLACEMENT:

@@ -1,4 +1,4 @@
-"""The model and the behaviour prior by which the policies of several runs are judged."""
+"""The dynamics model and the prior that ``lit-offrl select`` uses for all candidates."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FoundPart = tuple[BlockModule, FinishedRun | None]
 
 
 def find_part(runs: list[FinishedRun], stage: str, given: str | None) -> Iterator[FoundPart]:
-    """The trained parts of a stage: that of a run or checkpoint that was given, or each run's."""
+    """Trained modules of a stage: of the path ``given``, or else of each run."""
     path = None if given is None else Path(given)
     if path is not None and path.is_file():
         yield load_part(path), open_run(path)
@@ -33,18 +33,23 @@ def find_part(runs: list[FinishedRun], stage: str, given: str | None) -> Iterato
 def find_rollouts(
     runs: list[FinishedRun], given: str | None, data: OfflineDataModule, *settings: Any
 ) -> ModelRollouts | None:
-    """Rollouts in the model that all candidates share; ``None``, and a line, where there is none.
+    """Rollouts in the dynamics model of all candidates; ``None``, and a printed line, if there is none.
 
     Raises:
-        UserError: What was given is no model.
+        UserError: The path given by the user holds no dynamics.
     """
     part, run = next(find_part(runs, "dynamics", given), (None, None))
     if not isinstance(part, Dynamics):
-        check(given is None, f"--dynamics: '{given}' holds no trained dynamics; give some that are")
-        print("model: left out, as no run has dynamics; give some by --dynamics")
+        check(
+            given is None,
+            f"--dynamics: '{given}' holds no trained dynamics; give a run or a checkpoint that does",
+        )
+        print("model: left out, as no run has trained dynamics; give them by --dynamics")
         return None
     if data.tasks:
-        print("model: left out, as it knows one reward, and the data have several tasks")
+        print(
+            "model: left out, as the dynamics predict the reward of one task and the data have several"
+        )
         return None
     try:
         rule = None if run is None else run.termination
@@ -56,12 +61,12 @@ def find_rollouts(
 
 
 def find_behavior(runs: list[FinishedRun], given: str | None) -> BehaviorPrior | None:
-    """The prior whose density is the log's; ``None``, and a line, where there is none.
+    """A prior with the density of the logged actions; ``None``, and a printed line, if there is none.
 
     Raises:
-        UserError: The one that was given is none.
+        UserError: The path given by the user holds no such prior.
     """
-    said = "doubly robust: left out, as no run has a prior; give one by --behavior"
+    said = "doubly robust: left out, as no run has a trained prior; give one by --behavior"
     for part, _ in find_part(runs, "prior", given):
         if isinstance(part, BehaviorPrior):
             try:

@@ -1,4 +1,4 @@
-"""What several runs gave, together: results by run, and statistics over seeds."""
+"""Summary of several runs: results by run, and statistics over seeds."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from lit_offrl.evaluation.statistics import interquartile_mean
 from lit_offrl.training.files import write_json
 
 SUMMARY = "summary.json"
-# Results of a run over which statistics are taken: of the last policy, and the mean of its last ten evaluations.
+# Results with statistics over seeds: of the last policy, and the mean of its last ten evaluations.
 RESULTS = ("return", "score", "return_last10", "score_last10")
 
 
 @dataclass(frozen=True)
 class RunOfMany:
-    """One run among several.
+    """One run of a group.
 
     Attributes:
-        dataset: What the group calls its dataset.
-        config: What the group calls its configuration.
+        dataset: Name of its dataset in the group.
+        config: Name of its configuration in the group.
         seed: Seed of the run.
         folder: The run's folder.
         state: ``done``, ``failed``, ``running`` or ``waiting``.
-        evaluation: File of ``lit-offrl evaluate`` whose return and score stand for the last policy's; by
-            default those of ``results.json``.
+        evaluation: File of ``lit-offrl evaluate`` with the return and score of the last policy; by default
+            those of ``results.json`` are used.
     """
 
     dataset: str
@@ -42,7 +42,7 @@ class RunOfMany:
     evaluation: Path | None = None
 
     def results(self) -> dict[str, Any]:
-        """Results of the run; empty where there are none yet."""
+        """Results of the run; empty if there are none yet."""
         try:
             found: dict[str, Any] = json.loads((self.folder / "results.json").read_text())
         except (OSError, ValueError):
@@ -70,16 +70,16 @@ class RunOfMany:
 
 
 def write_summary(runs: Sequence[RunOfMany], path: Path) -> list[dict[str, Any]]:
-    """Write ``summary.json``: every run, and statistics over the seeds of each dataset and configuration.
+    """Write ``summary.json``: every run, and statistics over seeds for each dataset and configuration.
 
     Args:
         runs: The runs, in the order of the table.
         path: The file.
 
     Returns:
-        One entry for each dataset and configuration: ``dataset``, ``config``, ``seeds`` of those with a result,
-        ``n`` of them, and for each of :data:`RESULTS` that any has ``mean``, ``sd`` (of a sample, ``None`` for
-        one seed) and ``iqm``.
+        One entry for each dataset and configuration: ``dataset``, ``config``, ``seeds`` with a result and
+        their number ``n``, and for each of ``RESULTS`` ``mean``, sample standard deviation ``sd``
+        (``None`` for one seed) and interquartile mean ``iqm``.
     """
     rows = []
     for run in runs:
@@ -114,9 +114,9 @@ def describe_group(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def describe_values(values: Sequence[float]) -> dict[str, float | None]:
-    """Mean, standard deviation of a sample and interquartile mean of ``values [n]``.
+    """Mean, sample standard deviation and interquartile mean of ``values [n]``.
 
-    The interquartile mean leaves out ``n // 4`` values at either end: below four it is the mean.
+    The interquartile mean leaves out the ``n // 4`` lowest and highest values.
     """
     return {
         "mean": fmean(values),
@@ -126,7 +126,7 @@ def describe_values(values: Sequence[float]) -> dict[str, float | None]:
 
 
 def summary_table(groups: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Lines of a table of what :func:`write_summary` gave: scores where there are any, returns elsewhere."""
+    """Lines of a table of the result of ``write_summary()``: scores if known, else returns."""
     width = max(len(f"{group['dataset']} {group['config']}") for group in groups) + 2
     yield f"{'':<{width}}{'seeds':>5}{'':>8}{'mean':>9}{'sd':>8}{'IQM':>9}{'last 10':>9}"
     for group in groups:

@@ -1,1 +1,1 @@
-"""Searches over settings: each trial is an ordinary run of ``lit-offrl fit``."""
+"""Searches over settings; each trial is a run of ``lit-offrl fit``."""

@@ -1,4 +1,4 @@
-"""What a sweep compares: a number that a run leaves in its folder."""
+"""Objective of a sweep: a number in the results of a run."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from typing import Any
 
 from lit_offrl.errors import UserError, check
 
-# What `fit` and `select` write.
+# Files of `fit` and `select`.
 FILES = ("results.json", "selection.json")
 EVALUATION = "evaluation/"
-# Names of results.json that evaluations in training have too.
+# Names in results.json that evaluations in training have too.
 POLICY = "policy."
 
 
 @dataclass(frozen=True)
 class Objective:
-    """The number to compare.
+    """The number that a sweep optimises.
 
     Attributes:
-        name: Keys of ``results.json`` or of ``selection.json`` with points between them, such as
-            ``policy.return_mean``; or ``evaluation/return_mean``, that of the last evaluation in training.
+        name: Keys of ``results.json`` or ``selection.json`` joined by dots, such as
+            ``policy.return_mean``; or ``evaluation/return_mean`` for the last evaluation in training.
     """
 
     name: str
 
     def read(self, run_dir: Path) -> float:
-        """The number of a finished run.
+        """Read the number of a finished run.
 
         Raises:
-            UserError: The run has none of that name.
+            UserError: The run has no such number.
         """
         if self.name.startswith(EVALUATION):
             found = self.progress(run_dir)
@@ -49,7 +49,7 @@ class Objective:
         )
 
     def progress(self, run_dir: Path) -> list[tuple[int, float]]:
-        """Updates and the same number at each evaluation in training so far."""
+        """Updates and number of each evaluation in training so far."""
         found: list[tuple[int, float]] = []
         for file in run_dir.glob("policy-*/evaluations.json"):
             entries: list[dict[str, float]] = json.loads(file.read_text())
@@ -58,17 +58,17 @@ class Objective:
 
     @property
     def key(self) -> str:
-        """Its name among the evaluations in training."""
+        """Name of the number in the evaluations in training."""
         return self.name.removeprefix(EVALUATION).removeprefix(POLICY)
 
     @property
     def is_evaluated(self) -> bool:
-        """Whether evaluations in training hold it."""
+        """Whether evaluations in training have the number."""
         return self.name.startswith((EVALUATION, POLICY))
 
 
 def flatten(content: dict[str, Any], before: str = "") -> dict[str, float]:
-    """All numbers of nested dictionaries, by their keys with points between them."""
+    """All numbers of nested dictionaries, by their keys joined by dots."""
     found: dict[str, float] = {}
     for key, value in content.items():
         if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""What a sweep varies: keys of the configuration, and the values that each may take."""
+"""Search space of a sweep: settings and their possible values."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ EXAMPLE = "give a list of values, or {low: 0.1, high: 10, log: true}"
 
 @dataclass(frozen=True)
 class Setting:
-    """A key and its values.
+    """A setting and its possible values.
 
     Attributes:
-        key: As on the command line of ``fit``, such as ``policy.imagination.horizon``.
+        key: Option of ``fit``, such as ``policy.imagination.horizon``.
         choices: Values to choose from, in place of a range.
-        low: Smallest number; with ``high`` an integer, integers are drawn.
+        low: Smallest number; if ``low`` and ``high`` are integers, integers are drawn.
         high: Largest number.
-        step: Distance of the numbers.
-        log: Draw on a logarithmic scale.
+        step: Distance between numbers.
+        log: Whether to draw on a logarithmic scale.
 
     Raises:
-        UserError: They are no values.
+        UserError: The range is invalid.
     """
 
     key: str
@@ -54,13 +54,13 @@ class Setting:
         check(not self.log or self.low > 0, f"{self.key}: log needs low above 0, not {self.low}")
         check(
             self.step is None or (self.step > 0 and not self.log),
-            f"{self.key}: step {self.step} is not positive, or stands beside log; leave one out",
+            f"{self.key}: step {self.step} is not positive, or is given together with log; leave one out",
         )
 
     def draw(self, trial: Trial) -> str:
-        """The value of a trial, as on the command line."""
+        """Draw the value of a trial, as text for the command line."""
         if self.choices:
-            # Lists and the like as text: a storage holds plain values alone.
+            # Lists and blocks as text, as a storage holds only plain values.
             texts = [json.dumps(choice) for choice in self.choices]
             drawn = json.loads(trial.suggest_categorical(self.key, texts))
             return drawn if isinstance(drawn, str) else json.dumps(drawn)
@@ -73,10 +73,10 @@ class Setting:
 
 
 def read_space(path: Path) -> list[Setting]:
-    """The settings of a YAML file: each key with a list of values or a range.
+    """Read the settings of a YAML file: each key with a list of values or a range.
 
     Raises:
-        UserError: It is no such file.
+        UserError: The file is missing or invalid.
     """
     try:
         content = yaml.safe_load(path.read_text())
@@ -95,7 +95,6 @@ def _setting(key: str, value: Any) -> Setting:
         return Setting(key, choices=tuple(value))
     check(
         isinstance(value, dict) and {"low", "high"} <= value.keys() <= NUMBERS,
-        f"{key}: {value!r} is neither a list nor a range; {EXAMPLE}, and keys of several levels with points "
-        "between them",
+        f"{key}: {value!r} is neither a list nor a range; {EXAMPLE}, and join nested keys by dots",
     )
     return Setting(key, **value)

@@ -1,4 +1,4 @@
-"""A sweep: an Optuna study in a folder, whose trials are runs beside it."""
+"""A sweep: an Optuna study in a folder, with its trials' runs."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ FOLDER = "folder"
 
 @dataclass
 class Sweep:
-    """Searches for settings with the best objective.
+    """Search for the settings with the best objective.
 
     Attributes:
-        folder: Where the study and the runs are.
-        space: What is varied.
-        objective: What is compared.
+        folder: Folder of the study and its runs.
+        space: Settings to vary.
+        objective: Number to optimise.
         maximize: Whether larger is better.
-        arguments: Of ``fit``, the same for all trials.
-        prune: Whether to end trials whose evaluations are below the median of the others' (Optuna's
+        arguments: Arguments of ``fit``, the same for all trials.
+        prune: Whether to stop trials whose evaluations are below the median of the other trials (Optuna's
             MedianPruner).
-        seed: Seeds the draws of settings.
-        storage: URL of a database to keep the study in, in place of a file in ``folder``.
+        seed: Seed of the search.
+        storage: URL of the study's database, in place of a file in ``folder``.
     """
 
     folder: Path
@@ -53,10 +53,10 @@ class Sweep:
     storage: str | None = None
 
     def run(self, trials: int, jobs: int) -> optuna.Study:
-        """Run trials until ``trials`` are done, ``jobs`` at a time; those that were cut short go on.
+        """Run trials until ``trials`` are done, ``jobs`` at a time; interrupted trials are resumed first.
 
         Raises:
-            UserError: A setting cannot be used, or no trial ended.
+            UserError: A setting is invalid, or no trial finished.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         study = self.open_study()
@@ -77,15 +77,15 @@ class Sweep:
                 self.write_table(study)
         check(
             bool(study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])),
-            f"'{self.folder}': no trial was trained to its end; see its .log files",
+            f"'{self.folder}': no trial finished; see its .log files",
         )
         return study
 
     def open_study(self) -> optuna.Study:
-        """The study, made or read.
+        """Create or open the study.
 
         Raises:
-            UserError: Its storage cannot be used, or it is of another direction.
+            UserError: The storage cannot be used, or holds a study of another objective or direction.
         """
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         direction: Literal["maximize", "minimize"] = "maximize" if self.maximize else "minimize"
@@ -100,7 +100,7 @@ class Sweep:
             )
         except Exception as error:
             raise UserError(f"--storage: cannot be opened, {first_line(error)}") from error
-        # Another seed after each start: the draws of a study are not drawn again.
+        # Another seed after each start, so that a resumed study does not repeat its draws.
         study.sampler = optuna.samplers.TPESampler(seed=self.seed + len(study.trials))
         wanted = {"objective": self.objective.name, "direction": direction}
         known = {name: study.user_attrs.get(name, value) for name, value in wanted.items()}
@@ -113,14 +113,14 @@ class Sweep:
         return study
 
     def restore(self, study: optuna.Study) -> None:
-        """Let the trials that a killed sweep left go on first, in their folders."""
+        """Enqueue the unfinished trials of a killed sweep, which resume in their folders."""
         for trial in study.get_trials(states=[TrialState.RUNNING]):
             name = trial.user_attrs.get(FOLDER, name_folder(trial.number))
             study.tell(trial.number, state=TrialState.FAIL)
             study.enqueue_trial(trial.params, user_attrs={FOLDER: name})
 
     def _try_one(self, study: optuna.Study) -> None:
-        """Run one trial and tell the study how it ended."""
+        """Run one trial, and report its result to the study."""
         with self.drawing:
             trial = study.ask()
             settings = [w for s in self.space for w in (f"--{s.key}", s.draw(trial))]
@@ -150,14 +150,14 @@ class Sweep:
             print(f"{name}: {told}: failed, {error}", flush=True)
             return
         if self.runs.stopped.is_set():
-            # It goes on when the sweep does.
+            # The trial resumes with the sweep.
             return
         if not whole:
             study.tell(trial, state=TrialState.PRUNED)
             print(f"{name}: {told}: pruned", flush=True)
             return
         if self.prune:
-            # Evaluations since the last look: other trials are compared with all of them.
+            # Report the remaining evaluations, with which other trials are compared.
             report()
         value = self.objective.read(run_dir)
         study.tell(trial, value)

@@ -1,4 +1,4 @@
-"""One trial: ``lit-offrl fit`` in a process of its own, watched while it trains."""
+"""Runs the trials of a sweep: ``lit-offrl fit`` in a process, which is watched while it trains."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from pathlib import Path
 
 from lit_offrl.errors import check
 
-# What trains a run.
+# Command that trains a run.
 FIT = (sys.executable, "-m", "lit_offrl", "fit")
-# Seconds between two looks at a run's evaluations.
+# Seconds between two checks of a run's evaluations.
 INTERVAL = 1.0
 
 
 class FailedRun(Exception):
-    """A run that ended with an error; its message is the run's last line."""
+    """Raised when a run ends with an error; the message is the last line of its output."""
 
 
 class Trials:
-    """Runs ``fit`` in processes, all of which :meth:`stop` ends.
+    """Runs ``fit`` in processes, which ``stop()`` ends.
 
     Args:
-        arguments: Of ``fit``, the same for all trials.
+        arguments: Arguments of ``fit``, the same for all trials.
     """
 
     def __init__(self, arguments: Sequence[str]) -> None:
@@ -33,19 +33,19 @@ class Trials:
         self.stopped = threading.Event()
 
     def fit(self, run_dir: Path, settings: Sequence[str], goes_on: Callable[[], bool]) -> bool:
-        """Train a run, or go on with it, for as long as ``goes_on`` says so.
+        """Train or resume a run while ``goes_on`` returns true.
 
         Args:
-            run_dir: The run's folder; what it prints goes to ``RUN_DIR.log`` beside it.
+            run_dir: The run folder; output is written to ``RUN_DIR.log``.
             settings: Arguments of this trial.
-            goes_on: Asked from time to time.
+            goes_on: Function that is called every few seconds, and stops the run by returning false.
 
         Returns:
-            Whether it was trained to its end.
+            Whether the run finished.
 
         Raises:
-            FailedRun: It ended with an error after training began.
-            UserError: The configuration or the data cannot be used.
+            FailedRun: The run ended with an error after training began.
+            UserError: The configuration or the data are invalid.
         """
         log = run_dir.with_suffix(".log")
         with log.open("ab") as output:
@@ -64,13 +64,13 @@ class Trials:
         if whole and child.returncode != 0 and not self.stopped.is_set():
             lines = log.read_text(errors="replace").strip().splitlines() or ["it printed nothing"]
             last = lines[-1].removeprefix("lit-offrl: error: ")
-            # Written once all settings were checked.
+            # config.yaml is written once all settings are checked.
             check((run_dir / "config.yaml").is_file(), f"{last} ('{log}')")
             raise FailedRun(last)
         return whole and child.returncode == 0
 
     def _watch(self, child: subprocess.Popen[bytes], goes_on: Callable[[], bool]) -> bool:
-        """Wait for ``child``, and say whether it ended by itself."""
+        """Wait for ``child``; return whether it ended by itself."""
         while not self.stopped.is_set():
             try:
                 child.wait(INTERVAL)
@@ -81,12 +81,12 @@ class Trials:
         return False
 
     def stop(self) -> None:
-        """Let all runs end, which save what they can go on from."""
+        """Stop all runs, which save their states."""
         self.stopped.set()
 
 
 def end(child: subprocess.Popen[bytes]) -> None:
-    """End ``child``, gently at first."""
+    """Terminate ``child``, and kill it if it does not end in time."""
     if child.poll() is None:
         child.terminate()
         try:

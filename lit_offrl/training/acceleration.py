@@ -1,4 +1,4 @@
-"""Faster ways to run a block: the whole update compiled, or captured and replayed on a GPU."""
+"""Faster execution of updates: compilation, and CUDA graphs on a GPU."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Compile = Literal["auto", "always", "never"]
 
 UNTRACEABLE = (torch._dynamo.exc.TorchDynamoException, torch._dynamo.exc.FailOnRecompileLimitHit)
 
-# Compiling takes up to half a minute, which shorter training does not earn back.
+# Smallest number of updates for which compilation, up to half a minute, pays off.
 WORTH_COMPILING = 20_000
 
 
@@ -30,7 +30,7 @@ Run = Callable[[Transitions, Tensor], Metrics]
 
 
 class Loop(Protocol):
-    """Does the updates of a block one after the other."""
+    """Interface of a function that does the updates of a block one after the other."""
 
     def __call__(
         self, rows: Transitions, noise: Tensor, update: Update | None = None
@@ -45,24 +45,24 @@ def choose_run(
     updates: int,
     compilable: bool = True,
 ) -> Run:
-    """The fastest way to run blocks, once their optimizers are made.
+    """Choose the fastest way to run blocks of updates.
 
-    On a CPU the whole update, optimizers included, is compiled. On a GPU it is compiled likewise,
-    then captured as one graph and replayed for each batch.
+    The whole update, optimizers included, is compiled. On a GPU it is also captured as a CUDA graph, which
+    is replayed for each batch.
 
     Args:
         loop: Does the updates of a block one after the other.
         update: Does one update.
-        device: Where the module is.
-        compile: Whether to compile, and to capture; ``auto`` compiles where there is a compiler and
-            at least :data:`WORTH_COMPILING` updates; ``never`` is the loop itself.
-        updates: Updates of the whole training at most; 0 if unknown.
-        compilable: Whether the compiler can follow ``update``.
+        device: Device of the module.
+        compile: When to compile, and to capture; ``auto`` compiles if there is a compiler and
+            at least ``WORTH_COMPILING`` updates; ``never`` returns the loop.
+        updates: Largest number of updates of the whole training; 0 if unknown.
+        compilable: Whether ``torch.compile`` can trace ``update``.
     """
     on_gpu = device.type == "cuda"
     if not on_gpu:
         keep_freed_memory()
-    # A reduction over processes can neither be compiled nor captured everywhere.
+    # Reductions over processes cannot be compiled or captured on all systems.
     if compile == "never" or count_processes() > 1:
         return loop
     worth = updates >= WORTH_COMPILING and (on_gpu or has_compiler())
@@ -78,10 +78,10 @@ def has_compiler() -> bool:
 
 
 def keep_freed_memory() -> None:
-    """Let the C library hand freed memory to the next update rather than back to the system.
+    """Make the C library keep freed memory for the next update, rather than return it to the system.
 
-    On virtual machines its pages cost as much to get again as the arithmetic done on them. Up to a
-    gigabyte is kept; only the GNU library knows the setting.
+    On virtual machines, getting pages again takes as long as the arithmetic on them. Up to a gigabyte is
+    kept; only the GNU C library has the setting.
     """
     with suppress(OSError, AttributeError):
         library = ctypes.CDLL("libc.so.6")
@@ -92,11 +92,11 @@ def keep_freed_memory() -> None:
 
 @contextmanager
 def onednn_products(device: torch.device | str) -> Iterator[None]:
-    """Within this context a CPU's float32 products are oneDNN's, if these are as exact as MKL's.
+    """Context in which a CPU computes float32 matrix products by oneDNN, if these are as exact as MKL's.
 
     MKL uses half of an AMD processor's vector width: 180 against 380 GFLOP/s on two cores of an EPYC.
-    The setting would let oneDNN round to bfloat16, which processors with matrix units then do; there,
-    where the user chose a precision, and for a GPU, which it would set to TF32, nothing is changed.
+    The setting allows oneDNN to round to bfloat16, which processors with matrix units then do. Nothing is
+    changed on these processors, if the user chose a precision, and on a GPU, where it would enable TF32.
     """
     before = torch.get_float32_matmul_precision()
     if before == "highest" and torch.device(device).type == "cpu":
@@ -112,17 +112,17 @@ def onednn_products(device: torch.device | str) -> Iterator[None]:
 
 
 class Compiled:
-    """An update as one compiled graph; as it is where that cannot be made.
+    """An update compiled as one graph; uncompiled if compilation fails.
 
     Args:
         update: Does one update.
     """
 
     def __init__(self, update: Update) -> None:
-        # Gradients are taken inside of what is compiled; older versions cannot.
+        # Gradients are computed inside the compiled function, which older versions of PyTorch cannot do.
         if hasattr(torch._dynamo.config, "trace_autograd_ops"):
             torch._dynamo.config.trace_autograd_ops = True
-        # What earlier stages compiled is of no use any more, and counts against a limit.
+        # Code compiled for earlier stages is not needed any more, and counts against a limit.
         torch.compiler.reset()
         self.eager = update
         self.update: Update = torch.compile(update, fullgraph=True, dynamic=False)
@@ -130,13 +130,13 @@ class Compiled:
 
     def __call__(self, batch: Transitions, noise: Tensor) -> Metrics:
         """Do one update."""
-        # What is traced again after the first time may meet the limit on that.
+        # Recompilation may reach the limit.
         expected = UNTRACEABLE if self.proven else (Exception,)
         try:
             found = self.update(batch, noise)
         except expected as error:
-            # Tracing fails before anything is changed, so the update can be done again.
-            print(f"not compiled, trains as it is: {first_line(error)}", flush=True)
+            # Tracing fails before anything is changed, so the update can be repeated.
+            print(f"updates are not compiled: {first_line(error)}", flush=True)
             self.update = self.eager
             found = self.update(batch, noise)
         self.proven = True
@@ -144,10 +144,10 @@ class Compiled:
 
 
 class Replay:
-    """Blocks through one captured CUDA graph: the CPU launches once per update, and reads nothing.
+    """Runs blocks by replaying one captured CUDA graph per update, without reading results on the CPU.
 
-    The batch is picked inside of the graph, so nothing is copied between two replays. The first
-    block runs without it, as capturing asks for; on a CPU all of them do.
+    The batch is selected inside the graph, so nothing is copied between two replays. The first block runs
+    without the graph, as warm-up; on a CPU all blocks do.
 
     Args:
         update: Does one update.
@@ -205,7 +205,7 @@ class Replay:
                 self._once()
         except RuntimeError as error:
             torch.cuda.synchronize()
-            print(f"not captured, trains as it is: {first_line(error)}", flush=True)
+            print(f"updates are not captured as a CUDA graph: {first_line(error)}", flush=True)
             return self._once
         replay: Callable[[], None] = graph.replay
         return replay

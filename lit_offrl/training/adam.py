@@ -1,4 +1,4 @@
-"""Adam as a function of a loss, so that a whole update can be compiled or captured."""
+"""Adam optimizer that can be compiled or captured together with the gradients."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ ParameterGroups = Iterable[Tensor] | Iterable[dict[str, Any]]
 
 
 class Adam(torch.optim.Adam):
-    """Fused Adam whose state exists from the start: a captured graph cannot make it.
+    """Fused Adam that creates its state at construction, as a captured graph cannot create it.
 
     Args:
-        parameters: Tensors, or groups of them with ``lr`` and ``weight_decay`` of their own.
-        lr: Learning rate of groups that name none.
+        parameters: Tensors, or groups of tensors with their own ``lr`` and ``weight_decay``.
+        lr: Learning rate of groups without one.
     """
 
     def __init__(self, parameters: ParameterGroups, lr: float = 1e-3) -> None:
         super().__init__(parameters, lr=lr, fused=True)
-        # Schedulers look whether step() was called; apply() takes its place.
+        # Schedulers check that step() was called, in whose place apply() is used.
         self._opt_called = True
         for parameter in self.parameters():
             self.state[parameter] = {
@@ -37,7 +37,7 @@ class Adam(torch.optim.Adam):
 
     @torch.no_grad()
     def apply(self, gradients: list[Tensor]) -> None:
-        """Step once on ``gradients``, in the order of :meth:`parameters`."""
+        """Step once on ``gradients``, in the order of ``parameters()``."""
         compiling = torch.compiler.is_compiling()
         remaining = iter(gradients)
         for group in self.param_groups:
@@ -46,8 +46,8 @@ class Adam(torch.optim.Adam):
             on_gpu, decay = parameters[0].is_cuda, group["weight_decay"]
             found = [in_layout_of(parameter, next(remaining)) for parameter in parameters]
             if compiling and decay:
-                # Adam's own "gradient.add(parameter, alpha=decay)" loses its alpha where the compiler
-                # joins it with the product that made the gradient (PyTorch 2.13).
+                # The compiler drops alpha of "gradient.add(parameter, alpha=decay)" when it fuses it with
+                # the matrix product of the gradient (PyTorch 2.13).
                 pairs = zip(parameters, found, strict=True)
                 found, decay = [decay * parameter + gradient for parameter, gradient in pairs], 0.0
             adam(
@@ -57,7 +57,7 @@ class Adam(torch.optim.Adam):
                 [state["exp_avg_sq"] for state in states],
                 [],
                 [state["step"] for state in states],
-                # The fused kernel cannot be traced; a compiler fuses the plain operations itself.
+                # The fused kernel cannot be traced; the compiler fuses plain operations itself.
                 fused=not compiling,
                 foreach=compiling and on_gpu,
                 capturable=compiling and on_gpu,
@@ -72,7 +72,7 @@ class Adam(torch.optim.Adam):
 
 
 def in_layout_of(parameter: Tensor, gradient: Tensor) -> Tensor:
-    """``gradient`` as ``parameter`` lies in memory, which the fused kernel takes for granted."""
+    """``gradient`` in the memory layout of ``parameter``, which the fused kernel requires."""
     if gradient.stride() == parameter.stride():
         return gradient
     return torch.empty_like(parameter).copy_(gradient)

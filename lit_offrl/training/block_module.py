@@ -1,4 +1,4 @@
-"""LightningModules trained in blocks of updates: Python and Lightning run once per block."""
+"""Base class of LightningModules that do a block of updates in each training step."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from lit_offrl.transitions import Transitions
 
 
 class BlockModule(StandardizedModule):
-    """A learned part. A subclass writes :meth:`sampler` and :meth:`losses`; plain Lightning trains it.
+    """Base class of all trained modules; subclasses implement ``sampler()`` and ``losses()``.
 
-    ``Trainer(max_steps=...)``, ``global_step`` and every logger count updates. Whatever optimizers and
-    schedulers ``configure_optimizers`` returns are used; schedulers step once an update.
+    A plain Lightning Trainer trains it. ``Trainer(max_steps=...)``, ``global_step`` and loggers count
+    updates. Any optimizers and schedulers of ``configure_optimizers`` are used; schedulers step per update.
 
     Args:
         batch_size: Rows per update.
@@ -42,12 +42,12 @@ class BlockModule(StandardizedModule):
     Attributes:
         log_prefix: Prefix of every metric's name, such as ``prior`` in ``prior/loss/nll``.
         epoch_means: Losses whose mean over an epoch is logged too, as ``loss/<name>_epoch``.
-        batch_dim: Dimension of a block's rows that several processes share; 2 for ensembles.
-        compilable: Whether the compiler can follow an update.
-        stacked: Whether parameters are those of several seeds, stacked in front.
-        compile_updates: Whether updates are compiled; see
-            :func:`lit_offrl.training.acceleration.choose_run`.
-        run: Does the updates of a block; :meth:`loop`, or a compiled or captured one.
+        batch_dim: Dimension of a block's rows that is divided among processes; 2 for ensembles.
+        compilable: Whether ``torch.compile`` can trace an update.
+        stacked: Whether parameters have a leading dimension of seeds.
+        compile_updates: When updates are compiled; see
+            ``lit_offrl.training.acceleration.choose_run()``.
+        run: Function that does the updates of a block: ``loop()``, or a compiled or captured version.
     """
 
     log_prefix: str = "module"
@@ -68,41 +68,41 @@ class BlockModule(StandardizedModule):
         self.hooks: BlockTraining | None = None
         self.clipping: Clipping | None = None
 
-    # What a subclass writes.
+    # Methods for subclasses.
 
     def sampler(self, data: Any, seed: int) -> Any:
-        """The sampler of the blocks that this part is trained on.
+        """Make the sampler of the blocks that this module is trained on.
 
         Args:
-            data: The :class:`lit_offrl.datamodule.OfflineDataModule`.
-            seed: Seed of this part; see :meth:`OfflineDataModule.seed_of`.
+            data: The ``lit_offrl.datamodule.OfflineDataModule``.
+            seed: Seed of this module; see ``OfflineDataModule.seed_of()``.
 
         Returns:
-            A :class:`lit_offrl.batches.Sampler`.
+            A ``lit_offrl.batches.Sampler``.
         """
         raise NotImplementedError(f"{type(self).__name__} has no sampler(data, seed)")
 
     def losses(self, batch: Transitions, noise: Tensor, shared: Shared) -> tuple[Losses, Metrics]:
-        """Named losses that one update descends, and detached scalars to log.
+        """Named losses that one update minimises, and detached scalars to log.
 
-        Each loss has one number for each row, or is a scalar where it is no mean over rows. Only
-        tensors may decide what is computed, without ``.item()`` or ``self.log``: on a GPU an update is
-        captured once and replayed.
+        Each loss has one number for each row, or is a scalar if it is no mean over rows. Do not use
+        ``.item()``, ``self.log`` or branches on tensor values: on a GPU an update is captured once and
+        replayed.
 
         Args:
             batch: Rows ``[batch, ...]``; ``[members, batch, ...]`` for an ensemble.
-            noise: What :meth:`noise_for` made for them.
-            shared: What :meth:`shared_values` computed for them.
+            noise: Noise of ``noise_for()`` for these rows.
+            shared: Values of ``shared_values()`` for these rows.
         """
         raise NotImplementedError(f"{type(self).__name__} has no losses(batch, noise, shared)")
 
     def objectives(self) -> Sequence[Objective]:
-        """Objectives of an update, in order; :meth:`losses` with the first optimizer by default."""
+        """Objectives of an update, in order; ``losses()`` with the first optimizer by default."""
         return [Objective(self.losses)]
 
     @property
     def shares_values(self) -> bool:
-        """Whether :meth:`shared_values` computes any."""
+        """Whether ``shared_values()`` computes any."""
         return False
 
     def shared_values(self, batch: Transitions, noise: Tensor) -> Shared:
@@ -110,26 +110,26 @@ class BlockModule(StandardizedModule):
         return {}
 
     def noise_for(self, rows: Transitions, generator: torch.Generator) -> Tensor:
-        """Standard normal noise for ``K`` updates on ``rows [K, batch, ...]``: ``[K, batch, ...]``."""
+        """Draw standard normal noise ``[K, batch, ...]`` for ``K`` updates on ``rows [K, batch, ...]``."""
         return torch.empty(*rows.rewards.shape, 0, device=rows.rewards.device)
 
     @torch.no_grad()
     def after_update(self) -> None:
-        """Hook after the optimizers' steps, elementwise in the parameters; nothing by default."""
+        """Hook after the optimizers' steps; only elementwise operations on parameters; nothing by default."""
 
     def settle(self) -> None:
         """Hook after training and on loading: restore the best weights, choose elites; idempotent."""
 
     @abstractmethod
     def configure_optimizers(self) -> Any:
-        """Any optimizers and schedulers, in any form that Lightning takes."""
+        """Optimizers and schedulers, in any form that Lightning takes."""
 
-    # What happens in an update.
+    # Steps of an update.
 
     def total_loss(
         self, number: int, batch: Transitions, noise: Tensor, shared: Shared
     ) -> tuple[Tensor, Metrics]:
-        """The scalar that objective ``number`` descends, and all it logs."""
+        """The scalar that objective ``number`` minimises, and its metrics."""
         losses, metrics = self.objectives()[number].losses(batch, noise, shared)
         total, means = sum_losses(losses, batch.rewards.shape, self.batch_dim == 2)
         return total, {**metrics, **means}
@@ -138,7 +138,7 @@ class BlockModule(StandardizedModule):
         """Step every optimizer once on ``[batch, ...]`` rows.
 
         Returns:
-            Detached scalars to log, averaged over the block by :attr:`run`.
+            Detached scalars to log, averaged over the block by ``run``.
         """
         shared = self.shared_values(batch, noise) if self.shares_values else {}
         metrics: Metrics = {}
@@ -155,7 +155,7 @@ class BlockModule(StandardizedModule):
     def take_rows(
         self, batch: Transitions, noise: Tensor, rows: slice
     ) -> tuple[Transitions, Tensor]:
-        """The share of a batch and its noise that an objective sees."""
+        """The rows of a batch, and their noise, that an objective uses."""
         return batch[rows], noise[rows]
 
     def loop(self, rows: Transitions, noise: Tensor, update: Update | None = None) -> Metrics:
@@ -172,10 +172,10 @@ class BlockModule(StandardizedModule):
         generator = torch.Generator(device=self.device).manual_seed(block.seed)
         return self.noise_for(block.rows, generator)
 
-    # What Lightning calls.
+    # Hooks of Lightning.
 
     def configure_callbacks(self) -> list[pl.Callback]:
-        """Callbacks that training this part needs; a subclass adds its own to these."""
+        """Callbacks that training needs; a subclass adds its own to these."""
         self.hooks = BlockTraining(self.trainer)
         return [self.hooks, self.hooks.threads]
 
@@ -183,8 +183,8 @@ class BlockModule(StandardizedModule):
         trainer = self.trainer
         if self.hooks not in trainer.callbacks:  # type: ignore[attr-defined]
             raise ValueError(
-                f"{type(self).__name__}.configure_callbacks must return what "
-                "super().configure_callbacks() does, too"
+                f"{type(self).__name__}.configure_callbacks must include the callbacks of "
+                "super().configure_callbacks()"
             )
         schedulers = [config.scheduler for config in trainer.lr_scheduler_configs]
         check_schedulers(schedulers)
@@ -198,12 +198,12 @@ class BlockModule(StandardizedModule):
         schedulers: Sequence[Any] = (),
         updates: int = 0,
     ) -> None:
-        """Take the optimizers and choose how blocks are run.
+        """Set the optimizers and choose how blocks are run.
 
         Args:
-            optimizers: What ``configure_optimizers`` gave; it is called if they are not given.
-            schedulers: Step once an update.
-            updates: How many updates will be done at most; 0 if unknown.
+            optimizers: Optimizers of ``configure_optimizers``, which is called if they are not given.
+            schedulers: Schedulers, stepped once per update.
+            updates: Largest number of updates; 0 if unknown.
         """
         if optimizers is None:
             optimizers, schedulers = parse_optimizers(self.configure_optimizers())
@@ -214,7 +214,7 @@ class BlockModule(StandardizedModule):
             f"its objectives need {needed}",
         )
         self.used_optimizers, self.used_schedulers = list(optimizers), list(schedulers)
-        # A compiled or captured update keeps the learning rate of its first call.
+        # A compiled or captured update would keep the learning rate of its first call.
         compile: Compile = "never" if self.used_schedulers else self.compile_updates
         self.run = choose_run(
             self.loop, self.update, self.device, compile, updates, self.compilable
@@ -224,7 +224,7 @@ class BlockModule(StandardizedModule):
         """Do one update per batch of ``block`` and log the averages with one call."""
         assert self.hooks is not None
         rows = block.rows[: self.hooks.allowed(self.trainer, len(block.rows))]
-        # What a part of the user's own draws is the same each time, too.
+        # Seeds torch's global generator, which modules of the user's own may use.
         torch.manual_seed(block.seed)
         noise = share_of(self.noise_of(block)[: len(rows)], self.batch_dim)
         shares = rows.map(lambda column: share_of(column, self.batch_dim))
@@ -238,28 +238,28 @@ class BlockModule(StandardizedModule):
 
     @property
     def epoch_names(self) -> dict[str, str]:
-        """Names of the metrics of :attr:`epoch_means`."""
+        """Names of the metrics of ``epoch_means``."""
         return {key: f"{self.log_prefix}/loss/{key}_epoch" for key in self.epoch_means}
 
     def on_train_epoch_end(self) -> None:
         found = self.trainer.callback_metrics
-        # A checkpoint of an epoch's end continues at this hook, without any update before it.
+        # Resuming a checkpoint of an epoch's end starts at this hook, before any update.
         means = {name: found[name] for name in self.epoch_names.values() if name in found}
         log_points(self.trainer.loggers, means, self.updates)
 
     def validation_step(self, batch: Transitions, batch_idx: int) -> None:
-        """Measure what the sampler's validation rows tell; nothing by default."""
+        """Compute metrics on the sampler's validation rows; nothing by default."""
 
     def on_train_end(self) -> None:
         self.settle()
 
     @property
     def validates_training(self) -> bool:
-        """Whether a validation step belongs to training: neither a sanity check nor ``validate``."""
+        """Whether a validation step is part of training, rather than a sanity check or ``validate``."""
         return self.trainer.state.fn == "fit" and not self.trainer.sanity_checking
 
     def log_step(self, metrics: dict[str, Any], each: bool = True) -> None:
-        """Log ``metrics`` of a step, or of an epoch, under :attr:`log_prefix` against updates."""
+        """Log ``metrics`` of a step, or of an epoch, under ``log_prefix`` against updates."""
         named = {f"{self.log_prefix}/{key}": value for key, value in metrics.items()}
         named["step"] = float(self.updates)
         self.log_dict(named, batch_size=1, on_step=each, on_epoch=not each)

@@ -1,4 +1,4 @@
-"""Checkpoints that load with ``weights_only=True`` and know what they hold."""
+"""Checkpoints that load with ``weights_only=True`` and name the class and arguments of their module."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Module = TypeVar("Module", bound=pl.LightningModule)
 
 
 def save_module(module: pl.LightningModule, path: Path | io.BytesIO) -> None:
-    """Save what :func:`load_module` needs: class, arguments, weights.
+    """Save class, arguments and weights of a module, for ``load_module()``.
 
     Raises:
-        UserError: An argument of the module is nothing that a checkpoint can hold.
+        UserError: An argument of the module has a type that a checkpoint cannot hold.
     """
     content = {
         **describe_module(module),
-        # A view would be saved with all that it is a view of.
+        # A view would be saved with the whole tensor behind it.
         "state_dict": {k: v.detach().cpu().clone() for k, v in module.state_dict().items()},
         "updates": module.updates,
     }
@@ -38,10 +38,10 @@ def save_module(module: pl.LightningModule, path: Path | io.BytesIO) -> None:
 
 
 def describe_module(module: pl.LightningModule) -> dict[str, Any]:
-    """The class and arguments of ``module``, and of what data it is, in values that load with ``weights_only=True``.
+    """Class, arguments and data description of ``module``, in values that load with ``weights_only=True``.
 
     Raises:
-        UserError: An argument of the module is nothing that a checkpoint can hold.
+        UserError: An argument of the module has a type that a checkpoint cannot hold.
     """
     data = getattr(module, "trained_on", None)
     return {"lit_offrl": __version__, "data": data, **_described(module)}
@@ -53,18 +53,17 @@ def load_module(
     trust: bool | Collection[str] = False,
     **given: Any,
 ) -> Module:
-    """Rebuild a trained part from a checkpoint, on the CPU and in eval mode.
+    """Load a trained module from a checkpoint, on the CPU and in eval mode.
 
     Args:
         path: A ``best.ckpt`` or ``last.ckpt`` of a run, or a file of Lightning's ModelCheckpoint.
-        expected: The class it must be, or a base of it.
-        trust: Modules whose classes the checkpoint may name, beside those of ``lit_offrl``, of ``torch.nn``
-            and of ``expected``: importing a module runs its code. ``True`` for any.
-        given: Arguments of the class that are not part of its checkpoint, such as a learner's
-            ``prior``.
+        expected: Class of the module, or a base class.
+        trust: Python modules whose classes the checkpoint may name, besides ``lit_offrl``, ``torch.nn`` and
+            the module of ``expected``: importing a module runs its code. ``True`` for any.
+        given: Arguments of the class that its checkpoint does not hold, such as a learner's ``prior``.
 
     Raises:
-        UserError: The file is missing, broken, or holds something else.
+        UserError: The file is missing, broken, or holds another class.
     """
     name = "checkpoint of it" if isinstance(path, io.BytesIO) else f"checkpoint '{path}'"
     content = _read(path, name)
@@ -83,22 +82,22 @@ def load_module(
         raise UserError(f"{name} names a class that cannot be imported: {error}") from error
     except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(
-            f"{name} does not fit today's {content['class_path']}: {first_line(error)}; delete the run folder, "
+            f"{name} does not match the present {content['class_path']}: {first_line(error)}; delete the run folder, "
             "or change --run_dir"
         ) from error
     check(cls is not None, f"{name} holds {content['class_path']}, not a {expected.__name__}")
     if "loops" in content:
-        # A file of Lightning's holds the weights of its last update and, apart, the best ones.
+        # A checkpoint of Lightning holds the last weights and, separately, the best ones.
         module.on_load_checkpoint(content)
         module.settle()  # type: ignore[operator]
     module.updates = content["updates"]
-    # Older checkpoints hold none.
+    # Older checkpoints have no description of the data.
     module.trained_on = content.get("data")  # type: ignore[assignment]
     return module.eval()
 
 
 def _read(path: str | Path | io.BytesIO, name: str) -> dict[str, Any]:
-    """The content of a sound checkpoint of lit-offrl."""
+    """Read a checkpoint of lit-offrl, and check that it is intact."""
     try:
         damage = find_damage(path)
         content = None if damage else torch.load(path, map_location="cpu", weights_only=True)
@@ -120,28 +119,28 @@ def _read(path: str | Path | io.BytesIO, name: str) -> dict[str, Any]:
 
 
 def check_run_dir(run_dir: Path) -> None:
-    """Refuse the folder of a run of a version whose configuration had other names.
+    """Refuse the run folder of a version before 0.2, whose configuration had other names.
 
     Raises:
-        UserError: It is one.
+        UserError: The folder was written by such a version.
     """
     try:
         text = (run_dir / "config.yaml").read_text(errors="replace")
     except OSError:
         return
-    # An empty one was not written whole.
+    # An empty file was written by a process that was killed.
     check(
         not text or text.startswith("# lit-offrl "),
-        f"run_dir: '{run_dir}' was made by lit-offrl 0.1; go on with 'lit-offrl<0.2', or choose another "
+        f"run_dir: '{run_dir}' was made by lit-offrl 0.1; continue with 'lit-offrl<0.2', or choose another "
         "--run_dir",
     )
 
 
 def check_version(name: str, content: dict[str, Any]) -> None:
-    """Refuse a checkpoint whose class names meant something else.
+    """Refuse a checkpoint of a version before 0.2, whose classes had other names.
 
     Raises:
-        UserError: It was written by a version before 0.2.
+        UserError: The checkpoint was written by such a version.
     """
     version = str(content.get("lit_offrl", "0.1"))
     check(
@@ -161,7 +160,7 @@ def _class_path(value: Any) -> str:
 
 
 def class_modules(described: Any) -> Iterator[str]:
-    """The modules of all classes and functions in what :func:`describe_module` gave."""
+    """The Python modules of all classes and functions in a result of ``describe_module()``."""
     if isinstance(described, list):
         for value in described:
             yield from class_modules(value)
@@ -174,19 +173,19 @@ def class_modules(described: Any) -> Iterator[str]:
 
 
 def _check_modules(name: str, content: dict[str, Any], allowed: Collection[str]) -> None:
-    """Refuse a checkpoint that names modules beside those ``allowed``, before any is imported."""
+    """Refuse a checkpoint that names Python modules other than those ``allowed``, before any is imported."""
     for module in class_modules({key: content[key] for key in ("class_path", "init_args")}):
         check(
             any(f"{module}.".startswith(f"{one}.") for one in allowed),
-            f"{name} names a class of the module '{module}', which is not imported on a file's word; name a class "
-            "of it in the configuration, or load the file in Python with load_module(..., trust=True)",
+            f"{name} names a class of the module '{module}', which is not imported, as this would run its code; name a "
+            "class of it in the configuration, or load the file in Python with load_module(..., trust=True)",
         )
 
 
 def _import(class_path: str) -> Any:
     module, _, name = class_path.rpartition(".")
     found = getattr(importlib.import_module(module), name)
-    # Not what a module merely imports, such as its ``os``.
+    # Only classes that the module defines, not what it imports, such as ``os``.
     if _class_path(found) != class_path:
         raise ImportError(f"'{class_path}' is another's")
     return found
@@ -202,11 +201,11 @@ def _encode(value: Any, name: str) -> Any:
         return {key: _encode(item, name) for key, item in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
         args = {f.name: _encode(getattr(value, f.name), name) for f in fields(value)}
-        # A part that settings refer to is saved by itself.
+        # Trained modules among the arguments have their own checkpoints.
         args = {k: None if isinstance(v, dict) and "module" in v else v for k, v in args.items()}
         return {"class_path": _class_path(type(value)), "init_args": args}
     if isinstance(value, pl.LightningModule):
-        # Its weights are those of the module that it is an argument of.
+        # Its weights are saved with the module that holds it.
         return {"module": _described(value)}
     if isinstance(value, Path):
         return {"class_path": "pathlib.Path", "args": [str(value)]}
@@ -230,14 +229,16 @@ def _decode(value: Any) -> Any:
         arguments = {k: _decode(v) for k, v in described["init_args"].items()}
         cls = _import(described["class_path"])
         if not (isinstance(cls, type) and issubclass(cls, pl.LightningModule)):
-            raise UserError(f"checkpoint names {described['class_path']}, which is no module")
+            raise UserError(
+                f"checkpoint names {described['class_path']}, which is no LightningModule"
+            )
         return cls(**arguments)
     if value.keys() == {"class_path", "args"}:
         return Path(*value["args"])
     if value.keys() == {"class_path", "init_args"}:
         cls = _import(value["class_path"])
         if not (isinstance(cls, type) and is_dataclass(cls)):
-            raise UserError(f"checkpoint names {value['class_path']}, which is no part of a module")
+            raise UserError(f"checkpoint names {value['class_path']}, which is no dataclass")
         arguments = {k: _decode(v) for k, v in value["init_args"].items()}
         return cls(**arguments)
     return {key: _decode(item) for key, item in value.items()}

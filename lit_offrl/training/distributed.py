@@ -1,4 +1,4 @@
-"""Several processes that train as one: all draw the same, and each takes its share of every batch."""
+"""Distributed training: all processes draw the same batches, and each takes its share."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from lit_offrl.training.processes import FAMILY, PARENT
 
 
 class Launcher(_SubprocessScriptLauncher):
-    """Starts the other processes, and ends with them: Lightning's own waits for some for ever."""
+    """Launcher that ends all processes if one ends, for which Lightning's launcher may wait for ever."""
 
     def launch(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if not self.cluster_environment.creates_processes_externally:
@@ -33,14 +33,14 @@ class Launcher(_SubprocessScriptLauncher):
             self._call_children_scripts()
             del os.environ[PARENT]
             FAMILY.lead(self.procs)
-        # Which finds that they are there.
+        # The base class then finds that the processes are running.
         return super().launch(function, *args, **kwargs)
 
 
 class SharedBatches(DDPStrategy):
-    """Lightning's DDP without its wrapper, which knows one backward pass and no ``autograd.grad``.
+    """Lightning's DDP strategy without the DDP wrapper, which does not support ``autograd.grad``.
 
-    Gradients are averaged by :func:`average_over_processes` instead, once per optimizer.
+    Gradients are averaged by ``average_over_processes()`` instead, once per optimizer.
     """
 
     def _configure_launcher(self) -> None:
@@ -66,35 +66,35 @@ def is_first() -> bool:
     """Whether this process is the one that writes and prints."""
     if is_available() and is_initialized():
         return get_rank() == 0
-    # Set by the process that starts the others, before any of them has a process group.
+    # Set by the launching process, before there is a process group.
     ranks = ("RANK", "SLURM_PROCID", "GROUP_RANK", "NODE_RANK", "LOCAL_RANK")
     return all(os.environ.get(name, "0") == "0" for name in ranks)
 
 
 def count_processes() -> int:
-    """How many processes train together."""
+    """Number of processes that train together."""
     return get_world_size() if is_available() and is_initialized() else 1
 
 
 def share_of(tensor: Tensor, dim: int) -> Tensor:
-    """This process's part of ``tensor`` along ``dim``: every so many rows, as real ones come first.
+    """This process's share of ``tensor`` along ``dim``, strided, as real rows come before imagined ones.
 
     Raises:
-        UserError: It cannot be parted evenly.
+        UserError: The rows cannot be divided evenly.
     """
     processes = count_processes()
     if processes == 1:
         return tensor
     if tensor.shape[dim] % processes:
         raise UserError(
-            f"batch_size: {tensor.shape[dim]} rows (or runs of them) cannot be shared evenly by {processes} processes; "
-            "make it a multiple of them, or change trainer.devices"
+            f"batch_size: {tensor.shape[dim]} rows (or segments) cannot be divided evenly among {processes} processes; "
+            "make it a multiple of their number, or change trainer.devices"
         )
     return tensor[(slice(None),) * dim + (slice(get_rank(), None, processes),)]
 
 
 def average_over_processes(tensors: list[Tensor]) -> list[Tensor]:
-    """The mean of each tensor over all processes, by one all-reduce of them joined."""
+    """Mean of each tensor over all processes, by a single all-reduce."""
     if count_processes() == 1:
         return tensors
     flat = torch.cat([tensor.flatten() for tensor in tensors])

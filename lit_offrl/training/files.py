@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, and known to be sound when they are read."""
+"""Atomic writes, and checksums that detect broken files."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from lit_offrl.training.distributed import is_first
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A name to write to; what is there in the end becomes ``path``, on the disk and not in a cache.
+    """A temporary path to write to, which is synchronised to the disk and renamed to ``path`` at the end.
 
-    ``path`` is the old file or the new one, never half of it; nothing is left of what failed.
+    ``path`` is always the complete old or new file; after a failure the temporary file is deleted.
     """
     part = path.with_suffix(".part")
     try:
@@ -36,7 +36,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def write_whole(content: bytes, path: Path) -> None:
-    """Write ``content`` to ``path``, whole; of several processes the first one writes."""
+    """Write ``content`` to ``path`` atomically; of several processes only the first writes."""
     if is_first():
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole(path) as part:
@@ -44,7 +44,7 @@ def write_whole(content: bytes, path: Path) -> None:
 
 
 def write_json(content: Any, path: Path) -> None:
-    """Write ``content`` as JSON, whole."""
+    """Write ``content`` as JSON, atomically."""
     write_whole(json.dumps(content, indent=2).encode() + b"\n", path)
 
 
@@ -54,12 +54,12 @@ def checksum(content: bytes) -> str:
 
 
 def write_checked(content: dict[str, Any], path: Path) -> None:
-    """Write ``content`` as JSON, whole and with a checksum."""
+    """Write ``content`` as JSON with a checksum, atomically."""
     write_json({**content, "checksum": checksum(json.dumps(content).encode())}, path)
 
 
 def read_checked(path: Path) -> dict[str, Any]:
-    """Read what :func:`write_checked` wrote.
+    """Read a file of ``write_checked()``.
 
     Raises:
         ValueError: The file is broken.
@@ -73,13 +73,13 @@ def read_checked(path: Path) -> dict[str, Any]:
 
 
 def find_damage(path: str | Path | io.BytesIO) -> str | None:
-    """What is wrong with a checkpoint, by the checksums of its parts; ``None`` if it is sound.
+    """Description of a checkpoint's damage, by its checksums; ``None`` if it is intact.
 
     Raises:
         FileNotFoundError: There is no such file.
     """
     try:
-        # torch writes a CRC of each tensor and does not look at it again.
+        # torch writes a CRC of each tensor but does not check it.
         with zipfile.ZipFile(path) as file:
             part = file.testzip()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Names for stages' results: the same hash, the same result."""
+"""Hashes of everything that a stage's result depends on."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from typing import Any
 from lit_offrl.errors import UserError
 from lit_offrl.training.trainers import PLACEMENT
 
-# Part of every hash: raise it when a stage's result changes for the same configuration.
+# Part of every hash: increase it when a stage's result changes for the same configuration.
 FORMAT = 5
 
-# What a stage's result does not depend on, or what it names among what is upstream if it is set.
+# Settings that results do not depend on, or that are part of ``upstream``.
 NOT_HASHED = ("checkpoint", "data", "initialize_from", "jointly", "online")
 
 
 def hash_stage(
     name: str, config: dict[str, Any], rows: str, seed: int, upstream: Sequence[object]
 ) -> str:
-    """Hash of a stage's block, of its rows' fingerprint, of the seed, and of what else is ``upstream``."""
+    """Hash of a stage's settings, its rows' fingerprint, the seed, and its ``upstream`` results."""
     block = canonical({k: v for k, v in config[name].items() if k not in NOT_HASHED})
     shared = {
         key: value
@@ -37,7 +37,7 @@ def hash_stage(
 
 
 def canonical(block: Any) -> Any:
-    """``block`` with one spelling of each class: ``lit_offrl.MaxStd`` is ``lit_offrl.dynamics.MaxStd``."""
+    """``block`` with canonical class paths: ``lit_offrl.MaxStd`` becomes ``lit_offrl.dynamics.MaxStd``."""
     if isinstance(block, list):
         return [canonical(value) for value in block]
     if not isinstance(block, dict):
@@ -63,7 +63,7 @@ def hash_file(key: str, path: str) -> str:
 
 
 def named_modules(block: Any) -> set[str]:
-    """The modules of every class and function that a configuration names: as named, and as defined."""
+    """Python modules of all classes and functions in a configuration: as named, and as defined."""
     if isinstance(block, list):
         return set().union(*map(named_modules, block))
     if not isinstance(block, dict):
@@ -75,7 +75,7 @@ def named_modules(block: Any) -> set[str]:
 
 
 def sources(block: Any) -> Iterator[str]:
-    """The source of every class and function of the user's own that a configuration names."""
+    """Source code of the user's own classes and functions in a configuration."""
     if isinstance(block, dict):
         for key, value in block.items():
             if key in ("class_path", "termination") and isinstance(value, str):

@@ -1,4 +1,4 @@
-"""What a Trainer does differently while a module is trained in blocks."""
+"""Callback that adapts a Trainer to training in blocks of updates."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from lit_offrl.training.acceleration import onednn_products
 from lit_offrl.training.optimizers import Clipping
 from lit_offrl.training.threads import ThreadTrials
 
-# Steps between two points of a log, where nothing is due.
+# Interval of logging that is never reached.
 NEVER = 10**12
 
 
 class BlockTraining(pl.Callback):
-    """Brings Trainer's options to modules that are trained in blocks, and takes its place back after.
+    """Callback that applies Trainer's options to training in blocks, and restores them afterwards.
 
     - ``gradient_clip_val`` is applied by the module, as Lightning refuses it in manual optimization.
     - ``log_every_n_steps`` counts updates, rounded up to whole blocks.
-    - ``LearningRateMonitor`` names the stage, such as ``lr-Adam/prior``: the curves of one count its own updates.
-    - On a CPU, float32 products are oneDNN's (:func:`onednn_products`).
+    - ``LearningRateMonitor`` adds the stage to its names, such as ``lr-Adam/prior``.
+    - On a CPU, float32 matrix products are oneDNN's (``onednn_products()``).
 
-    Every part returns one from ``configure_callbacks``.
+    Every ``BlockModule`` returns one from ``configure_callbacks``.
 
     Args:
         trainer: The module's Trainer.
@@ -37,11 +37,11 @@ class BlockTraining(pl.Callback):
         self.threads = ThreadTrials()
         self.log_every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
         self.clip_val = trainer.gradient_clip_val
-        # Lightning refuses it before any other hook.
+        # Set here, as Lightning refuses it before any other hook.
         trainer.gradient_clip_val = None
 
     def clipping(self, trainer: pl.Trainer, stacked: bool) -> Clipping | None:
-        """How gradients are clipped, those of ``stacked`` seeds each by itself."""
+        """Clipping of gradients by Trainer's options; with ``stacked``, separately for each seed."""
         if not self.clip_val:
             return None
         algorithm = trainer.gradient_clip_algorithm
@@ -50,10 +50,10 @@ class BlockTraining(pl.Callback):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self.products.enter_context(onednn_products(trainer.strategy.root_device))
-        # Parts without validation rows have no batches of them.
+        # Modules without validation rows have no validation batches.
         warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")
         if self.log_every:
-            # The first block, of which Lightning asks before it is trained on.
+            # For the first block, before which Lightning checks the interval.
             trainer.log_every_n_steps = 1  # type: ignore[attr-defined]
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -64,18 +64,18 @@ class BlockTraining(pl.Callback):
                 group.setdefault("name", f"{stage}/pg{number}" if len(groups) > 1 else stage)
 
     def allowed(self, trainer: pl.Trainer, updates: int) -> int:
-        """How many of a block's ``updates`` the Trainer's ``max_steps`` leaves."""
+        """Number of a block's ``updates`` that Trainer's ``max_steps`` allows."""
         left = trainer.max_steps - trainer.global_step
         return updates if trainer.max_steps < 0 else min(updates, left)
 
     def count(self, trainer: pl.Trainer, updates: int) -> None:
-        """Add ``updates`` to Lightning's progress, and let it log where an interval has passed."""
+        """Add ``updates`` to Lightning's progress, and let it log if an interval has passed."""
         epoch_loop = trainer.fit_loop.epoch_loop
         progress = epoch_loop.manual_optimization.optim_step_progress.total
         before = progress.completed
         progress.ready += updates
         progress.completed += updates
-        # Lightning adds the last one itself.
+        # Lightning adds the last update itself.
         epoch_loop._batches_that_stepped += updates - 1
         if self.log_every:
             due = (before + updates) // self.log_every > before // self.log_every
@@ -93,7 +93,7 @@ class BlockTraining(pl.Callback):
 
 
 def count_updates(trainer: pl.Trainer) -> int:
-    """Updates that ``trainer`` does at most; 0 where nothing limits them."""
+    """Largest number of updates of ``trainer``; 0 without a limit."""
     limits = []
     if trainer.max_steps >= 0:
         limits.append(trainer.max_steps)

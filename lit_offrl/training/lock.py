@@ -1,4 +1,4 @@
-"""One fit at a time in a run's folder."""
+"""Lock of a folder, so that one process at a time trains in it."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from lit_offrl.training.distributed import is_first
 
 @contextmanager
 def lock_folder(folder: Path, option: str = "run_dir", wait: bool = False) -> Iterator[None]:
-    """Make ``folder`` and keep others from training in it until the end, which may be a kill.
+    """Create ``folder`` and lock it until the end of the context or of the process.
 
-    The system's lock ends with its process; the file says whose it is. A file of another host, whose lock
-    may not be known here, stands for a lock, but for one of the same job of SLURM, which was requeued.
+    The system's lock ends with its process; the lock file names the owner. A lock file of another host, whose
+    lock may not be visible here, counts as a lock, unless it is of the same SLURM job, which was requeued.
 
     Args:
         folder: The folder.
-        option: The option that names it.
-        wait: Wait for another process to end rather than raise.
+        option: Option that names the folder, for messages.
+        wait: Whether to wait for another process to end rather than raise.
 
     Raises:
-        UserError: Another process trains there, or nothing can be written there.
+        UserError: Another process holds the lock, or the folder cannot be written to.
     """
     if not is_first():
         yield
@@ -58,7 +58,9 @@ def lock_folder(folder: Path, option: str = "run_dir", wait: bool = False) -> It
                 )
             if not said:
                 also = f"; {hint}" if elsewhere else ""
-                print(f"{option}: waits for '{folder}', in use by {_said(owner)}{also}", flush=True)
+                print(
+                    f"{option}: waiting for '{folder}', in use by {_said(owner)}{also}", flush=True
+                )
             said = True
             time.sleep(1)
         if owner:
@@ -71,10 +73,10 @@ def lock_folder(folder: Path, option: str = "run_dir", wait: bool = False) -> It
 
 
 def _try_lock(file: Any) -> tuple[dict[str, Any], bool]:
-    """Lock ``file`` if it can be, and give whose it was and whether another process has it."""
+    """Try to lock ``file``; return its last owner, and whether another process holds the lock."""
     file.seek(0)
     try:
-        # Not flock, whose locks are passed on to forked processes.
+        # Not flock, whose locks are inherited by forked processes.
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return _read(file.read()), False
     except (BlockingIOError, PermissionError):
@@ -89,7 +91,7 @@ def _describe() -> dict[str, Any]:
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
-        # Containers run users without a name.
+        # In containers the user may have no name.
         user = str(os.getuid())
     return {
         "host": socket.gethostname(),
@@ -104,7 +106,7 @@ def _read(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except ValueError:
-        # Empty, or half written as its process was killed.
+        # Empty, or incomplete because its process was killed.
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -122,7 +124,7 @@ def _said(owner: dict[str, Any]) -> str:
     since = owner.get("since")
     minutes = (time.time() - since) / 60 if isinstance(since, float | int) else 0
     who = f"process {owner.get('process')} of {owner.get('user')} on {owner.get('host')}"
-    return f"{who}, begun {minutes:.0f} minutes ago"
+    return f"{who}, started {minutes:.0f} minutes ago"
 
 
 def _is_alive(owner: dict[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Loggers by class path, each with a place of its own, and figures for those that take them."""
+"""Creates the loggers of each stage, and logs figures, histograms and videos."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from lit_offrl.training.files import write_whole
 
 
 class LoggerFactory(Protocol):
-    """Makes a logger of a run; what it does not take is left out."""
+    """Interface of logger classes; arguments that a class does not take are left out."""
 
     def __call__(self, *, save_dir: str = ..., name: str = ..., run_name: str = ...) -> Logger: ...
 
@@ -38,9 +38,9 @@ def make_loggers(given: Any, run_dir: Path, stage: str, key: str) -> list[Logger
     Args:
         given: Trainer's ``logger``: factories or loggers, one or several; ``True`` or ``None`` for
             TensorBoard, ``False`` for none.
-        run_dir: The run's folder, below which loggers without a place of their own write.
+        run_dir: Run folder, in which loggers without a ``save_dir`` write.
         stage: Name of the stage.
-        key: Hash of all that its result depends on.
+        key: Hash of everything that the stage's result depends on.
     """
     if given is None or given is True:
         given = TensorBoardLogger
@@ -53,7 +53,7 @@ def make_loggers(given: Any, run_dir: Path, stage: str, key: str) -> list[Logger
 def _make_logger(given: Any, run_dir: Path, stage: str, key: str) -> Logger:
     if isinstance(given, Logger):
         return given
-    # The parser's factories are partials of the class.
+    # The parser's factories are ``functools.partial`` of the class.
     named = [part for part in getattr(given, "args", ()) if isinstance(part, type)]
     logger_class = named[0] if named else given
     run = f"{run_dir.name}-{stage}"
@@ -61,18 +61,18 @@ def _make_logger(given: Any, run_dir: Path, stage: str, key: str) -> Logger:
     chosen = {**taken, **getattr(given, "keywords", {})}
     places: dict[str, Any] = {"save_dir": str(run_dir), "name": run, "run_name": run}
     if issubclass(logger_class, TensorBoardLogger):
-        # All stages write into one folder.
+        # All stages write to one folder.
         places |= {"name": "tensorboard", "version": "", "default_hp_metric": False}
         if "kwargs" in taken:
             given = partial(given, filename_suffix=f".{stage}-{key}")
     elif issubclass(logger_class, CSVLogger):
-        # It deletes what an earlier logger of the same folder wrote.
+        # CSVLogger deletes files of an earlier logger in the same folder.
         places |= {"name": f"csv/{stage}"}
     elif issubclass(logger_class, MLFlowLogger) and chosen.get("tracking_uri") is None:
-        # Its folders of files are in maintenance mode, and figures would go to the working folder.
+        # MLflow's file store is in maintenance mode, and figures would go to the working folder.
         figures = str(run_dir.resolve() / "mlflow")
         places |= {"tracking_uri": f"sqlite:///{run_dir}/mlflow.db", "artifact_location": figures}
-    # A factory of the parser holds defaults, too: what differs from them is the user's.
+    # A factory of the parser also holds defaults: arguments that differ were set by the user.
     made: Logger = given(
         **{k: v for k, v in places.items() if k in taken and chosen[k] == taken[k]}
     )
@@ -80,7 +80,7 @@ def _make_logger(given: Any, run_dir: Path, stage: str, key: str) -> Logger:
 
 
 def log_picture(loggers: Sequence[Logger], name: str, path: Path, updates: int) -> None:
-    """Give the PNG at ``path`` to the loggers that take pictures, and finish them."""
+    """Log the PNG at ``path`` to the loggers that support images, and close them."""
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
             height, width = imread(path).shape[:2]
@@ -93,7 +93,7 @@ def log_picture(loggers: Sequence[Logger], name: str, path: Path, updates: int) 
 
 
 def log_histogram(loggers: Sequence[Logger], name: str, values: Tensor) -> None:
-    """Give a histogram of ``values [n]`` to the loggers that take one, and finish them."""
+    """Log a histogram of ``values [n]`` to the loggers that support histograms, and close them."""
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
             logger.experiment.add_histogram(name, values, 0)
@@ -105,7 +105,7 @@ def log_histogram(loggers: Sequence[Logger], name: str, values: Tensor) -> None:
 
 
 def log_points(loggers: Sequence[Logger], metrics: Mapping[str, Any], updates: int) -> None:
-    """Log ``metrics`` against ``updates`` of their stage, and have the loggers write them."""
+    """Log ``metrics`` at ``updates`` of their stage, and flush the loggers."""
     if metrics:
         values = {name: float(value) for name, value in metrics.items()}
         for logger in loggers:
@@ -114,7 +114,7 @@ def log_points(loggers: Sequence[Logger], metrics: Mapping[str, Any], updates: i
 
 
 def log_video(loggers: Sequence[Logger], name: str, path: Path, updates: int) -> None:
-    """Give the video at ``path`` to the loggers that take videos, and finish them."""
+    """Log the video at ``path`` to the loggers that support videos, and close them."""
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
             _add_image(logger, name, *_animation(path), updates)
@@ -128,7 +128,7 @@ def log_video(loggers: Sequence[Logger], name: str, path: Path, updates: int) ->
 def _add_image(
     logger: TensorBoardLogger, name: str, encoded: bytes, size: tuple[int, int], updates: int
 ) -> None:
-    """Write a picture or film as it is, where torch's ``add_image`` would encode it again."""
+    """Write an encoded image or animation to TensorBoard without encoding it again."""
     height, width = size
     image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=encoded)
     writer = logger.experiment._get_file_writer()
@@ -136,9 +136,9 @@ def _add_image(
 
 
 def _animation(path: Path) -> tuple[bytes, tuple[int, int]]:
-    """A video as TensorBoard shows it, and its size: a GIF, here of half the size and 5 frames a second.
+    """Convert a video to a GIF of half the size and 5 frames per second, for TensorBoard; also return its size.
 
-    torch's ``add_video`` cannot use version 2 of moviepy, which Gymnasium films with.
+    torch's ``add_video`` does not support version 2 of moviepy, which Gymnasium needs.
     """
     from moviepy import VideoFileClip
 
@@ -151,16 +151,16 @@ def _animation(path: Path) -> tuple[bytes, tuple[int, int]]:
 
 
 class ContinuedCurves(pl.Callback):
-    """Takes points after the state that a run continues from out of its curves, as they come again."""
+    """Callback that removes logged points after the state that a run resumes from, as they are logged again."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         forget_points(trainer.loggers, int(pl_module.updates))  # type: ignore[arg-type]
 
 
 def forget_points(loggers: Sequence[Logger], updates: int) -> None:
-    """Take out what earlier loggers of the same stage wrote of more than ``updates`` updates.
+    """Remove points of more than ``updates`` updates from the logs of the same stage.
 
-    Of the kinds of loggers, TensorBoard's goes on in the folder of the run that was killed.
+    Only TensorBoard's logger continues in the folder of a killed run.
     """
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger) and is_first():
@@ -170,13 +170,13 @@ def forget_points(loggers: Sequence[Logger], updates: int) -> None:
 
 
 def _cut_events(path: Path, updates: int) -> None:
-    """Rewrite a file of TensorBoard's without events of later steps, if it has any."""
+    """Rewrite an event file of TensorBoard without events of later steps, if it has any."""
     # Each event: its length in 8 bytes, a checksum in 4, itself, and a checksum in 4.
     content, kept, dropped, start = path.read_bytes(), [], 0, 0
     while start + 8 <= len(content):
         end = start + 16 + int.from_bytes(content[start : start + 8], "little")
         if end > len(content):
-            # The process was killed while it wrote.
+            # Incomplete, as the process was killed while writing.
             break
         if Event.FromString(content[start + 12 : end - 4]).step > updates:
             dropped += 1

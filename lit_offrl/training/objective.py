@@ -1,4 +1,4 @@
-"""What an optimizer descends: named losses, one number for each row."""
+"""Objectives: the named losses that an optimizer minimises."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Shared = dict[str, Tensor]
 
 
 class Objective(NamedTuple):
-    """What one optimizer descends in an update.
+    """Losses that one optimizer minimises in an update.
 
     Attributes:
-        losses: Maps rows, their noise and the shared values to named losses and scalars to log.
-        optimizer: Index into what ``configure_optimizers`` returned.
-        rows: Rows of the batch that it sees; all by default.
+        losses: Function from rows, noise and shared values to named losses and scalars to log.
+        optimizer: Index of the optimizer in the result of ``configure_optimizers``.
+        rows: Rows of the batch that it uses; all by default.
     """
 
     losses: Callable[[Transitions, Tensor, Shared], tuple[Losses, Metrics]]
@@ -30,12 +30,12 @@ class Objective(NamedTuple):
 
 
 def sum_losses(losses: Losses, shape: torch.Size, members: bool) -> tuple[Tensor, Metrics]:
-    """The scalar to descend: the sum of the losses' means, and each mean as ``loss/<name>``.
+    """The scalar to minimise, which is the sum of the losses' means, and each mean as ``loss/<name>``.
 
     Args:
-        losses: Each of the rows' shape, or a scalar.
+        losses: Losses, each of the rows' shape, or a scalar.
         shape: Shape of the rows.
-        members: The first dimension counts members, which descend the means of their own rows.
+        members: Whether the first dimension is that of ensemble members, whose means are summed.
 
     Raises:
         ValueError: A loss has another shape, or there is none.
@@ -54,5 +54,5 @@ def sum_losses(losses: Losses, shape: torch.Size, members: bool) -> tuple[Tensor
         total = reduced if total is None else total + reduced
         means[f"loss/{name}"] = reduced.detach() / count
     if total is None:
-        raise ValueError("there is no loss to descend")
+        raise ValueError("there is no loss to minimise")
     return total, means

@@ -1,4 +1,4 @@
-"""One step of any optimizer down a loss, and the schedulers beside it."""
+"""Steps of optimizers and schedulers, and gradient clipping."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from lit_offrl.training.distributed import average_over_processes
 
 
 class Clipping(NamedTuple):
-    """How gradients are clipped before each step, as Trainer's options of these names say.
+    """Gradient clipping, by Trainer's options of the same names.
 
     Attributes:
         gradient_clip_val: Largest norm of all gradients of one optimizer, or largest absolute value.
         gradient_clip_algorithm: ``norm`` or ``value``.
-        stacked: Gradients are those of several seeds, stacked in front; each is clipped alone.
+        stacked: Whether gradients have a leading dimension of seeds, each of which is clipped separately.
     """
 
     gradient_clip_val: float
@@ -36,15 +36,15 @@ class Clipping(NamedTuple):
         first = 1 if self.stacked else 0
         squares = [gradient.square().flatten(first).sum(dim=-1) for gradient in gradients]
         norm = torch.stack(squares).sum(dim=0).sqrt()
-        # As torch.nn.utils.clip_grad_norm_ does.
+        # The constant is that of torch.nn.utils.clip_grad_norm_.
         scale = (self.gradient_clip_val / (norm + 1e-6)).clamp(max=1.0)
         return [g * scale.view(scale.shape + (1,) * (g.dim() - first)) for g in gradients]
 
 
 def descend(loss: Tensor, optimizer: Optimizer, clipping: Clipping | None = None) -> None:
-    """Step ``optimizer`` once down ``loss``, with gradients averaged over all processes."""
+    """Step ``optimizer`` once to minimise ``loss``, with gradients averaged over all processes."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    # Only these: an actor's loss has gradients in the critics too, which nobody would use.
+    # Only the optimizer's parameters: an actor's loss also has gradients in the critics, which are not needed.
     found = torch.autograd.grad(loss, parameters, materialize_grads=True)
     gradients = average_over_processes(list(found))
     if clipping is not None:
@@ -83,16 +83,16 @@ def parse_optimizers(configured: Any) -> tuple[list[Optimizer], list[Any]]:
 
 
 def check_schedulers(schedulers: Sequence[Any]) -> None:
-    """Refuse schedulers that cannot step once an update.
+    """Refuse schedulers that cannot step once per update.
 
     Raises:
-        UserError: One needs a metric.
+        UserError: A scheduler needs a metric.
     """
     for scheduler in schedulers:
         check(
             not isinstance(scheduler, ReduceLROnPlateau),
-            "configure_optimizers: ReduceLROnPlateau needs a metric, and schedulers step once an update "
-            "within a block; use another scheduler, such as CosineAnnealingLR",
+            "configure_optimizers: ReduceLROnPlateau needs a metric, but schedulers step once per update "
+            "without metrics; use another scheduler, such as CosineAnnealingLR",
         )
 
 

@@ -1,4 +1,4 @@
-"""Callbacks around an epoch that serve one seed or a stack of them."""
+"""Base class of callbacks at the start and end of an epoch, for one seed or several stacked seeds."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from lit_offrl.training.loggers import log_points
 
 
 class PerEpoch(pl.Callback):
-    """What is done to a module around each epoch, whether it is trained alone or with other seeds.
+    """Base class of callbacks that act on a module at the start and end of each epoch.
 
-    Metrics are given to the loggers at the end of the epoch and before its state is saved: a run that
-    continues from that state repeats none and misses none.
+    Metrics are logged at the end of the epoch, before its state is saved, so a resumed run neither repeats
+    nor misses any.
     """
 
     begun: Mapping[str, Any] = MappingProxyType({})
@@ -42,6 +42,6 @@ class PerEpoch(pl.Callback):
 
 
 def is_last_epoch(trainer: pl.Trainer) -> bool:
-    """Whether training ends with the current epoch, as far as its limits say."""
+    """Whether training ends with the current epoch, by the limits of ``trainer``."""
     by_epochs = trainer.current_epoch + 1 == trainer.max_epochs
     return by_epochs or 0 <= trainer.max_steps <= trainer.global_step

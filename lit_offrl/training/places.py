@@ -1,4 +1,4 @@
-"""Where a run writes to: folders, and space for its states."""
+"""Checks of the folders and the disk space that a run needs."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 
 from lit_offrl.errors import check
 
-# A stage keeps its best and its last weights, and two states to continue from, of weights and both of
-# Adam's moments, beside the one that is being written.
+# A stage keeps its best and last weights, and two states to resume from (weights and both moments of Adam)
+# next to the state that is being written.
 COPIES = 2 + 3 * 3
 
 
 def check_places(folders: list[Path]) -> None:
-    """Check that what a run will write to are folders, or nothing yet.
+    """Check that the folders of a run can be created or written to.
 
     Raises:
-        UserError: One is something else, or nothing can be written there.
+        UserError: A path is no folder, or is not writable.
     """
     for folder in folders:
         usable = not os.path.lexists(folder) or (folder.is_dir() and os.access(folder, os.W_OK))
@@ -25,7 +25,7 @@ def check_places(folders: list[Path]) -> None:
 
 
 def check_space(folder: Path, weights: int, rows: int) -> None:
-    """Check that there is space for a run's states, before hours are spent.
+    """Check before training that the disk has space for a run's states.
 
     Args:
         folder: The run's folder, which exists.
@@ -33,7 +33,7 @@ def check_space(folder: Path, weights: int, rows: int) -> None:
         rows: Bytes of the imagined rows, which are saved with each state.
 
     Raises:
-        UserError: There is not.
+        UserError: The free space is too small.
     """
     needed, free = COPIES * weights + 3 * rows, shutil.disk_usage(folder).free
     check(

@@ -1,4 +1,4 @@
-"""Processes that end together, with one line, however one of them ends."""
+"""Ends the processes of a run together, with one line of output."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from typing import NoReturn
 
 from lit_offrl.errors import Stopped
 
-# Environment variable: the process that started this one.
+# Environment variable with the id of the process that started this one.
 PARENT = "LIT_OFFRL_PARENT"
 STOPPED = "stopped; the same command continues"
-# Seconds that a suspended process is waited for.
+# Seconds to wait for a suspended process.
 PATIENCE = 15
-# Seconds within which the end of one process is noticed by the others.
+# Seconds between two checks of the other processes.
 NOTICED = 5
 
 
 class Family:
-    """What this process knows of those that it started, or that started it.
+    """The processes that this process started, or that started it.
 
     Attributes:
-        parent: The process that started this one and speaks for it, or 0.
+        parent: Id of the process that started this one and prints for it, or 0.
         watched: Whether a thread ends this process with the others.
     """
 
@@ -43,19 +43,19 @@ class Family:
         return self.parent > 0 and os.environ.get("LOCAL_RANK", "0") != "0"
 
     def join(self) -> None:
-        """End with the process that started this one, if one of lit-offrl's did."""
+        """Watch the process of lit-offrl that started this one, if any, and end with it."""
         if self.parent:
             if self.is_rank:
-                # What interrupts a terminal's processes is answered by the first.
+                # Ctrl-C reaches all processes of a terminal; the first one handles it.
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
             self._start(self._follow, self.is_rank)
 
     def lead(self, children: Sequence[subprocess.Popen[bytes]]) -> None:
-        """End with those ``children``, the other ranks, and end them with this process."""
+        """Watch ``children``, the other ranks: end if one ends, and end them with this process."""
         self._start(lambda sent: self._lead(children, sent), True)
 
     def wait_for_verdict(self) -> None:
-        """Let the thread end this process if it fails because another has ended."""
+        """Wait for the watching thread, which ends this process if its failure follows from another's end."""
         if self.watched:
             time.sleep(NOTICED)
 
@@ -85,7 +85,7 @@ class Family:
             for rank, child in enumerate(children, start=1):
                 code = child.poll() or 0
                 if 0 < code < 128:
-                    # It has said why.
+                    # The child has printed why.
                     self._end(children, code)
                 if code:
                     asked = sent()
@@ -112,7 +112,7 @@ class Family:
             say(said)
         for child in children:
             child.kill()
-        # The main thread may wait within a collective for ever.
+        # The main thread may be blocked in a collective operation.
         os._exit(code)
 
 
@@ -120,7 +120,7 @@ FAMILY = Family()
 
 
 def say(line: str) -> None:
-    """Write ``line`` to standard error past Python's buffers, which another thread may hold."""
+    """Write ``line`` to standard error without Python's buffers, whose lock another thread may hold."""
     os.write(2, f"\nlit-offrl: {line}\n".encode())
 
 
@@ -133,16 +133,16 @@ def is_suspended(process: int) -> bool:
 
 
 def wait_a_second() -> int:
-    """Hear of no signal."""
+    """Wait a second, and return no signal."""
     time.sleep(1)
     return 0
 
 
 def signals_sent() -> Callable[[], int]:
-    """A call that waits a second at most, and gives a signal that was sent to this process, or 0."""
+    """A function that waits at most a second, and returns a signal sent to this process, or 0."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    # Written to at once, even while the main thread is in a call that does not return.
+    # Python writes signals to it immediately, even if the main thread is blocked.
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
 
     def sent() -> int:
@@ -155,7 +155,7 @@ def signals_sent() -> Callable[[], int]:
 
 @contextmanager
 def stopping_once() -> Iterator[None]:
-    """Raise :class:`Stopped` at the first SIGINT or SIGTERM; those that follow change nothing."""
+    """Context that raises ``Stopped`` at the first SIGINT or SIGTERM, and ignores later ones."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -178,7 +178,7 @@ def stopping_once() -> Iterator[None]:
 
 
 def requeue(number: int, _: FrameType | None) -> None:
-    """Ask SLURM, which warns that a job's time is over, to start it again; its state is on the disk."""
+    """Requeue a SLURM job whose time limit is near; it resumes from its saved state."""
     if os.environ.get("SLURM_PROCID", "0") != "0":
         return
     array = os.environ.get("SLURM_ARRAY_JOB_ID")
@@ -187,4 +187,4 @@ def requeue(number: int, _: FrameType | None) -> None:
         failed = subprocess.run(["scontrol", "requeue", job], check=False).returncode != 0
     except OSError:
         failed = True
-    say(f"job {job} {'could not be' if failed else 'is'} requeued, as signal {number} asked")
+    say(f"job {job} {'could not be' if failed else 'is'} requeued after signal {number}")

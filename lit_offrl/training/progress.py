@@ -1,4 +1,4 @@
-"""One bar per stage, counting updates."""
+"""Progress bar of a stage, which counts updates."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from lit_offrl.training.block_module import BlockModule
 
 # Seconds between two lines of a log.
 LINE_EVERY = 60
-# Three metrics beside them fit a terminal of 80 columns.
+# With three metrics the bar fits a terminal of 80 columns.
 BAR = "{desc} {bar} {n_fmt}/{total_fmt} {rate_noinv_fmt} {remaining} left{postfix}"
 BAR_WITHOUT_TOTAL = "{desc} {n_fmt} {rate_noinv_fmt} {elapsed}{postfix}"
 
 
 class StageBar(ProgressBar):
-    """A bar with the stage's name, its updates, their rate, and a metric or two.
+    """Progress bar with the stage's name, updates, rate and metrics.
 
-    Where standard error is no terminal, it is a line a minute on standard output.
+    If standard error is no terminal, a line per minute is printed to standard output instead.
 
     Args:
-        stage: The stage's name.
-        total: Updates at most, or ``None`` where early stopping decides.
-        metrics: Names of what to show beside the rate.
+        stage: Name of the stage.
+        total: Largest number of updates, or ``None`` if early stopping decides.
+        metrics: Names of the metrics to show.
     """
 
     def __init__(self, stage: str, total: int | None, metrics: tuple[str, ...]) -> None:
@@ -83,7 +83,7 @@ class StageBar(ProgressBar):
         return self.enabled and trainer.is_global_zero
 
     def line(self, updates: int, seconds: float) -> str:
-        """Progress in words: ``updates`` in all, and the rate since training went on."""
+        """Progress as a line: ``updates`` in all, and the rate since the start or resume."""
         rate = (updates - self.first) / seconds
         if self.total is None:
             return f"{self.stage}: {updates} updates, {rate:.3g}/s, until early stopping"
@@ -96,6 +96,6 @@ class StageBar(ProgressBar):
 
 
 def describe(metric: str, value: float) -> str:
-    """A metric in few columns: ``evaluation/return_mean`` as ``return=5384``."""
+    """A metric in short form: ``evaluation/return_mean`` as ``return=5384``."""
     number = f"{value:.0f}" if 100 <= abs(value) < 1e6 else f"{value:.3g}"
     return f"{metric.split('/')[-1].removesuffix('_mean')}={number}"

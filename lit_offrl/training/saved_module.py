@@ -1,4 +1,4 @@
-"""A LightningModule whose checkpoints hold all that it is made from."""
+"""LightningModule whose checkpoints hold the arguments of its constructor."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from lit_offrl.training.checkpoints import describe_module, load_module
 
 
 class SavedModule(pl.LightningModule):
-    """Remembers the arguments it was made with, and is made from a checkpoint by them.
+    """LightningModule that saves its constructor's arguments in checkpoints, and is rebuilt from them.
 
     Attributes:
         updates: Updates done so far; one update steps all optimizers once.
-        trained_on: Description of the data that it was trained on, in plain values; its checkpoints hold
-            it (:attr:`lit_offrl.datasets.OfflineDataset.description`).
+        trained_on: Description of its training data in plain values, saved in checkpoints
+            (``lit_offrl.datasets.OfflineDataset.description``).
     """
 
     updates: int = 0
     trained_on: dict[str, Any] | None = None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        # What a checkpoint holds: the arguments of the call, before bases add theirs.
+        # The arguments of the call, before base classes add theirs.
         module = super().__new__(cls)
         object.__setattr__(module, "call", (args, kwargs))
         return module
 
     def init_arguments(self) -> dict[str, Any]:
-        """The arguments that a copy of this part is made with; those that its checkpoint holds."""
+        """Arguments from which a copy of this module is made, as saved in its checkpoints."""
         args, kwargs = self.__dict__["call"]
         bound = inspect.signature(type(self)).bind(*args, **kwargs)
         bound.apply_defaults()
@@ -40,7 +40,7 @@ class SavedModule(pl.LightningModule):
         return found
 
     def set_arguments(self, **values: Any) -> None:
-        """Change settings as if the constructor had been given them, as far as it takes them."""
+        """Change settings as if they were arguments of the constructor; others are ignored."""
         args, kwargs = self.__dict__["call"]
         taken = inspect.signature(type(self)).parameters
         for name, value in values.items():
@@ -51,7 +51,7 @@ class SavedModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["updates"] = self.updates
-        # Lightning's own copy may not load with weights_only.
+        # Lightning's copy of the arguments may not load with weights_only.
         checkpoint.pop("hyper_parameters", None)
         checkpoint.update(describe_module(self))
 
@@ -60,13 +60,13 @@ class SavedModule(pl.LightningModule):
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: Any, *_: Any, **given: Any) -> Self:
-        """A trained part from any checkpoint of it, on the CPU and in eval mode.
+        """Load a trained module from a checkpoint, on the CPU and in eval mode.
 
         Args:
             checkpoint_path: A file of Lightning's ``ModelCheckpoint`` or of a run folder.
             given: Arguments of the class that its checkpoint does not hold, such as ``prior``.
 
         Raises:
-            UserError: The file is missing, broken, or holds something else.
+            UserError: The file is missing, broken, or holds another class.
         """
         return load_module(checkpoint_path, cls, **given)

@@ -1,4 +1,4 @@
-"""Several seeds of one module trained as one: the way to fill a GPU with small networks."""
+"""Trains several seeds of a module as one, to use a GPU well with small networks."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from lit_offrl.training.objective import Objective, Shared
 from lit_offrl.training.optimizers import parse_optimizers
 from lit_offrl.transitions import Transitions
 
-# Modules' parameters and buffers, each stacked over the seeds.
+# Parameters and buffers by name, each stacked over the seeds.
 Stacked = dict[str, Tensor]
 
 
 class SeedStack(BlockModule):
-    """``S`` modules of one class and size, with their parameters stacked in front.
+    """``S`` modules of one class and size, with parameters stacked along a leading dimension of seeds.
 
-    Every seed sees its own rows and noise, and has its own state in the optimizers, whose steps are
-    elementwise. The modules stay what they are: their parameters are views of the stack.
+    Every seed has its own rows, noise and optimizer state, as steps of the optimizers are elementwise. The
+    modules stay usable: their parameters are views of the stack.
 
     Args:
-        modules: On the device they are to be trained on. A learner's prior is stacked with it.
+        modules: The modules, on the device of training. A learner's prior is stacked with it.
 
     Attributes:
         by_seed: The modules.
         latest: Metrics of the last block, each ``[S]``.
     """
 
-    # The compiler cannot follow how a stack stands in for its modules.
+    # torch.compile cannot trace functional calls of the modules.
     compilable = False
     stacked = True
 
     def __init__(self, modules: Sequence[BlockModule]) -> None:
         super().__init__()
-        # In a tuple they are no submodules: their parameters are registered once, as stacks.
+        # A tuple, so that only the stacked parameters are registered.
         self.by_seed = tuple(modules)
         self.latest: Metrics = {}
         self.log_prefix = modules[0].log_prefix
@@ -58,14 +58,14 @@ class SeedStack(BlockModule):
                 self.register_buffer(self.names[name], stacked)
 
     def settle_statistics(self, data: Any) -> None:
-        """Nothing: the seeds' own are settled before they are stacked."""
+        """Do nothing: statistics of each seed are settled before stacking."""
 
     def tensors(self) -> Stacked:
         """Each tensor ``[S, ...]`` by its name in a module."""
         return {name: getattr(self, registered) for name, registered in self.names.items()}
 
     def configure_optimizers(self) -> list[Optimizer]:
-        """The first module's optimizers, of the stacked parameters."""
+        """Optimizers as those of the first module, for the stacked parameters."""
         optimizers, schedulers = parse_optimizers(self.by_seed[0].configure_optimizers())
         assert not schedulers, "seeds with learning-rate schedules are trained one after another"
         names = {id(tensor): name for name, tensor in _tensors(self.by_seed[0]).items()}
@@ -103,7 +103,7 @@ class SeedStack(BlockModule):
             return first.total_loss(number, batch, noise, shared)
 
         losses, metrics = self._for_each_seed(alone, batch, noise, shared)
-        # Seeds share no parameter, so the sum's gradients are each seed's own.
+        # Seeds share no parameter, so the gradients of the sum are those of each seed.
         return losses.sum(), metrics
 
     def _for_each_seed(
@@ -124,7 +124,7 @@ class SeedStack(BlockModule):
 
     def training_step(self, blocks: Sequence[UpdateBlock], batch_idx: int) -> None:  # type: ignore[override]
         """Do one update per batch of each seed's block."""
-        # As a block of one seed does, for what a part of the user's own draws.
+        # Seeds torch's global generator, as training of one seed does.
         torch.manual_seed(blocks[0].seed)
         noises = [self.by_seed[0].noise_of(block) for block in blocks]
         rows = Transitions.stack([block.rows for block in blocks], dim=1)
@@ -152,7 +152,7 @@ class SeedStack(BlockModule):
 
 
 class _Whole(nn.Module):
-    """A module with its prior, whose call is any function of theirs, for ``functional_call``."""
+    """A module with its prior, whose ``forward`` calls any function, for ``functional_call``."""
 
     def __init__(self, module: BlockModule) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Stages that several runs share: trained by one, taken by all."""
+"""Stages that several runs share: one run trains them, the others use the result."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from lit_offrl.training.lock import lock_folder
 
 @contextmanager
 def share_folder(folder: Path, store: Path | None) -> Iterator[None]:
-    """Let a link to ``store`` stand for a stage's ``folder``, and keep other runs from training there.
+    """Make a stage's ``folder`` a symbolic link into ``store``, and lock it against other runs.
 
-    The folder's name holds the hash of all that the stage depends on: what has the same name is the same.
-    What was trained in the run's own folder before stays there.
+    The folder's name holds the hash of everything that the stage depends on, so equal names mean equal
+    results. A stage that was trained in the run's own folder before stays there.
 
     Args:
-        folder: The stage's folder in the run's.
-        store: Where stages of several runs are kept; ``None`` where nothing is shared.
+        folder: The stage's folder in the run folder.
+        store: Folder of shared stages; ``None`` if nothing is shared.
 
     Raises:
-        UserError: There can be no links, or nothing can be written to ``store``.
+        UserError: Links are not supported, or ``store`` cannot be written to.
     """
     if store is None or (folder.is_dir() and not folder.is_symlink()):
         yield
         return
     if not is_first():
-        # The first process of several makes the link once the stage is its own.
+        # The first of several processes creates the link once it holds the lock.
         while not folder.is_dir():
             time.sleep(0.1)
         yield

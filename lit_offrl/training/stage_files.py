@@ -1,4 +1,4 @@
-"""What a finished stage leaves in its folder, and whether it is still sound."""
+"""Files of a finished stage, and checks that they are intact."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def write_done(
 
 
 def read_done(folder: Path, keeps: str) -> float:
-    """Check a finished stage's files, of which ``keeps`` is its result, and give its training time.
+    """Check a finished stage's files, of which ``keeps`` is its result, and return its training time.
 
     Raises:
         UserError: A file is broken.
@@ -40,18 +40,22 @@ def read_done(folder: Path, keeps: str) -> float:
     try:
         done = read_checked(path)
     except ValueError as error:
-        # It is written last: the rest is whole.
-        print(f"'{path}' is broken ({first_line(error)}); its training time is lost", flush=True)
+        # done.json is written last, so the other files are complete.
+        print(f"'{path}' is broken ({first_line(error)}); the training time is unknown", flush=True)
         done = {"seconds": 0.0, "checksums": {}}
     for name, known in done["checksums"].items():
         path = folder / name
         check(
             not path.is_file() or checksum(path.read_bytes()) == known,
-            f"'{path}' is broken (its checksum differs); delete it to go on without it",
+            f"'{path}' is broken (its checksum differs); delete it to continue without it",
         )
     for name in sorted({"best.ckpt", keeps}):
         path, needed = folder / name, name == keeps
         damage = find_damage(path) if path.is_file() else "missing" if needed else None
-        what = f"the folder '{folder}' to train it again" if needed else "it to go on without it"
+        what = (
+            f"the folder '{folder}' to train the stage again"
+            if needed
+            else "it to continue without it"
+        )
         check(damage is None, f"'{path}' is broken ({damage}); delete {what}")
     return float(done["seconds"])

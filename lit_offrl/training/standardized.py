@@ -1,4 +1,4 @@
-"""A module that settles the statistics of its normalizers before its first update."""
+"""Module that computes the statistics of its normalizers before its first update."""
 
 from __future__ import annotations
 
@@ -17,48 +17,48 @@ from lit_offrl.nets.normalizer import (
 from lit_offrl.training.saved_module import SavedModule
 from lit_offrl.transitions import Transitions
 
-# Columns whose spreads differ by more are worth a word where nothing standardises them.
+# Ratio of standard deviations of observations above which a warning is printed without standardisation.
 FAR_APART = 100
 
-# Why and of which two columns a line was printed.
+# Warnings that were printed already.
 WARNED: set[tuple[str, int, int]] = set()
 
 
 class StandardizedModule(SavedModule):
-    """Every :class:`Normalizer` in it takes the statistics of the rows that it is trained on, once.
+    """Base class of modules whose ``Normalizer`` layers get the statistics of the training rows.
 
-    They are settled before the first update and then stay: a part that is trained further, or resumed,
-    keeps what its weights have grown with.
+    Statistics are computed once, before the first update, and then fixed: a module that is trained further or
+    resumed keeps those that its weights were trained with.
     """
 
     def statistics_rows(self, data: Any) -> Iterable[Transitions]:
-        """The rows whose statistics are taken, some at a time: all rows of ``data`` by default."""
+        """Rows for the statistics, in chunks: by default all rows of ``data``."""
         chunks: Iterable[Transitions] = data.dataset.chunks()
         return chunks
 
     def setup(self, stage: str) -> None:
         data = getattr(self.trainer, "datamodule", None)
-        # Another data module knows no statistics.
+        # Other data modules have no statistics.
         if stage == "fit" and hasattr(data, "standardize"):
             self.settle_statistics(data)
 
     def settle_statistics(self, data: Any) -> None:
-        """Settle all that no update was done with yet, those of parts that are trained along included.
+        """Compute the statistics of untrained modules, including those that are trained in the same updates.
 
         Args:
-            data: The :class:`lit_offrl.datamodule.OfflineDataModule`.
+            data: The ``lit_offrl.datamodule.OfflineDataModule``.
         """
-        # Rows of one's own may not describe themselves.
+        # A data module of the user's own may have no description.
         self.trained_on = getattr(data.dataset, "description", None)
         for part in self.modules():
             if isinstance(part, StandardizedModule) and part.updates == 0:
                 part.fit_statistics(part.statistics_rows(data), data.standardize)
 
     def fit_statistics(self, chunks: Iterable[Transitions], standardize: str = "all") -> None:
-        """Take the statistics of rows that come ``[n, ...]`` at a time.
+        """Compute the statistics of rows.
 
         Args:
-            chunks: The rows.
+            chunks: The rows, in chunks ``[n, ...]``.
             standardize: As in ``OfflineDataModule``.
         """
         every = list(_normalizers(self))
@@ -82,7 +82,7 @@ class StandardizedModule(SavedModule):
 
 
 def _normalizers(module: nn.Module) -> Iterator[Normalizer]:
-    """Those of ``module``, without those of parts that settle their own."""
+    """Normalizers of ``module``, without those of submodules that compute their own statistics."""
     for child in module.children():
         if isinstance(child, Normalizer):
             yield child
@@ -91,13 +91,13 @@ def _normalizers(module: nn.Module) -> Iterator[Normalizer]:
 
 
 def _warn_of_scales(std: Tensor, why: str) -> None:
-    """Print once which columns of observations are far apart, where none is standardised."""
+    """Warn once of dimensions of observations with very different scales, if these are not standardised."""
     low, high = int(std.argmin()), int(std.argmax())
     known = why, low, high
     if float(std[high]) > FAR_APART * float(std[low]) and known not in WARNED:
         WARNED.add(known)
         print(
             f"warning: observations have scales from {float(std[low]):.2g} (number {low}) to "
-            f"{float(std[high]):.2g} (number {high}), and {why}: those of small scale are hardly seen",
+            f"{float(std[high]):.2g} (number {high}), and {why}: networks hardly use dimensions of small scale",
             flush=True,
         )

@@ -1,4 +1,4 @@
-"""States that a killed run continues from, and a check that training has not diverged."""
+"""Saved states from which a killed run resumes, and a check that training has not diverged."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from lit_offrl.training.processes import FAMILY
 
 
 class ResumeState(pl.callbacks.Checkpoint):
-    """Keeps ``resume.ckpt`` for a killed run, and ``best.ckpt`` by a metric of the environment.
+    """Callback that saves ``resume.ckpt`` for a killed run, and ``best.ckpt`` by an evaluation metric.
 
-    Lightning's ModelCheckpoint writes in place, and ``last`` only beside a new best; a run that is killed
-    at any instant needs neither. A state that holds a loss that is not finite is never saved. As one of
-    Lightning's checkpoints it acts after all other callbacks, whose state it saves: early stopping's, too.
+    Unlike Lightning's ModelCheckpoint it writes atomically, and saves a state whether or not it is the best.
+    A state with a loss that is not finite is never saved. As a Checkpoint callback it runs after all other
+    callbacks, whose state it saves.
 
     Args:
         folder: The stage's folder.
-        monitor: Metric whose largest value decides what is best, or ``None``.
-        every_n_epochs: Epochs between two states.
+        monitor: Metric whose largest value is the best, or ``None``.
+        every_n_epochs: Number of epochs between two saved states.
 
     Raises:
         UserError: In training: a metric is not finite.
@@ -49,13 +49,13 @@ class ResumeState(pl.callbacks.Checkpoint):
         path = self.folder / "best.ckpt"
         if self.best > -math.inf and (not path.is_file() or find_damage(path)):
             print(
-                f"'{path}' is missing or broken; the best of the evaluations that follow is kept",
+                f"'{path}' is missing or broken; the best of the following evaluations is kept",
                 flush=True,
             )
             self.best = -math.inf
 
     def elapsed(self) -> float:
-        """Seconds of training, those before a kill included."""
+        """Seconds of training, including the time before a resume."""
         return self.seconds + time.perf_counter() - self.started
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -74,12 +74,12 @@ class ResumeState(pl.callbacks.Checkpoint):
 
 
 def generations(path: Path) -> list[Path]:
-    """Where the newest state is, and the one before it."""
+    """Paths of the newest state and of the one before."""
     return [path, path.with_suffix(".old.ckpt")]
 
 
 def save_state(trainer: pl.Trainer, path: Path) -> None:
-    """Save what a killed run continues from; the state before it stays beside it."""
+    """Save a state to resume from; the previous state is kept."""
     if not trainer.is_global_zero:
         trainer.save_checkpoint(path, weights_only=False)
         return
@@ -90,10 +90,10 @@ def save_state(trainer: pl.Trainer, path: Path) -> None:
 
 
 def find_state(name: str, path: Path) -> Path | None:
-    """The newest sound state of stage ``name``; ``None`` if there is none at all.
+    """The newest intact state of stage ``name``; ``None`` without any state.
 
     Raises:
-        UserError: None of those that there are is sound.
+        UserError: All states are broken.
     """
     broken: list[str] = []
     for state in filter(Path.is_file, generations(path)):
@@ -109,7 +109,7 @@ def find_state(name: str, path: Path) -> Path | None:
         broken.append(f"'{state}' is broken ({damage})")
     check(
         not broken,
-        f"{name}: {' and '.join(broken)}; delete what is broken to train this stage from its beginning",
+        f"{name}: {' and '.join(broken)}; delete the broken files to train this stage from the beginning",
     )
     return None
 
@@ -118,7 +118,7 @@ def check_finite(metrics: Mapping[str, Tensor | float], updates: int) -> None:
     """Check that no metric is NaN or infinite.
 
     Raises:
-        UserError: One is.
+        UserError: A metric is NaN or infinite.
     """
     for name, value in metrics.items():
         check(
@@ -134,8 +134,8 @@ def fit_or_resume(
     """Fit ``module``, from the state in ``resume`` if there is one.
 
     Raises:
-        UserError: The data or the settings do not do for this stage.
-        KeyboardInterrupt: The user interrupted.
+        UserError: The data or settings are invalid for this stage.
+        KeyboardInterrupt: The user interrupted training.
     """
     state = find_state(name, resume)
     try:
@@ -143,11 +143,11 @@ def fit_or_resume(
     except UserError as error:
         raise UserError(with_key(name, str(error))) from error
     except Exception:
-        # Such as of the connection to a process that has ended.
+        # For example a lost connection to a process that has ended.
         FAMILY.wait_for_verdict()
         raise
     except SystemExit:
-        # Lightning leaves the process by itself when it is interrupted.
+        # Lightning exits the process when it is interrupted.
         if trainer.interrupted:
             raise KeyboardInterrupt from None
         raise

@@ -1,4 +1,4 @@
-"""Early stopping that survives a resume."""
+"""Early stopping that keeps its state when a run resumes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import lightning.pytorch as pl
 
 
 class Patience(pl.Callback):
-    """Stops once a loss has not improved for some epochs, also straight after a resume.
+    """Early stopping callback, by relative improvements of a loss.
 
-    Lightning's ``EarlyStopping`` does not store that it has stopped, nor relative improvements.
+    Lightning's ``EarlyStopping`` does not save that it has stopped, and has no relative improvements.
 
     Args:
-        monitor: The loss.
-        patience: Epochs in a row without improvement at which training stops.
-        min_improvement: Relative fall that counts as improvement.
+        monitor: Name of the loss.
+        patience: Number of epochs in a row without improvement after which training stops.
+        min_improvement: Relative decrease that counts as an improvement.
     """
 
     def __init__(self, monitor: str, patience: int, min_improvement: float = 0.0) -> None:
@@ -50,7 +50,7 @@ class Patience(pl.Callback):
 
 
 def stop_together(trainer: pl.Trainer, patient: bool) -> None:
-    """Stop ``trainer`` unless every process is patient: processes that disagreed would wait for ever."""
+    """Stop ``trainer`` in all processes if one of them stops, as otherwise the others would wait for ever."""
     patient = trainer.strategy.reduce_boolean_decision(patient, all=True)
-    # Another callback may have asked for it too.
+    # Another callback may have stopped training already.
     trainer.should_stop = trainer.should_stop or not patient

@@ -1,4 +1,4 @@
-"""The Trainer of each stage: placement, options and callbacks as the user gave them."""
+"""Creates the Trainer of each stage from the user's options and callbacks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lit_offrl.training.distributed import SharedBatches
 from lit_offrl.training.processes import requeue
 from lit_offrl.training.progress import StageBar
 
-# Prefixes of metrics of the policy's stage, beside its own.
+# Further prefixes of metrics of the policy stage.
 POLICY_METRICS = ("evaluation", "imagined", "online")
 
 # Options that place a run on devices: the same for all stages.
@@ -39,19 +39,19 @@ PLACEMENT = {
 
 
 class CallbackFactory(Protocol):
-    """Makes a new callback for each stage."""
+    """Interface of factories that make a new callback for each stage."""
 
     def __call__(self) -> pl.Callback: ...
 
 
 def own_callbacks(stage: str, shared: Any, own: Sequence[CallbackFactory]) -> list[pl.Callback]:
-    """The user's callbacks of a stage, made for it alone.
+    """The user's callbacks of a stage, as new instances.
 
     Args:
         stage: Name of the stage.
-        shared: Trainer's ``callbacks`` for all stages. One whose ``monitor`` is another stage's metric
-            serves that stage alone.
-        own: Makers of those of this stage.
+        shared: Trainer's ``callbacks`` for all stages; a callback whose ``monitor`` is a metric of another
+            stage is left out.
+        own: Factories of the callbacks of this stage.
     """
     several = shared if isinstance(shared, Sequence) else [] if shared is None else [shared]
     found = []
@@ -66,13 +66,13 @@ def own_callbacks(stage: str, shared: Any, own: Sequence[CallbackFactory]) -> li
 def make_trainer(
     placement: dict[str, Any], folder: Path, callbacks: list[pl.Callback], **arguments: Any
 ) -> pl.Trainer:
-    """A Trainer on the devices the user chose.
+    """Make a Trainer on the user's devices.
 
     Raises:
-        UserError: There is none for these settings.
+        UserError: Lightning refuses the options, or they cannot work in blocks.
     """
     if placement.get("enable_progress_bar") is False:
-        # Lightning refuses a bar then.
+        # Lightning refuses a progress bar callback in this case.
         callbacks = [callback for callback in callbacks if not isinstance(callback, StageBar)]
     owned: dict[str, Any] = {
         "callbacks": callbacks,
@@ -86,7 +86,7 @@ def make_trainer(
     given = {"log_every_n_steps": 1, **chosen, **owned, **arguments}
     check(
         given.get("precision") in (None, 32, "32", "32-true", "bf16-mixed"),
-        f"trainer.precision: {given.get('precision')} cannot train in blocks; take 32-true or bf16-mixed",
+        f"trainer.precision: {given.get('precision')} cannot train in blocks; use 32-true or bf16-mixed",
     )
     made = attempt("trainer", lambda: pl.Trainer(**given))
     if given.get("precision") == "bf16-mixed" and made.strategy.root_device.type == "cpu":
@@ -103,25 +103,25 @@ def make_trainer(
 
 @cache
 def warn_of_slow_bfloat16() -> None:
-    """Print a line, once a process, if this CPU has no bfloat16 arithmetic.
+    """Print a warning, once per process, if this CPU has no bfloat16 arithmetic.
 
-    A torch without ``torch.cpu.get_capabilities`` does not tell, and nothing is printed.
+    Without ``torch.cpu.get_capabilities`` this is unknown, and nothing is printed.
     """
     capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    # Of x86, and of Arm.
+    # Names on x86 and on Arm.
     known = [capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")]
     if True not in known and False in known:
         print(
-            "warning: trainer.precision: this CPU has no bfloat16 arithmetic, so that bf16-mixed is slower "
-            "than 32-true, several times with wide networks",
+            "warning: trainer.precision: this CPU has no bfloat16 arithmetic, so bf16-mixed is slower than "
+            "32-true, with wide networks several times slower",
             flush=True,
         )
 
 
 def _with_own_requeue(trainer: pl.Trainer) -> pl.Trainer:
-    """``trainer`` without Lightning's way of requeueing a job of SLURM.
+    """``trainer`` without Lightning's requeueing of SLURM jobs.
 
-    It saves an ``hpc_ckpt`` within an epoch, from which any later fit of the same folder would begin.
+    Lightning saves an ``hpc_ckpt`` within an epoch, from which any later fit in the same folder would start.
     """
     environment = trainer._accelerator_connector.cluster_environment
     if isinstance(environment, SLURMEnvironment) and environment.auto_requeue:

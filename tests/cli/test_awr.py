@@ -22,7 +22,7 @@ def test_data_whose_returns_nobody_knows_are_refused(
     weighting = ["--prior.weighting", "lit_offrl.priors.AdvantageWeighting", "--until", "prior"]
     with pytest.raises(SystemExit):
         main(["fit", "--config", str(tiny), "--data.dataset", cut, *critic, "1.0", *weighting])
-    assert "value.module.discount: no row of" in capsys.readouterr().err
+    assert "value.module.discount: episodes of" in capsys.readouterr().err
 
 
 def test_rows_whose_return_nobody_knows_count_nothing(

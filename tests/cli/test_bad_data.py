@@ -190,7 +190,7 @@ BAD: dict[str, tuple[Case, str]] = {
     # Columns.
     "no rewards": (
         arrays(lambda c: c.pop("rewards")),
-        "has no rewards, and DynamicsEnsemble needs them; name",
+        "has no rewards, which DynamicsEnsemble needs; name",
     ),
     "no actions": (arrays(lambda c: c.pop("actions")), "data.layout.actions: none of actions,"),
     "fewer rewards": (
@@ -201,7 +201,7 @@ BAD: dict[str, tuple[Case, str]] = {
         arrays(lambda c: c.update(rewards=np.array(["a"] * 30, "S1"))),
         "column 'rewards', row 0: holds 'b'a'', not numbers",
     ),
-    "one reward": (arrays(lambda c: c.update(rewards=np.float32(1))), "has no rewards, and Dyn"),
+    "one reward": (arrays(lambda c: c.update(rewards=np.float32(1))), "has no rewards, which Dyn"),
     "wide rewards": (
         arrays(lambda c: c.update(rewards=np.ones((30, 2)))),
         "rewards (rewards) have shape (30, 2); give one for each row",
@@ -230,9 +230,9 @@ BAD: dict[str, tuple[Case, str]] = {
     ),
     "another ending": (
         file(".pkl", b"anything"),
-        "is a pickle, as stable-baselines3's replay buffers are: to load one runs the code in it",
+        "is a pickle, such as a replay buffer of stable-baselines3; loading a pickle runs the code in it",
     ),
-    "no ends": (arrays(lambda c: c.pop("timeouts")), "nothing says where the episodes"),
+    "no ends": (arrays(lambda c: c.pop("timeouts")), "no column marks where the episodes"),
     "dones": (
         arrays(lambda c: c.update(dones=c.pop("timeouts"))),
         "'dones' does not say whether the task ended or was cut",
@@ -290,15 +290,15 @@ BAD: dict[str, tuple[Case, str]] = {
     # Spaces.
     "discrete": (
         arrays(lambda c: c.update(actions=np.zeros(30, np.int64))),
-        "only continuous ones can be learned",
+        "only continuous actions can be learned",
     ),
     "whole numbers": (
         arrays(lambda c: c.update(actions=np.zeros((30, 1), np.int64))),
-        "if they are on a scale, say data.layout.action_low",
+        "if these are continuous, set data.layout.action_low",
     ),
     "yes or no": (
         arrays(lambda c: c.update(actions=np.zeros(30, bool))),
-        "only continuous ones can be learned",
+        "only continuous actions can be learned",
     ),
     "Minari, discrete": (
         minari(episode(0, 5, actions=np.zeros(5, np.int64)), action_space=Discrete(3)),
@@ -312,12 +312,15 @@ BAD: dict[str, tuple[Case, str]] = {
         minari(episode(0, 5, observations=["a"] * 6), observation_space=Text(1)),
         "the observation space is Text(1",
     ),
-    "Minari, no bounds": (minari(episode(0, 5), action_space=FLOATS), "actions need finite ones"),
+    "Minari, no bounds": (minari(episode(0, 5), action_space=FLOATS), "actions need finite bounds"),
     # Names.
     "id": (beside("robot/wlak-v0"), "did you mean 'robot/walk-v0'?"),
     "bundled": (named("bundled/halfcheetah"), "did you mean 'bundled/halfcheetah-mixed'?"),
     "d4rl": (named("d4rl:hoper-medium-v2"), "did you mean 'd4rl:hopper-medium-v2'?"),
-    "d4rl without network": (named("d4rl:hopper-medium-v2"), "is there a network? Fetch the file"),
+    "d4rl without network": (
+        named("d4rl:hopper-medium-v2"),
+        "is there a network? Download the file",
+    ),
     "minari without network": (
         named("minari:mujoco/hopper/medium-v0"),
         "is there a network? Copy the dataset's folder",
@@ -333,7 +336,7 @@ BAD: dict[str, tuple[Case, str]] = {
             "--data.observation_keys",
             "[camera]",
         ],
-        "there are no dictionaries; name columns by layout, and leave",
+        "observations are no dictionary; name columns by data.layout, and leave",
     ),
     "no columns": (
         lambda folder, make: [write(made(30), folder / "a.npz"), "--data.layout.actions", "[]"],
@@ -382,7 +385,7 @@ BAD: dict[str, tuple[Case, str]] = {
         beside("robot/walk-v0", "--data.layout.action_low", "[-1, -1]"),
         "has 2 numbers, actions have 1",
     ),
-    "another file": (linked, "lies in another file, by an external link or storage"),
+    "another file": (linked, "is in another file, by an external link or storage"),
     # Environments.
     "another robot": (played_in("Hopper-v5"), "environment 'Hopper-v5' has"),
     "no environment": (played_in("Hoper-v5"), "Did you mean: `Hopper`"),

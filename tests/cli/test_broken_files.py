@@ -147,8 +147,8 @@ def test_a_curve_and_the_best_weights_are_resumed_from_the_state(
     [
         ("dynamics-*/best.ckpt", "delete the folder"),
         ("policy-*/last.ckpt", "delete the folder"),
-        ("policy-*/best.ckpt", "delete it to go on without it"),
-        ("policy-*/evaluations.json", "delete it to go on without it"),
+        ("policy-*/best.ckpt", "delete it to continue without it"),
+        ("policy-*/evaluations.json", "delete it to continue without it"),
         ("policy-*/done.json", None),
     ],
 )

@@ -149,7 +149,7 @@ def test_parts_of_another_robot_are_refused(
     with pytest.raises(SystemExit) as stopped:
         fit(tiny, tmp_path / "b", "--data.dataset", name, "--dynamics.checkpoint", str(part))
     assert stopped.value.code == 2
-    assert "was made for obs_dim 4, the data have 3" in capsys.readouterr().err
+    assert "was trained with obs_dim 4, the data have 3" in capsys.readouterr().err
 
 
 def test_mopo_is_the_same_learner_without_a_prior(tiny: Path, tmp_path: Path) -> None:

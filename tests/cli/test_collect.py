@@ -125,17 +125,21 @@ GOOD = {"--environment": PENDULUM, "--steps": "20", "--keep": "replay"}
 @pytest.mark.parametrize(
     ("name", "changed", "said"),
     [
-        ("mine/there-v0", {}, "dataset 'mine/there-v0' exists"),
-        ("mine/unversioned", {}, "'mine/unversioned' is no dataset's id; give one like"),
+        ("mine/there-v0", {}, "dataset 'mine/there-v0' already exists"),
+        ("mine/unversioned", {}, "'mine/unversioned' is no valid id of a dataset"),
         ("mine/new-v0", {"--environment": "Nope-v0"}, "environment 'Nope-v0' cannot be made"),
         ("mine/new-v0", {"--environment": "lit_offrl/Ant-v0"}, "doesn't exist"),
-        ("mine/new-v0", {"--environment": "CartPole-v1"}, "only vectors can be learned from"),
+        (
+            "mine/new-v0",
+            {"--environment": "CartPole-v1"},
+            "choose one with observations and actions that are vectors",
+        ),
         ("mine/new-v0", {"--steps": "0"}, "steps"),
         ("mine/new-v0", {"--steps": "many"}, "steps"),
         ("mine/new-v0", {"--seed": str(2**32)}, "seed: 4294967296 is not within"),
         ("mine/new-v0", {"--keep": "everything"}, "keep"),
-        ("mine/new-v0", {"--keep": "rollouts"}, "rollout_steps: say how many"),
-        ("mine/new-v0", {"--rollout_steps": "5"}, "rollout_steps: the replay has as many"),
+        ("mine/new-v0", {"--keep": "rollouts"}, "rollout_steps: give the number"),
+        ("mine/new-v0", {"--rollout_steps": "5"}, "rollout_steps: is not used with --keep replay"),
         ("mine/new-v0", {"--stpes": "5"}, "did you mean 'steps'?"),
     ],
 )

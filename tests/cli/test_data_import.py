@@ -49,7 +49,7 @@ def test_a_table_is_imported_as_it_is(say: Say, tmp_path: Path, make_dataset: Ma
     np.testing.assert_allclose(ours.actions, columns["actions"][index], atol=1e-5)
     assert "exists" in say("import", path, "--to", "mine/robot-v0", *layout)
     wrong = say("import", path, "--to", "mine/b-v0", *layout, "--environment", "Pendulum-v1")
-    assert "environment 'Pendulum-v1' has observations of shape (3,), the log of 2" in wrong
+    assert "environment 'Pendulum-v1' has observations of shape (3,), the data have 2" in wrong
 
 
 def test_what_follows_a_gap_is_an_episode_of_its_own(

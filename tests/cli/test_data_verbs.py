@@ -35,7 +35,7 @@ def test_a_dataset_is_described_and_drawn(
     assert "86 transitions in 4 episodes, environment unknown" in said
     assert "lengths: 21.5 on average, 20 to 23" in said
     assert "ends: 0 terminated, 4 truncated" in said
-    assert "constant observations: numbers [1]" in said
+    assert "constant observations: dimensions [1]" in said
     assert (tmp_path / "a" / "picture.png").stat().st_size > 10_000
 
 
@@ -73,7 +73,7 @@ def outside(columns: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (swapped, "episode 0, row 5: its next observation is not the observation of the row after"),
+        (swapped, "episode 0, row 5: its next observation is not the observation of the next row"),
         (nan, "row 12: observations hold NaN or Inf"),
         (again, "episode 1: is episode 0 again"),
         (outside, "row 3: actions [2.0, 2.0] lie outside"),
@@ -98,7 +98,7 @@ def test_each_broken_rule_names_its_row(
 def test_flags_within_an_episode_are_complained_of(say: Say, make_dataset: MakeDataset) -> None:
     early = episode(0, 10, terminations=np.arange(10) == 4, truncations=np.zeros(10, bool))
     out = say("check", make_dataset([early]))
-    assert "episode 0, row 4: it is terminated or truncated, and the episode goes on" in out
+    assert "episode 0, row 4: it is terminated or truncated, but the episode goes on" in out
 
 
 def test_rewards_are_those_of_the_robots_task(

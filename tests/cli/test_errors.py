@@ -172,12 +172,12 @@ FILES = {
                 *("--policy.module.conservatism.states", "imagined"),
                 *("--policy.imagination", "null"),
             ],
-            "policy.module.conservatism.states: there are no imagined rows, as policy.imagination is "
+            "policy.module.conservatism.states: imagined needs imagined rows, and policy.imagination is "
             "null; use all",
         ),
         (
             [*("--policy.module.conservatism.samples", "2"), *("--policy.real_fraction", "0.01")],
-            "policy.real_fraction: 0.01 leaves no real rows, at which policy.module.conservatism pushes",
+            "policy.real_fraction: 0.01 leaves no real rows, at which policy.module.conservatism raises",
         ),
         (
             ["--policy.module.start_at_prior", "true", "--prior.module", "null"],
@@ -192,7 +192,7 @@ FILES = {
         ),
         (
             ["--prior.data.reward", "lit_offrl.datasets.rewards.HopperBackward"],
-            "prior.data.dataset: say which data the prior is fitted to",
+            "prior.data.dataset: is missing; name the dataset that the prior is fitted to",
         ),
         # Names of version 0.1.
         (
@@ -227,11 +227,11 @@ FILES = {
         # Files.
         (["--config", "mopoo"], "--config: no file 'mopoo'"),
         (["--config", "no_base.yaml"], "no_base.yaml: base: no file 'nowhere.yaml'"),
-        (["--config", "odd_base.yaml"], "odd_base.yaml: base: 3 is no file's name"),
-        (["--config", "own_base.yaml"], "own_base.yaml: stands on itself by its key base"),
+        (["--config", "odd_base.yaml"], "odd_base.yaml: base: 3 is neither a file name"),
+        (["--config", "own_base.yaml"], "own_base.yaml: is its own base"),
         (["--config", "no_keys.yaml"], "no_keys.yaml: has no keys"),
         (["--config", "no_yaml.yaml"], "no_yaml.yaml: cannot be read as YAML"),
-        (["--base", "mabe.yaml"], "--base: stands in files"),
+        (["--base", "mabe.yaml"], "--base: is a key of configuration files only"),
         # Data of another robot.
         (
             ["--data.robot", "Hopper"],

@@ -73,7 +73,7 @@ def test_from_a_table_to_an_estimate(
         stages = {p.parent.name.split("-")[0] for p in run.glob("*-*/best.ckpt")}
         assert stages == {"dynamics", "value", "prior", "policy"}
     out = capsys.readouterr().out
-    assert "no bound or estimate of its return" in out
+    assert "neither a bound nor a reliable estimate" in out
     assert "prior, actions" in out
     assert "policy, actions" in out
 

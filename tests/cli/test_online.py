@@ -60,7 +60,7 @@ def test_a_run_collects_trains_and_goes_on_after_a_kill(
     assert float(rows["actions"].abs().max()) <= 1
     capsys.readouterr()
     fit(online, killed)
-    assert "goes on after 10 of 40 steps with a new episode" in capsys.readouterr().out
+    assert "resumes after 10 of 40 steps with a new episode" in capsys.readouterr().out
     whole, again = learned(tmp_path / "whole"), learned(killed)
     assert all(torch.equal(value, again[name]) for name, value in whole.items())
 

@@ -70,7 +70,7 @@ def test_a_run_on_other_rewards_is_another_run(
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["own_rewards.Homeless"], "data.environment: the rewards are recomputed"),
+        (["own_rewards.Homeless"], "data.environment: the rewards are replaced"),
         (["own_rewards.Fails"], "pendulum/random-v0', episode 0: ValueError, no idea (own_rewards"),
         (["own_rewards.Scalar"], "gave [] for"),
         (["own_rewards.Number"], "gave float for"),

@@ -82,7 +82,7 @@ def test_two_processes_train_what_one_would(
     [
         (
             ["--policy.batch_size", "41"],
-            "batch_size: 41 rows (or runs of them) cannot be shared evenly by 2",
+            "batch_size: 41 rows (or segments) cannot be divided evenly among 2",
         ),
         (["--trainer.strategy", "ddp_spawn"], "trainer.strategy: ddp_spawn cannot train in blocks"),
     ],

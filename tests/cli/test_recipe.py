@@ -66,7 +66,7 @@ def test_random_sets_need_no_training(capsys: pytest.CaptureFixture[str]) -> Non
 def test_what_is_no_recipe_needs_to_be_told(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["data", "make", "mine/a-v0", "--steps", "10"])
-    assert "say what to make with --environment and --keep" in capsys.readouterr().err
+    assert "give --environment and --keep" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -76,9 +76,9 @@ def test_a_checkpoint_imports_no_module_of_its_own_choice(
     kind: str, mark: Path, tmp_path: Path
 ) -> None:
     path = checkpoint(tmp_path, **NAMING[kind])
-    with pytest.raises(UserError, match="not imported on a file's word"):
+    with pytest.raises(UserError, match="which is not imported"):
         load_module(path, BehaviorPrior)
-    with pytest.raises(UserError, match="not imported on a file's word"):
+    with pytest.raises(UserError, match="which is not imported"):
         TanhGaussianPrior.load_from_checkpoint(path)
     assert not mark.exists()
 

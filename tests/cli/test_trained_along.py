@@ -133,7 +133,7 @@ class Density(Distribution):
             ["--prior.module", "tests.cli.test_trained_along.Unsampled"],
             "Unsampled: NotImplemented",
         ),
-        ("abm_mpo", ["--until", "prior"], "prior.jointly trains it along with the policy"),
+        ("abm_mpo", ["--until", "prior"], "prior.jointly trains the prior in the policy's updates"),
         ("abm_mpo", ["--prior.module", "null"], "prior.jointly: prior.module is null"),
         (
             "abm_mpo",

@@ -426,7 +426,7 @@ def test_a_base_is_not_read_again() -> None:
 def test_a_base_that_leads_back_or_nowhere_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("base: b.yaml")
     (tmp_path / "b.yaml").write_text("base: [a.yaml]")
-    with pytest.raises(UserError, match="stands on itself"):
+    with pytest.raises(UserError, match="is its own base"):
         expand_configs(["--config", str(tmp_path / "a.yaml")])
     (tmp_path / "a.yaml").write_text("base: c.yaml")
     with pytest.raises(UserError, match="base: no file"):

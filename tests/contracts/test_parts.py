@@ -56,7 +56,7 @@ from tests.factories import (
 
 
 class Boxed(LinearPrior):
-    """Has no density outside of the box."""
+    """Has no density may leave."""
 
     def distribution(self, observations: Tensor) -> Distribution:
         normal = Normal(self.net(observations), 0.3)
@@ -81,13 +81,13 @@ QUANTILES = {"critics": QuantilePair(5)}
     ("make", "changed", "message"),
     [
         *[
-            (abm_learner, {"constraint": OUT_OF_TARGET, "prior": prior}, "beyond the box")
+            (abm_learner, {"constraint": OUT_OF_TARGET, "prior": prior}, "may leave")
             for prior in (NARROW, Boxed(2, 1), Flat(2, 1))
         ],
         (abm_learner, QUANTILES, "backup: SampledBackup"),
         (abm_learner, {**QUANTILES, "backup": ExpectileBackup()}, "backup: ExpectileBackup"),
         (abm_learner, {**ALONG, "start_at_prior": True}, "start_at_prior"),
-        (abm_learner, {"conservatism": Conservatism()}, "outside of the box"),
+        (abm_learner, {"conservatism": Conservatism()}, "may leave"),
         (learner, {"improvement": WeightedLikelihood()}, "ExpectileBackup"),
         (learner, {"critic_steps": 0}, "critic_steps"),
         (learner, {"backup": SmoothedBackup(), "constraint": EntropyTemperature()}, "in_target"),

@@ -93,7 +93,7 @@ def test_what_breaks_off_again_and_again_is_gone_on_with_next_time(
     server: Server, tmp_path: Path
 ) -> None:
     server.behaviour = ["breaks off"]
-    with pytest.raises(UserError, match="give the command again"):
+    with pytest.raises(UserError, match="run the same command again"):
         fetched("a", server.address, tmp_path / "a.hdf5")
     assert not (tmp_path / "a.hdf5").exists()
     server.behaviour = ["whole"]

@@ -120,6 +120,6 @@ def test_training_says_it_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     path = write(columns, tmp_path / "log.npz")
     fit_clone(path, tmp_path / "run")
     assert (
-        "next observations of 30 rows seem to be another episode's, first row 19"
+        "next observations of 30 rows seem to be of another episode, first row 19"
         in capsys.readouterr().out
     )

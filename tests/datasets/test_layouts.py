@@ -265,7 +265,10 @@ def test_rows_are_the_episodes(name: str, tmp_path: Path, say: Say) -> None:
 
 def test_done_alone_is_not_read_and_said_so(tmp_path: Path, say: Say) -> None:
     out = say("info", neorl(tmp_path), "--figure", str(tmp_path / "a.png"))
-    assert "'done' is not read; where the task ended there, say layout.terminations done" in out
+    assert (
+        "'done' is not read; if it marks terminations only, set data.layout.terminations done"
+        in out
+    )
     assert "ends: 0 terminated, 3 truncated" in out
 
 
@@ -290,7 +293,7 @@ def test_environments_side_by_side(flip: bool, tmp_path: Path) -> None:
 def test_environments_that_cannot_be_told_from_steps_are_refused(tmp_path: Path) -> None:
     columns = side_by_side(episodes()[2])
     del columns["next_observations"]
-    with pytest.raises(UserError, match="nothing tells steps from environments"):
+    with pytest.raises(UserError, match="cannot distinguish the dimensions of steps"):
         open_dataset(write(columns, tmp_path / "buffer.npz"))
 
 
@@ -397,7 +400,10 @@ def test_files_of_d4rl_are_known_by_their_names(
 
 
 REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "pickle": (lambda f: (f / "buffer.pkl").write_bytes(b"\x80\x04."), "to load one runs the code"),
+    "pickle": (
+        lambda f: (f / "buffer.pkl").write_bytes(b"\x80\x04."),
+        "loading a pickle runs the code",
+    ),
     "model": (lambda f: (f / "sac.zip").write_bytes(b"PK"), "model of stable-baselines3"),
     "one array": (lambda f: np.save(f / "obs.npy", np.ones(3)), "one array without names"),
     "TFDS": (lambda f: (f / "log" / "features.json").write_text("{}"), "RLDS as TensorFlow stores"),
@@ -406,7 +412,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "ROS": (lambda f: (f / "log.mcap").write_text(""), "a recording of ROS; export its topics"),
     "two kinds": (
         lambda f: [several(f / "log", e) for e in (".npz", ".hdf5")],
-        "name those of one log by a pattern",
+        "select those of one dataset by a pattern",
     ),
     "LeRobot without data": (
         lambda f: lerobot_of(f, 3, keep=0),
@@ -414,7 +420,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "LeRobot, part of it": (
         lambda f: lerobot_of(f, 3, keep=2),
-        "3 episodes, and its data/ holds 2",
+        "3 episodes, but its data/ holds 2",
     ),
     "starts in disorder": (
         lambda f: write({**made(30), "index": np.array([5, 0])}, f / "neorl.npz"),

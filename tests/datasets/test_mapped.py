@@ -74,9 +74,9 @@ def test_another_layout_is_another_cache(tmp_path: Path) -> None:
 
 def test_the_cache_is_written_once(log: str, capsys: pytest.CaptureFixture[str]) -> None:
     read_mapped(MinariReader(log))
-    assert "is copied to" in capsys.readouterr().out
+    assert "data: copying" in capsys.readouterr().out
     read_mapped(MinariReader(log))
-    assert "is copied to" not in capsys.readouterr().out
+    assert "data: copying" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("harm", ["killed", "cut", "no columns", "no json", "broken json"])

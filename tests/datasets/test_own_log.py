@@ -83,11 +83,11 @@ def test_a_reward_leaves_the_object_as_it_was() -> None:
 
 def test_what_would_have_no_effect_is_refused() -> None:
     mine = ArrayReader(columns(), name="mine")
-    with pytest.raises(UserError, match="an object that knows its columns"):
+    with pytest.raises(UserError, match="a reader of your own"):
         open_dataset(mine, layout=Layout(rewards="profit"))
-    with pytest.raises(UserError, match="an object that knows its columns"):
+    with pytest.raises(UserError, match="a reader of your own"):
         open_dataset(mine, keys=["camera"])
-    with pytest.raises(UserError, match=r"storage: 'mine' is no file"):
+    with pytest.raises(UserError, match=r"storage: 'mine' has no files"):
         _ = OfflineDataModule(mine, storage="mapped").dataset
 
 

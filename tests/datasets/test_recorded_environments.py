@@ -69,7 +69,7 @@ def test_an_action_without_a_choice_stays_as_it_is(
     assert not rows.actions[:, 1].any()
     run = ["--data.environment", "tests/Locked-v0", "--run_dir", str(tmp_path / "run")]
     main(["fit", "--config", "bc", "--data.dataset", name, *more, *run, *SIZES])
-    assert "data: fixed actions: numbers [1]" in capsys.readouterr().out
+    assert "data: constant actions: dimensions [1]" in capsys.readouterr().out
 
 
 def test_an_environment_is_given_the_fixed_value() -> None:

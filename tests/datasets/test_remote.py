@@ -116,5 +116,7 @@ def test_without_a_network_it_is_said_at_once(
 
 def test_a_local_id_says_how_to_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
-    with pytest.raises(UserError, match="'minari:mujoco/hopper/medium-v0' fetches a public one"):
+    with pytest.raises(
+        UserError, match="'minari:mujoco/hopper/medium-v0' downloads a public dataset"
+    ):
         open_dataset("mujoco/hopper/medium-v0")

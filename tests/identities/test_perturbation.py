@@ -63,7 +63,7 @@ def test_the_best_draw_of_the_actor_acts_by_the_first_critic() -> None:
 def test_what_it_lacks_is_refused() -> None:
     with pytest.raises(UserError, match="PerturbedPrior samples the prior"):
         PolicyLearner(2, 1, actor=PerturbedPrior()).act(torch.zeros(1, 2))
-    with pytest.raises(UserError, match="PerturbedPrior moves samples"):
+    with pytest.raises(UserError, match="PerturbedPrior needs a prior"):
         PolicyLearner(2, 1, actor=PerturbedPrior()).check_prior()
     with pytest.raises(UserError, match="constraint"):
         bcq(constraint=PriorDivergence(in_target=False))

@@ -93,8 +93,8 @@ def test_logged_actions_on_the_bound_have_a_finite_density() -> None:
 @pytest.mark.parametrize(
     ("weighting", "rewards", "said"),
     [
-        (ValueWeighting(), [0.0, 0.0], "every row has value 0"),
-        (ReturnWeighting(), [0.0, 0.0], "every row has value 0"),
+        (ValueWeighting(), [0.0, 0.0], "all rows have the value 0"),
+        (ReturnWeighting(), [0.0, 0.0], "all rows have the value 0"),
         (ValueWeighting(scale="rmax"), [-1.0, 0.0], "rmax needs a positive reward"),
     ],
 )
