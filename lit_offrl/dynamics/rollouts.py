@@ -104,10 +104,10 @@ class Rollouts:
             dynamics: The fitted model.
             act: Function from observations ``[batch, obs]`` and a generator to actions ``[batch, act]``.
             starts: Real observations ``[n, obs]``.
-            generator: Source of all random numbers, on their device.
-            termination: Next observations ``[batch, obs]`` to ``[batch]`` bool.
-            values: The learner's target values of observations, for penalties that need them.
-            bounds: What counts the rows that leave the data's range.
+            generator: Source of all random numbers, on the device of ``starts``.
+            termination: Function from next observations ``[batch, obs]`` to ``[batch]`` bool.
+            values: Function from observations to the learner's target values, for penalties that need it.
+            bounds: Range of the data, which counts rows outside it.
             halt: Which rows lead to HALT, by a fitted ``halting``.
 
         Returns:

@@ -20,11 +20,11 @@ class Critics(nn.Module):
         obs_dim: Size of an observation.
         act_dim: Size of an action.
         hidden: Widths of the hidden layers.
-        critics: How many; two for clipped double Q.
-        outputs: Numbers that a value is made of.
-        normalized: As in :func:`lit_offrl.nets.mlp`.
-        heads: How many tasks the last numbers of an observation pick from; 1 for no such numbers.
-        layer_norm: As in :func:`lit_offrl.nets.ensemble_mlp`.
+        critics: Number of critics; two for clipped double Q.
+        outputs: Number of outputs of each network, such as quantiles.
+        normalized: As in ``lit_offrl.nets.mlp()``.
+        heads: Number of tasks, whose one-hot vector is the end of an observation; 1 without tasks.
+        layer_norm: As in ``lit_offrl.nets.ensemble_mlp()``.
         head_hidden: Widths of the hidden layers of each task's own, after the others.
     """
 

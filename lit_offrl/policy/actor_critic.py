@@ -44,10 +44,10 @@ class ActorCritic(BlockModule):
         critic_learning_rate: Learning rate of the critics' Adam optimizer.
         coefficient_learning_rate: Learning rate of the constraint's dual variable (the logarithm of its
             coefficient by default), and of the improvement's.
-        duals: Positive dual variables by name, and where each starts.
-        constraint_dual: Where the dual variable of the constraint starts.
-        needs_target_actor: Whether there is a target of the actor.
-        needs_state_values: Whether there is a value of observations alone.
+        duals: Initial values of the improvement's positive dual variables, by name.
+        constraint_dual: Initial value of the constraint's dual variable.
+        needs_target_actor: Whether to keep a target network of the actor.
+        needs_state_values: Whether to learn a state value ``V(s)``.
         **kwargs: Arguments of :class:`BlockModule`.
     """
 
