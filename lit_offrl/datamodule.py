@@ -43,8 +43,8 @@ class OfflineDataModule(pl.LightningDataModule):
         layout: Names of the columns of a file.
         observation_keys: Keys to concatenate where observations are dictionaries, in the data and in the
             environment; all by default.
-        subset: Selection of the dataset's episodes, by share, number or return; all by default. It does not
-            select from the datasets in data.more. With several tasks, selection is by logged returns.
+        subset: Selection of the dataset's episodes, by place, share, number or return; all by default. It does
+            not select from the datasets in data.more. With several tasks, selection is by logged returns.
         more: Further datasets of the same robot, whose episodes are added.
         reward: Reward function that replaces the logged rewards, such as
             lit_offrl.datasets.rewards.HalfCheetahBackward or a Reward of your own.

@@ -72,7 +72,8 @@ def can_be_stacked(stage: PolicyStage) -> bool:
     if schedulers or stage.settings.callbacks or stage.run.trainer.get("callbacks"):
         return False
     prior = learner.prior
-    if prior is not None and learner.improvement.samples_prior:
+    sampled = learner.improvement.samples_prior or learner.backup.samples_prior
+    if prior is not None and sampled:
         return prior.sampling_noise_dim(learner.obs_dim) > 0
     return True
 

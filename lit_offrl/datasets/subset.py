@@ -24,19 +24,27 @@ class Subset:
 
     Args:
         fraction: Share of the episodes to keep, drawn at random from those within the quantiles.
-        episodes: Largest number of episodes to keep.
+        episodes: Most episodes to keep.
+        first_episodes: Number of episodes at the beginning of the data to select from, as if no more had been
+            collected (ABM's smaller sets); all by default.
         lowest: Quantile of returns below which episodes are dropped, such as 0.9 to keep the best tenth.
         highest: Quantile of returns above which episodes are dropped.
+        last_rows: Rows at the end of the dataset whose episodes are kept, the first of them whole: 1 000 000 as in
+            the pool of MOPO's release (D-5). Quantiles are of all episodes.
         seed: Seed of the random draw.
 
     Raises:
         UserError: A share is not within 0 and 1, or no episode would be left.
+
+    Source: of ``first_episodes`` docs/decisions.md 10.5.
     """
 
     fraction: float = 1.0
     episodes: int | None = None
+    first_episodes: int | None = None
     lowest: float = 0.0
     highest: float = 1.0
+    last_rows: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -49,8 +57,8 @@ class Subset:
             f"data.subset.lowest: {self.lowest} and highest {self.highest} are not quantiles in order; "
             "give 0 <= lowest < highest <= 1",
         )
-        if self.episodes is not None:
-            check_at_least(1, self, "episodes")
+        counts = ("episodes", "first_episodes", "last_rows")
+        check_at_least(1, self, *(name for name in counts if getattr(self, name) is not None))
 
     def __call__(self, data: OfflineDataset) -> OfflineDataset:
         """The selected episodes of ``data`` as a dataset, in their order."""
@@ -59,12 +67,21 @@ class Subset:
     def numbers(self, data: OfflineDataset) -> Tensor:
         """Indices of the selected episodes of ``data``, ascending, ``[n]``."""
         bounds = torch.tensor([self.lowest, self.highest], dtype=torch.float64)
-        low, high = torch.quantile(data.returns, bounds)
+        returns = data.returns[: count_first(data, self.first_episodes)]
+        low, high = torch.quantile(returns, bounds)
         check(
             data.has_rewards or (self.lowest, self.highest) == (0, 1),
             f"dataset '{data.name}': has no rewards to select episodes by; leave data.subset.lowest and highest out",
         )
-        outside = (data.returns < low) | (data.returns > high)
+        outside = (returns < low) | (returns > high)
+        if self.last_rows is not None:
+            ends = (data.episode_starts + data.lengths)[: len(returns)]
+            outside |= ends <= len(data) - self.last_rows
+            check(
+                not bool(outside.all()),
+                f"dataset '{data.name}': last_rows {self.last_rows} leaves none of the other selection; raise it, or leave "
+                "either out",
+            )
         left = outside.logical_not().nonzero().squeeze(1)
         order = torch.randperm(len(left), generator=seeded("cpu", self.seed, "subset"))
         count = max(1, round(self.fraction * len(left)))
@@ -82,18 +99,22 @@ class ExtraDataset:
         observation_keys: Keys to concatenate where observations are dictionaries, as in
             ``data.observation_keys``.
         weight: Number of copies of the dataset's episodes: 2 takes each twice, 0.5 a random half of them.
+        first_episodes: Number of episodes at the beginning of the dataset to take these from; all by default.
 
     Raises:
-        UserError: The weight is not positive, or leaves no episode.
+        UserError: A number is not positive.
     """
 
     dataset: Source
     layout: Layout = Layout()
     observation_keys: list[str] | None = None
     weight: float = 1.0
+    first_episodes: int | None = None
 
     def __post_init__(self) -> None:
         check_positive(self, "weight")
+        if self.first_episodes is not None:
+            check_at_least(1, self, "first_episodes")
 
     def open(self, reward: Reward | None) -> DatasetReader:
         """Open the dataset, with ``reward`` in place of the logged rewards if given.
@@ -105,12 +126,26 @@ class ExtraDataset:
 
     def __call__(self, data: OfflineDataset) -> OfflineDataset:
         """The episodes of ``data``, repeated or reduced by the weight."""
-        count = len(data.episode_starts)
+        count = count_first(data, self.first_episodes)
         whole, rest = divmod(round(self.weight * count), count)
         order = torch.randperm(count, generator=seeded("cpu", 0, "part"))
         numbers = torch.cat([torch.arange(count).repeat(whole), order[:rest].sort().values])
         check(len(numbers) > 0, f"data.more.weight: {self.weight} leaves none of {count} episodes")
         return select_episodes(data, numbers)
+
+
+def count_first(data: OfflineDataset, wanted: int | None) -> int:
+    """How many episodes of ``data``, from its beginning, there are to select from.
+
+    Raises:
+        UserError: They are fewer than wanted.
+    """
+    there = len(data.episode_starts)
+    check(
+        wanted is None or wanted <= there,
+        f"dataset '{data.name}': has {there} episodes, first_episodes asks for {wanted}; give at most {there}",
+    )
+    return there if wanted is None else wanted
 
 
 def check_same_units(data: OfflineDataset, other: OfflineDataset) -> None:

@@ -2,6 +2,7 @@
 
 from lit_offrl.dynamics.base import Dynamics, ModelStep, Prediction
 from lit_offrl.dynamics.ensemble import DynamicsEnsemble
+from lit_offrl.dynamics.halting import Halting
 from lit_offrl.dynamics.imagination import Imagination
 from lit_offrl.dynamics.mobile import TargetSpread
 from lit_offrl.dynamics.penalties import Disagreement, MaxStd, MeanStd, Penalty
@@ -13,6 +14,7 @@ __all__ = [
     "Disagreement",
     "Dynamics",
     "DynamicsEnsemble",
+    "Halting",
     "Imagination",
     "MaxStd",
     "MeanStd",

@@ -19,9 +19,9 @@ from lit_offrl.dynamics.base import (
     inputs_of,
     prediction_targets,
 )
+from lit_offrl.dynamics.layerwise import layerwise_adam
 from lit_offrl.errors import check
-from lit_offrl.nets import EnsembleLinear, Normalizer, ensemble_mlp, one_by_one
-from lit_offrl.training.adam import Adam
+from lit_offrl.nets import Normalizer, ensemble_mlp, one_by_one
 from lit_offrl.training.blocks import Metrics
 from lit_offrl.training.objective import Losses, Shared
 from lit_offrl.training.stopping import stop_together
@@ -47,6 +47,8 @@ class DynamicsEnsemble(Dynamics):
         patience: Number of epochs in a row without improvement of any member after which training stops.
         min_improvement: Relative decrease of a member's holdout error that counts as an improvement; the
             member's weights are then kept as its best.
+        deterministic_reward: Whether rewards have no variance: they descend the squared error, are sampled as
+            their means, and add nothing to penalties (MABE, section 4).
         batch_size: Rows of each member in one update.
         updates_per_block: Updates per ``training_step``.
     """
@@ -67,6 +69,7 @@ class DynamicsEnsemble(Dynamics):
         learning_rate: float = 1e-3,
         patience: int = 5,
         min_improvement: float = 0.01,
+        deterministic_reward: bool = False,
         batch_size: int = 256,
         updates_per_block: int = 100,
     ) -> None:
@@ -80,12 +83,10 @@ class DynamicsEnsemble(Dynamics):
             f"weight_decay: {len(weight_decay)} values for {len(hidden)} hidden layers; give "
             f"{len(hidden) + 1}, the last for the output layer",
         )
-        self.act_dim = act_dim
-        self.members = members
-        self.weight_decay = tuple(weight_decay)
-        self.learning_rate = learning_rate
-        self.patience = patience
-        self.min_improvement = min_improvement
+        self.act_dim, self.members = act_dim, members
+        self.weight_decay, self.learning_rate = tuple(weight_decay), learning_rate
+        self.patience, self.min_improvement = patience, min_improvement
+        self.deterministic_reward = deterministic_reward
         out_dim = 1 + obs_dim
         self.normalizer = Normalizer(obs_dim + act_dim, columns=inputs_of, always=True)
         self.targets = Normalizer(out_dim, columns=prediction_targets)
@@ -113,13 +114,20 @@ class DynamicsEnsemble(Dynamics):
             raw = self.net(inputs.expand(self.members, -1, -1))
         mean, logvar = raw.chunk(2, dim=-1)
         logvar = self.max_logvar - functional.softplus(self.max_logvar - logvar)
-        return mean, self.min_logvar + functional.softplus(logvar - self.min_logvar)
+        logvar = self.min_logvar + functional.softplus(logvar - self.min_logvar)
+        if self.deterministic_reward:
+            # What is left of the likelihood at 0 is the squared error.
+            logvar = functional.pad(logvar[..., 1:], (1, 0))
+        return mean, logvar
 
     def forward(self, observations: Tensor, actions: Tensor) -> Prediction:
         """Predict ``[batch, ...]`` rows with every member, in raw units."""
         mean, logvar = self.outputs(observations, actions)
         mean = torch.addcmul(self.targets.mean, mean, self.targets.std)
-        return Prediction(mean, (0.5 * logvar).exp() * self.targets.std)
+        std = (0.5 * logvar).exp() * self.targets.std
+        if self.deterministic_reward:
+            std = functional.pad(std[..., 1:], (1, 0))
+        return Prediction(mean, std)
 
     def sample(
         self, observations: Tensor, actions: Tensor, generator: torch.Generator
@@ -132,10 +140,9 @@ class DynamicsEnsemble(Dynamics):
             generator: Source of elites and noise, on the rows' device.
         """
         prediction = self(observations, actions)
-        rows = torch.arange(len(observations), device=observations.device)
-        draw = torch.randint(
-            len(self.elites), rows.shape, generator=generator, device=observations.device
-        )
+        device, count = observations.device, len(self.elites)
+        rows = torch.arange(len(observations), device=device)
+        draw = torch.randint(count, rows.shape, generator=generator, device=device)
         member = self.elites[draw]
         mean, std = prediction.mean[member, rows], prediction.std[member, rows]
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)
@@ -169,15 +176,8 @@ class DynamicsEnsemble(Dynamics):
         return {"nll": nll, "logvar_bounds": bounds}, {}
 
     def configure_optimizers(self) -> Any:
-        layers = [layer for layer in self.net if isinstance(layer, EnsembleLinear)]
-        groups: list[dict[str, Any]] = [
-            # Adam's weight_decay adds the gradient of c/2 |W|^2, the L2 term of the papers' loss.
-            {"params": [layer.weight], "weight_decay": decay}
-            for layer, decay in zip(layers, self.weight_decay, strict=True)
-        ]
-        groups.append({"params": [layer.bias for layer in layers]})
-        groups.append({"params": [self.max_logvar, self.min_logvar]})
-        return Adam(groups, self.learning_rate)
+        bounds = self.max_logvar, self.min_logvar
+        return layerwise_adam(self.net, self.weight_decay, bounds, self.learning_rate)
 
     def validation_step(self, batch: Transitions, batch_idx: int) -> None:
         """Compute each member's holdout error, and keep the weights of those that improved."""

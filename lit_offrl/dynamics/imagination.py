@@ -64,6 +64,9 @@ class Imagination(PerEpoch):
         data.imagined = TransitionStore(*sizes, device, self.rollouts.half)
         self.dynamics.to(device)
         self.bounds = DataRange(data.dataset.chunks(), self.rollouts.margin, device)
+        halting = self.rollouts.halting
+        chunks = data.dataset.chunks()
+        self.halt = None if halting is None else halting.fit(self.dynamics, chunks, device)
 
     def before(self, module: BlockModule, epoch: int) -> dict[str, Any]:
         data = self.data
@@ -88,6 +91,7 @@ class Imagination(PerEpoch):
             self.termination,
             learner.target_values,
             self.bounds,
+            self.halt,
         )
         self.bounds.judge(self.rollouts.guard)
         metrics["out_of_range"] = self.bounds.share

@@ -12,6 +12,7 @@ from torch import Tensor
 from lit_offrl.batches import TransitionStore
 from lit_offrl.dynamics.base import Dynamics
 from lit_offrl.dynamics.data_range import DataRange
+from lit_offrl.dynamics.halting import Halting, HaltRule
 from lit_offrl.dynamics.penalties import Penalty, Values
 from lit_offrl.dynamics.terminations import Termination
 from lit_offrl.errors import check, check_at_least, check_numbers
@@ -39,6 +40,7 @@ class Rollouts:
         penalty: Uncertainty penalty that is subtracted from imagined rewards, such as
             lit_offrl.dynamics.MaxStd; null for none.
         penalty_coefficient: Factor of the penalty (MOPO's lambda, MABE's xi).
+        halting: Where rollouts end because the members disagree, and what that pays (MOReL); null for nowhere.
         guard: Whether to drop rows outside the range of the data and end their rollouts; false only counts
             them and warns. The last row before a dropped one is not marked as terminal or truncated.
         margin: Distance from the range of the data, in widths of that range, at which a row counts as
@@ -57,6 +59,7 @@ class Rollouts:
     after: int = 0
     penalty: Penalty | None = None
     penalty_coefficient: float = 1.0
+    halting: Halting | None = None
     guard: bool = True
     margin: float = 10.0
     reward: Literal["sample", "mean"] = "sample"
@@ -93,6 +96,7 @@ class Rollouts:
         termination: Termination,
         values: Values | None = None,
         bounds: DataRange | None = None,
+        halt: HaltRule | None = None,
     ) -> tuple[Transitions, dict[str, Tensor]]:
         """Roll out ``act`` from ``starts [n, obs]``; a rollout ends at a termination.
 
@@ -104,6 +108,7 @@ class Rollouts:
             termination: Function from next observations ``[batch, obs]`` to ``[batch]`` bool.
             values: Function from observations to the learner's target values, for penalties that need it.
             bounds: Range of the data, which counts rows outside it.
+            halt: Which rows lead to HALT, by a fitted ``halting``.
 
         Returns:
             Rows ``[m, ...]`` with ``m <= n * horizon`` and penalised rewards, and averages to log.
@@ -113,13 +118,15 @@ class Rollouts:
         for observations in starts.split(len(starts) if masked else CPU_CHUNK):
             going = torch.ones(len(observations), dtype=torch.bool, device=starts.device)
             for _ in range(self.horizon):
-                rows, penalty = self._step(
-                    dynamics, act, observations, generator, termination, values
+                rows, penalty, unknown = self._step(
+                    dynamics, act, observations, generator, termination, values, halt
                 )
                 if bounds is not None:
                     rewards = rows.rewards + self.penalty_coefficient * penalty
-                    out = bounds.count(rewards, rows.next_observations, going)
+                    out = bounds.count(rewards, rows.next_observations, going & ~unknown)
                     going = going & ~out if self.guard else going
+                if halt is not None:
+                    rows = halt.end(rows, unknown)
                 parts.append(rows)
                 penalties.append(penalty)
                 keeping.append(going)
@@ -132,7 +139,8 @@ class Rollouts:
         rows, penalty, kept = Transitions.cat(parts), torch.cat(penalties), torch.cat(keeping)
         if masked or not kept.all():
             rows, penalty = rows[kept], penalty[kept]
-        return rows, {
+        found = {} if halt is None else {"unknown_fraction": halt.share(rows)}
+        return rows, found | {
             "reward_mean": (rows.rewards + self.penalty_coefficient * penalty).mean(),
             "penalty_mean": penalty.mean(),
             "penalty_max": penalty.amax() if len(penalty) else penalty.sum(),
@@ -148,8 +156,9 @@ class Rollouts:
         generator: torch.Generator,
         termination: Termination,
         values: Values | None,
-    ) -> tuple[Transitions, Tensor]:
-        """Step each of ``observations [batch, obs]`` once; return the rows and their penalties ``[batch]``."""
+        halt: HaltRule | None,
+    ) -> tuple[Transitions, Tensor, Tensor]:
+        """One row from each of ``observations [batch, obs]``, its penalty and whether it is unknown, ``[batch]``."""
         if self.actions == "policy":
             actions = act(observations, generator)
         else:
@@ -169,7 +178,7 @@ class Rollouts:
             terminations=ended,
             truncations=torch.zeros_like(ended),
         )
-        return rows, penalty
+        return rows, penalty, torch.zeros_like(ended) if halt is None else halt.is_unknown(step)
 
 
 def uniform_actions(count: int, act_dim: int, generator: torch.Generator) -> Tensor:

@@ -86,6 +86,10 @@ class Report:
         for suffix, returns in self._returns().items():
             results["dataset"][f"return_mean{suffix}"] = float(returns.mean())
             results["dataset"][f"return_max{suffix}"] = float(returns.max())
+            scores = self.dataset.score(returns)
+            if scores is not None:
+                results["dataset"][f"score_mean{suffix}"] = float(scores.mean())
+                results["dataset"][f"score_max{suffix}"] = float(scores.max())
         if results["prior"] is not None:
             results["prior"]["effective_sample_size"] = self.sample_size
         if results["policy"] is not None and self.evaluations:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -57,7 +58,9 @@ class GaussianNet(nn.Module):
         hidden: Widths of the hidden layers, the first one followed by layer normalisation and tanh,
             the others by ELU.
         min_std: Added to the softplus that gives the standard deviation.
-        heads: As in ``TanhGaussianNet``.
+        heads: As in :class:`TanhGaussianNet`.
+        tanh_mean: Whether the mean is a tanh, and so within the box.
+        head_hidden: Widths of the hidden layers of each task's own, after the others.
     """
 
     def __init__(
@@ -67,15 +70,20 @@ class GaussianNet(nn.Module):
         hidden: Sequence[int] = (256, 256),
         min_std: float = 0.1,
         heads: int = 1,
+        tanh_mean: bool = False,
+        head_hidden: Sequence[int] = (),
     ) -> None:
         super().__init__()
         self.noise_dim = act_dim
         self.normalizer = Normalizer(obs_dim, heads)
-        self.body = build_trunk(obs_dim, hidden, 2 * act_dim, heads, normalized=True)
-        self.min_std = min_std
+        sizes = obs_dim, hidden, 2 * act_dim, heads
+        self.body = build_trunk(*sizes, normalized=True, head_hidden=head_hidden)
+        self.min_std, self.tanh_mean = min_std, tanh_mean
 
     def forward(self, observations: Tensor) -> Gaussian:
         mean, raw = self.body(self.normalizer(observations)).chunk(2, dim=-1)
+        if self.tanh_mean:
+            mean = torch.tanh(mean)
         return Gaussian(mean, self.min_std + functional.softplus(raw))
 
 

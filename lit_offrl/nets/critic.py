@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lit_offrl.nets.ensemble import ensemble_mlp
-from lit_offrl.nets.heads import pick_head, split_task
+from lit_offrl.nets.ensemble import ensemble_layers, ensemble_mlp
+from lit_offrl.nets.heads import Branches, pick_head, split_task
 from lit_offrl.nets.normalizer import Normalizer
 
 
@@ -24,6 +25,7 @@ class Critics(nn.Module):
         normalized: As in ``lit_offrl.nets.mlp()``.
         heads: Number of tasks, whose one-hot vector is the end of an observation; 1 without tasks.
         layer_norm: As in ``lit_offrl.nets.ensemble_mlp()``.
+        head_hidden: Widths of the hidden layers of each task's own, after the others.
     """
 
     def __init__(
@@ -36,15 +38,21 @@ class Critics(nn.Module):
         normalized: bool = False,
         heads: int = 1,
         layer_norm: bool = False,
+        head_hidden: Sequence[int] = (),
     ) -> None:
         super().__init__()
         self.critics, self.heads = critics, heads
         self.normalizer = Normalizer(obs_dim, heads)
         inputs = obs_dim + act_dim - (heads if heads > 1 else 0)
-        outputs = heads * outputs
-        self.body = ensemble_mlp(
-            critics, inputs, hidden, outputs, normalized=normalized, layer_norm=layer_norm
-        )
+        kind: dict[str, Any] = {"normalized": normalized, "layer_norm": layer_norm}
+        self.branches: Branches | None = None
+        if heads > 1 and head_hidden:
+            self.body = nn.Sequential(*ensemble_layers(critics, inputs, hidden, **kind))
+            own = [inputs, *hidden][-1], head_hidden, outputs, normalized
+            self.branches = Branches(critics, heads, *own)
+        else:
+            sizes = critics, inputs, (*hidden, *head_hidden), heads * outputs
+            self.body = ensemble_mlp(*sizes, **kind)
 
     def predict(self, observations: Tensor, actions: Tensor) -> Tensor:
         """Raw outputs ``[critics, ..., outputs]``, the input of ``loss()`` and ``values()``."""
@@ -53,7 +61,10 @@ class Critics(nn.Module):
             features, task = split_task(features, self.heads)
         inputs = torch.cat([features, actions], dim=-1)
         flat = inputs.flatten(0, -2).expand(self.critics, -1, -1)
-        predicted: Tensor = self.body(flat).unflatten(1, inputs.shape[:-1])
+        outputs = self.body(flat)
+        if self.branches is not None:
+            outputs = self.branches(outputs)
+        predicted: Tensor = outputs.unflatten(1, inputs.shape[:-1])
         return predicted if task is None else pick_head(predicted, task)
 
     def values(self, predicted: Tensor) -> Tensor:

@@ -74,6 +74,21 @@ def ensemble_mlp(
     ``normalized`` is as in ``lit_offrl.nets.mlp()``; ``layer_norm`` adds layer normalisation after each
     activation (ReBRAC).
     """
+    layers = ensemble_layers(members, in_dim, hidden, activation, truncated, normalized, layer_norm)
+    last = EnsembleLinear(members, [in_dim, *hidden][-1], out_dim, truncated)
+    return ExactHead(*layers, last)
+
+
+def ensemble_layers(
+    members: int,
+    in_dim: int,
+    hidden: Sequence[int],
+    activation: type[nn.Module] = nn.ReLU,
+    truncated: bool = False,
+    normalized: bool = False,
+    layer_norm: bool = False,
+) -> list[nn.Module]:
+    """The layers of :func:`ensemble_mlp` below its last one."""
     layers: list[nn.Module] = []
     for number, (size_in, size_out) in enumerate(pairwise([in_dim, *hidden])):
         layers.append(EnsembleLinear(members, size_in, size_out, truncated))
@@ -83,8 +98,7 @@ def ensemble_mlp(
             layers.append(nn.ELU() if normalized else activation())
         if layer_norm:
             layers.append(EnsembleLayerNorm(members, size_out))
-    last = EnsembleLinear(members, [in_dim, *hidden][-1], out_dim, truncated)
-    return ExactHead(*layers, last)
+    return layers
 
 
 def one_by_one(net: nn.Sequential, inputs: Tensor) -> Tensor:

@@ -33,6 +33,12 @@ def mlp(in_dim: int, hidden: Sequence[int], out_dim: int, normalized: bool = Fal
         normalized: Layer normalisation and tanh after the first layer and ELU after the others, in
             place of ReLU (ABM, D-24).
     """
+    layers = hidden_layers(in_dim, hidden, normalized)
+    return ExactHead(*layers, nn.Linear([in_dim, *hidden][-1], out_dim))
+
+
+def hidden_layers(in_dim: int, hidden: Sequence[int], normalized: bool) -> list[nn.Module]:
+    """The layers of :func:`mlp` below its last one."""
     layers: list[nn.Module] = []
     for number, (size_in, size_out) in enumerate(pairwise([in_dim, *hidden])):
         layers.append(nn.Linear(size_in, size_out))
@@ -40,4 +46,4 @@ def mlp(in_dim: int, hidden: Sequence[int], out_dim: int, normalized: bool = Fal
             layers += [nn.LayerNorm(size_out), nn.Tanh()]
         else:
             layers.append(nn.ELU() if normalized else nn.ReLU())
-    return ExactHead(*layers, nn.Linear([in_dim, *hidden][-1], out_dim))
+    return layers

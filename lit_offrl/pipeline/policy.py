@@ -27,6 +27,7 @@ from lit_offrl.pipeline.stage import Stage
 from lit_offrl.pipeline.validation import (
     check_conservatism,
     check_heads,
+    check_imagined_weighting,
     check_memory,
     check_next_actions,
 )
@@ -153,6 +154,7 @@ class PolicyStage(Stage[PolicyLearner]):
             "data.tasks: the dynamics predict the reward of one task; set policy.imagination null",
         )
         check_conservatism(module, settings)
+        check_imagined_weighting(module, settings)
         check_next_actions(module, settings)
         if settings.online is not None:
             attempt("policy.online", self._try_online, settings.online)

@@ -79,6 +79,21 @@ def check_conservatism(learner: PolicyLearner, settings: Any) -> None:
     )
 
 
+def check_imagined_weighting(learner: PolicyLearner, settings: Any) -> None:
+    """Check that weights of updates with imagined rows are of use.
+
+    Raises:
+        UserError: There are no such updates.
+    """
+    parts = {f"{name}.jointly": training for name, training in learner.along.items()}
+    for key, part in {"policy.module.improvement": learner.improvement, **parts}.items():
+        check(
+            settings.imagination is not None or getattr(part, "imagined_weighting", None) is None,
+            f"{key}.imagined_weighting: there are no imagined rows, as policy.imagination is null; leave it out, or set "
+            "weighting",
+        )
+
+
 def check_next_actions(learner: PolicyLearner, settings: Any) -> None:
     """Check that batches hold the dataset's next actions if the backup needs them.
 

@@ -42,13 +42,13 @@ class ActorCritic(BlockModule):
         actor_learning_rate: Learning rate of the actor's Adam optimizer.
         actor_weight_decay: Weight decay of the actor, added to the gradients (L2).
         critic_learning_rate: Learning rate of the critics' Adam optimizer.
-        coefficient_learning_rate: Learning rate of the logarithm of the constraint's coefficient, and of
-            the improvement's dual variables.
+        coefficient_learning_rate: Learning rate of the constraint's dual variable (the logarithm of its
+            coefficient by default), and of the improvement's.
         duals: Initial values of the improvement's positive dual variables, by name.
-        log_coefficient: Initial logarithm of the constraint's coefficient.
+        constraint_dual: Initial value of the constraint's dual variable.
         needs_target_actor: Whether to keep a target network of the actor.
         needs_state_values: Whether to learn a state value ``V(s)``.
-        **kwargs: Arguments of ``BlockModule``.
+        **kwargs: Arguments of :class:`BlockModule`.
     """
 
     log_prefix = "policy"
@@ -72,7 +72,7 @@ class ActorCritic(BlockModule):
         critic_learning_rate: float = 3e-4,
         coefficient_learning_rate: float = 3e-4,
         duals: Mapping[str, float] = {},
-        log_coefficient: float = 0.0,
+        constraint_dual: float = 0.0,
         needs_target_actor: bool = False,
         needs_state_values: bool = False,
         **kwargs: Any,
@@ -89,7 +89,8 @@ class ActorCritic(BlockModule):
         self.critics = critics.build(obs_dim, act_dim, critic_hidden, heads)
         self.target_critics = target_of(self.critics)
         self.reward_scale = RewardScale()
-        self.log_coefficient = nn.Parameter(torch.tensor(log_coefficient))
+        self.constraint_dual = nn.Parameter(torch.tensor(constraint_dual))
+        self.register_load_state_dict_pre_hook(read_earlier_names)  # type: ignore[no-untyped-call]
         self.target_actor = target_of(self.actor) if needs_target_actor else None
         starts = {name: torch.tensor(float(value)) for name, value in duals.items()}
         self.duals = nn.ParameterDict(starts)
@@ -140,8 +141,8 @@ class ActorCritic(BlockModule):
         return self.networks.unscaled(values)
 
     def network_optimizers(self, learns_coefficient: bool) -> dict[str, Adam]:
-        """Adam optimizers of the critics, of the actor with the dual variables, and of the state value."""
-        duals = [*([self.log_coefficient] if learns_coefficient else []), *self.duals.values()]
+        """Adam of the critics, of the actor with the dual variables, and of the state value."""
+        duals = [*([self.constraint_dual] if learns_coefficient else []), *self.duals.values()]
         actor = self.actor, self.actor_learning_rate, self.actor_weight_decay
         optimizers = {
             "critics": Adam(self.critics.parameters(), self.critic_learning_rate),
@@ -159,3 +160,9 @@ class ActorCritic(BlockModule):
             pairs.append((self.target_actor, self.actor))
         age = None if self.target_period is None else self.age
         update_targets(pairs, self.polyak_rate, age, self.target_period)
+
+
+def read_earlier_names(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Take the dual variable of a checkpoint from when it was a logarithm by name."""
+    if f"{prefix}log_coefficient" in state:
+        state[f"{prefix}constraint_dual"] = state.pop(f"{prefix}log_coefficient")

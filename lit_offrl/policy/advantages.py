@@ -111,12 +111,11 @@ class SampledAdvantage(Advantage):
 class SegmentAdvantage(Advantage):
     """Advantage in a segment: ``sum_j discount^(j-t) r_j + discount^(N-t) V(s_N) - V(s_t)`` (ABM eq. 4).
 
-    ``V(s)`` is the mean of the target critics over samples of the target actor. The sum ends at a
-    termination.
+    ``V(s)`` is the mean of the target critics over draws of the target actor, or of the prior where the critics
+    learn its value. Nothing follows a termination.
 
     Args:
-        samples: Number of actions of the target actor at each state (M) for the value; not used if the
-            backup has drawn them already.
+        samples: Number of actions at each state (M) for the value, unless the backup has drawn them.
 
     Raises:
         UserError: ``samples`` is less than 1.

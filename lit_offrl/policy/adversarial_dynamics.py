@@ -87,6 +87,10 @@ class AdversarialDynamics(TrainedAlong):
         check(
             isinstance(part, GaussianDynamics), f"{said}; use lit_offrl.dynamics.DynamicsEnsemble"
         )
+        check(
+            not getattr(part, "deterministic_reward", False),
+            f"deterministic_reward: AdversarialDynamics needs a density of rewards, and {kind} has none; set it false",
+        )
 
     def with_termination(self, rule: Rule) -> AdversarialDynamics:
         return self if self.termination is not None else replace(self, termination=rule)

@@ -39,7 +39,12 @@ class Backup(ABC):
 
     @property
     def is_policy_value(self) -> bool:
-        """Whether it returns the target policy's value of the next observation, without a penalty."""
+        """Whether it is the value of the next observation by :func:`values_of_draws`, with nothing subtracted."""
+        return False
+
+    @property
+    def samples_prior(self) -> bool:
+        """Whether the value that the critics learn is that of the prior's actions, not of the actor's."""
         return False
 
     @abstractmethod
@@ -121,11 +126,13 @@ class SampledBackup(Backup):
     """Backup by several actions of the target actor: the mean or largest ``min_k Qbar_k(s', a_j)``.
 
     Args:
-        samples: Number of actions of the target actor (M).
-        reduce: Reduction over the actions: ``mean`` estimates the policy's value (MPO, SVG, ABM;
-            docs/decisions.md 8), ``max`` takes the best action (BEAR, BCQ).
-        lowest_share: Weight of the smallest critic's value in the value of an action; the largest has the
-            remaining weight (BCQ's lambda, soft clipped double Q).
+        samples: Number of actions (M).
+        reduce: ``mean`` estimates the policy's value (MPO, SVG, ABM; docs/decisions.md 8), ``max`` takes
+            the best action (BEAR, BCQ).
+        lowest_share: Weight of the smallest of the critics' values in an action's, against the largest
+            (BCQ's lambda, soft clipped double Q).
+        of: Whose actions: the target ``actor``'s, or the ``prior``'s, so that the critics learn the prior's
+            value, by which its advantages are then measured too (ABM's figure 9, docs/decisions.md 10.3).
 
     Raises:
         UserError: ``samples`` is less than 1, or the share is not within 0 and 1.
@@ -134,6 +141,7 @@ class SampledBackup(Backup):
     samples: int = 20
     reduce: Literal["mean", "max"] = "mean"
     lowest_share: float = 1.0
+    of: Literal["actor", "prior"] = "actor"
     needs_target_actor: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -151,6 +159,10 @@ class SampledBackup(Backup):
     def is_policy_value(self) -> bool:
         return self.reduce == "mean" and self.lowest_share == 1
 
+    @property
+    def samples_prior(self) -> bool:
+        return self.of == "prior"
+
     def __call__(self, networks: Networks, batch: Transitions, noise: Tensor) -> Tensor:
         each = values_of_draws(networks, batch.next_observations, noise, self.lowest_share)
         return each.mean(dim=-1) if self.reduce == "mean" else each.amax(dim=-1)
@@ -159,7 +171,9 @@ class SampledBackup(Backup):
 def values_of_draws(
     networks: Networks, observations: Tensor, noise: Tensor, lowest_share: float = 1.0
 ) -> Tensor:
-    """``min_k Qbar_k(s, a_j)`` ``[..., draws]`` of samples ``a_j`` of the target actor.
+    """``min_k Qbar_k(s, a_j)`` ``[..., draws]`` of draws ``a_j`` of the policy whose value the critics learn.
+
+    That is the target actor, or the prior if :attr:`Networks.values_prior` is set.
 
     Args:
         networks: Networks of the learner.
@@ -167,8 +181,13 @@ def values_of_draws(
         noise: Standard normal, ``[..., draws, noise_dim]``.
         lowest_share: Weight of the minimum; the maximum has the remaining weight.
     """
-    assert networks.target_actor is not None
-    actions = networks.target_actor(observations).expand_draws().rsample_from(noise).clamp(-1, 1)
+    if networks.values_prior:
+        assert networks.prior is not None
+        actions = networks.prior.sample_several(observations, noise).clamp(-1, 1)
+    else:
+        assert networks.target_actor is not None
+        policy = networks.target_actor(observations)
+        actions = policy.expand_draws().rsample_from(noise).clamp(-1, 1)
     values = values_of_several(networks.target_critics, observations, actions)
     if lowest_share == 1:
         return values.amin(dim=0)

@@ -46,10 +46,18 @@ def check_parts(parts: Parts, networks: Networks, obs_dim: int) -> None:
         "use lit_offrl.policy.PolicyBackup, or ScalarCritics",
     )
     with torch.no_grad():
-        policy = networks.actor(torch.zeros(1, obs_dim))
+        check_actor(parts, networks.actor(torch.zeros(1, obs_dim)))
+
+
+def check_actor(parts: Parts, policy: ActionDistribution) -> None:
+    """Check that the actor's distribution has what the other parts need of it.
+
+    Raises:
+        UserError: It has not.
+    """
     gaussian: dict[str, Improvement | Constraint | None] = {
         "improvement": parts.improvement,
-        "constraint": constraint,
+        "constraint": parts.constraint,
     }
     for name, part in gaussian.items():
         check(
@@ -63,6 +71,11 @@ def check_parts(parts: Parts, networks: Networks, obs_dim: int) -> None:
         not parts.improvement.needs_reparameterized or policy.reparameterized,
         f"improvement: {improvement} needs reparameterised actions, which a mixture does not have; use "
         "lit_offrl.policy.TanhGaussianActor, or improve by lit_offrl.policy.WeightedLikelihood",
+    )
+    check(
+        not parts.improvement.needs_unbounded or policy.unbounded,
+        f"improvement: {improvement} penalises draws outside of the box, which {type(policy).__name__} never makes; "
+        "set outside_divergence to null, or use lit_offrl.policy.GaussianActor",
     )
     check(
         policy.has_density
@@ -86,6 +99,11 @@ def check_prior(parts: Parts, networks: Networks, obs_dim: int, device: torch.de
     prior, constraint = networks.prior, parts.constraint
     tied = constraint is not None and constraint.needs_prior
     perturbs = isinstance(networks.actor, PerturbationNet)
+    check(
+        not parts.backup.samples_prior or (prior is not None and prior.has_distribution),
+        "backup: SampledBackup of prior values actions of a prior that has a distribution(); switch one on, such as "
+        "lit_offrl.priors.GaussianPrior, or set of to actor",
+    )
     check(
         not perturbs
         or (prior is not None and prior.can_be_sampled and prior.sampling_noise_dim(obs_dim) > 0),

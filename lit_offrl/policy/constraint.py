@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -34,9 +34,15 @@ class Constraint(ABC):
         in_target: Whether the divergence is also subtracted from the critics' targets.
         minimum: Smallest value of the coefficient.
         maximum: Largest value of the coefficient.
+        dual: What is learned at ``coefficient_learning_rate``: the logarithm of the coefficient, whose steps
+            are shares of it, or the coefficient itself (MABE, Algorithm 1, line 12), whose steps are the
+            same wherever it stands and are stopped at ``minimum``.
+        max_excess: Most nats above or below the target that count in the dual variable's gradient; null for all.
+            Adam divides by recent gradients, so that thousands of nats at the start stop the coefficient for
+            thousands of updates.
 
     Raises:
-        UserError: The coefficient or its bounds are not positive and in order.
+        UserError: The coefficient or its bounds are not positive and in order, or ``max_excess`` is not positive.
     """
 
     coefficient: float = 1.0
@@ -44,11 +50,14 @@ class Constraint(ABC):
     in_target: bool = True
     minimum: float = 1e-6
     maximum: float = 1e3
+    dual: Literal["log", "coefficient"] = "log"
+    max_excess: float | None = None
     needs_gaussian: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_numbers(vars(self))
-        check_positive(self, "minimum", "maximum")
+        given = [] if self.max_excess is None else ["max_excess"]
+        check_positive(self, "minimum", "maximum", *given)
         check(
             0 < self.minimum <= self.coefficient <= self.maximum,
             f"coefficient: {self.coefficient} is not within {self.minimum} and "
@@ -82,16 +91,26 @@ class Constraint(ABC):
     def target_for(self, act_dim: int) -> float:
         """Target of the divergence, at which the coefficient stays constant, for ``act_dim`` dimensions."""
 
-    def coefficient_loss(
-        self, log_coefficient: Tensor, divergence: Tensor, target: float
-    ) -> Tensor:
-        """Dual loss ``-log c * (E divergence - target)``: c rises while the divergence is above target (D-15)."""
-        return -log_coefficient * (divergence.detach().mean() - target)
+    def dual_of(self, coefficient: float) -> float:
+        """The dual variable of a ``coefficient``: its logarithm, or itself."""
+        return math.log(coefficient) if self.dual == "log" else coefficient
+
+    def coefficient_of(self, dual: Tensor) -> Tensor:
+        """The coefficient of a dual variable, a scalar."""
+        # A copy: the optimizer moves the variable in place.
+        return dual.exp() if self.dual == "log" else dual.clone()
+
+    def coefficient_loss(self, dual: Tensor, divergence: Tensor, target: float) -> Tensor:
+        """``-dual * (E divergence - target)``: descending it raises the coefficient while above target (D-15)."""
+        excess = divergence.detach().mean() - target
+        if self.max_excess is not None:
+            excess = excess.clamp(-self.max_excess, self.max_excess)
+        return -dual * excess
 
     @torch.no_grad()
-    def clamp(self, log_coefficient: Tensor) -> None:
-        """Keep ``log_coefficient`` within its bounds."""
-        log_coefficient.clamp_(math.log(self.minimum), math.log(self.maximum))
+    def clamp(self, dual: Tensor) -> None:
+        """Keep the coefficient of ``dual`` within its bounds."""
+        dual.clamp_(self.dual_of(self.minimum), self.dual_of(self.maximum))
 
 
 @dataclass(frozen=True)

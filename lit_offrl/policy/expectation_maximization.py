@@ -29,6 +29,10 @@ class ExpectationMaximization(Improvement):
     weights' divergence from uniform weights at ``divergence``. The actor's mean and standard deviation
     are each kept near the target actor's by a learned multiplier (D-20).
 
+    With ``outside_divergence``, weights ``softmax_j(-|a_j - clip(a_j, -1, 1)| / outside_temperature)``, whose
+    temperature is learned in the same way, are added to those: draws within the box are fitted more than
+    those outside of it, which the critic cannot tell from the box's bound.
+
     Args:
         samples: Number of actions drawn at each state (M).
         divergence: Largest KL divergence of the reweighted actions from the drawn ones, in nats (epsilon).
@@ -38,9 +42,14 @@ class ExpectationMaximization(Improvement):
             deviations, in nats.
         temperature: Initial value of the temperature (eta), which is learned.
         multiplier: Initial value of the multipliers (alpha) of both divergences, which are learned.
+        outside_divergence: Largest KL divergence, in nats, of the weights by the distance outside of the box from
+            uniform ones, such as Acme's 1e-3; null for no such weights.
 
     Raises:
         UserError: An argument is not positive.
+
+    Source: of the weights outside of the box Abdolmaleki et al., "A Distributional View on Multi-Objective
+    Policy Optimization", arXiv 2005.07513; ``action_penalization`` in google-deepmind/acme.
     """
 
     samples: int = 20
@@ -49,6 +58,7 @@ class ExpectationMaximization(Improvement):
     std_divergence: float = 1e-5
     temperature: float = 3.0
     multiplier: float = 1.0
+    outside_divergence: float | None = None
     needs_gaussian: ClassVar[bool] = True
     samples_prior: ClassVar[bool] = True
 
@@ -56,6 +66,8 @@ class ExpectationMaximization(Improvement):
         check_at_least(1, self, "samples")
         bounds = ("divergence", "mean_divergence", "std_divergence")
         check_positive(self, *bounds, "temperature", "multiplier")
+        if self.outside_divergence is not None:
+            check_positive(self, "outside_divergence")
 
     @property
     def draws(self) -> int:
@@ -66,9 +78,16 @@ class ExpectationMaximization(Improvement):
         return True
 
     @property
+    def needs_unbounded(self) -> bool:
+        return self.outside_divergence is not None
+
+    @property
     def duals(self) -> Mapping[str, float]:
         multipliers = {"mean_multiplier": self.multiplier, "std_multiplier": self.multiplier}
-        return {"temperature": self.temperature, **multipliers}
+        outside = (
+            {} if self.outside_divergence is None else {"outside_temperature": self.temperature}
+        )
+        return {"temperature": self.temperature, **multipliers, **outside}
 
     def losses(
         self,
@@ -90,7 +109,9 @@ class ExpectationMaximization(Improvement):
             inside = drawn.clamp(-1, 1)
             values = values_of_several(networks.target_critics, batch.observations, inside)
             values = values.amin(dim=0)
-        temperature, mean_multiplier, std_multiplier = (networks.duals[n] for n in self.duals)
+        temperature, mean_multiplier, std_multiplier, *outside = (
+            networks.duals[name] for name in self.duals
+        )
         weights = (values / temperature.detach()).softmax(dim=-1)
         kind = type(policy)
         moved, spread = kind(policy.loc, before.scale), kind(before.loc, policy.scale)
@@ -106,6 +127,11 @@ class ExpectationMaximization(Improvement):
             "std_bound": multiplier_loss(by_std, self.std_divergence, std_multiplier),
             "temperature": temperature_loss(values, temperature, self.divergence),
         }
+        metrics: Metrics = {}
+        if self.outside_divergence is not None:
+            distances, bound = (drawn - inside).norm(dim=-1), self.outside_divergence
+            more, metrics = outside_losses(distances, likelihood, outside[0], bound)
+            losses |= more
         with torch.no_grad():
             reached = weights.clamp(min=1e-30).log() * weights
             divergence = reached.sum(dim=-1).mean() + math.log(self.samples)
@@ -114,6 +140,7 @@ class ExpectationMaximization(Improvement):
                 "mean_divergence": by_mean.detach(),
                 "std_divergence": by_std.detach(),
                 "temperature": temperature.detach(),
+                **metrics,
             }
 
 
@@ -127,6 +154,26 @@ def temperature_loss(values: Tensor, temperature: Tensor, divergence: float) -> 
     """
     normalizer = (values / temperature).logsumexp(dim=-1) - math.log(values.shape[-1])
     return temperature * (divergence + normalizer.mean())
+
+
+def outside_losses(
+    distances: Tensor, likelihood: Tensor, temperature: Tensor, divergence: float
+) -> tuple[Losses, Metrics]:
+    """Fit of draws by how little they are outside of the box, and the loss of its temperature.
+
+    Args:
+        distances: Of each state's draws from the box, ``[..., draws]``.
+        likelihood: Theirs under the policy, ``[..., draws]``.
+        temperature: A scalar.
+        divergence: As in :func:`temperature_loss`.
+    """
+    weights = (-distances / temperature.detach()).softmax(dim=-1)
+    losses = {
+        "outside": -(weights * likelihood).sum(dim=-1),
+        "outside_temperature": temperature_loss(-distances, temperature, divergence),
+    }
+    seen = {"outside_temperature": temperature.detach(), "outside_distance": distances.mean()}
+    return losses, seen
 
 
 def multiplier_loss(divergence: Tensor, target: float, multiplier: Tensor) -> Tensor:

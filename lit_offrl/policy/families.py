@@ -5,10 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
-from lit_offrl.errors import check_at_least, check_positive
+from lit_offrl.errors import check_at_least, check_numbers, check_positive
 from lit_offrl.nets import (
     Critics,
     GaussianNet,
@@ -46,15 +47,23 @@ class GaussianActor(ActorKind):
 
     Args:
         min_std: Smallest standard deviation (D-25).
+        tanh_mean: Pass the mean through tanh, so that it stays in the box and SVG's gradient does not vanish
+            there; noise may still leave the box.
+        head_hidden: Widths of the hidden layers of each task's own, between the shared ones and the last
+            (ABM's robot, docs/decisions.md 11).
     """
 
     min_std: float = 0.1
+    tanh_mean: bool = False
+    head_hidden: Sequence[int] = ()
 
     def __post_init__(self) -> None:
         check_positive(self, "min_std")
+        check_numbers({"head_hidden": self.head_hidden})
 
     def build(self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int) -> GaussianNet:
-        return GaussianNet(obs_dim, act_dim, hidden, self.min_std, heads)
+        own = self.min_std, heads, self.tanh_mean, self.head_hidden
+        return GaussianNet(obs_dim, act_dim, hidden, *own)
 
 
 @dataclass(frozen=True)
@@ -92,18 +101,20 @@ class ScalarCritics(CriticKind):
         count: Number of independent critics; values are the smallest of theirs.
         normalized: Layer normalisation and tanh after the first layer and ELU after the others
             (ABM, D-24), in place of ReLU.
+        head_hidden: As in :class:`GaussianActor`.
     """
 
     count: int = 2
     normalized: bool = False
+    head_hidden: Sequence[int] = ()
 
     def __post_init__(self) -> None:
         check_at_least(1, self, "count")
+        check_numbers({"head_hidden": self.head_hidden})
 
     def build(self, obs_dim: int, act_dim: int, hidden: Sequence[int], heads: int) -> Critics:
-        return Critics(
-            obs_dim, act_dim, hidden, self.count, normalized=self.normalized, heads=heads
-        )
+        own: dict[str, Any] = {"normalized": self.normalized, "head_hidden": self.head_hidden}
+        return Critics(obs_dim, act_dim, hidden, self.count, heads=heads, **own)
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,11 @@ class Improvement(ABC):
         return False
 
     @property
+    def needs_unbounded(self) -> bool:
+        """Whether the policy must be one whose draws can leave the box."""
+        return False
+
+    @property
     def duals(self) -> Mapping[str, float]:
         """Names and initial values of positive dual variables that are learned with the actor."""
         return {}
@@ -175,32 +180,50 @@ class WeightedLikelihood(Improvement, TrainedAlong):
     Args:
         weighting: Weights of advantages (``f``), such as lit_offrl.policy.Exponential.
         advantage: Advantage of logged actions (``A``), such as lit_offrl.policy.StateValueAdvantage.
+        imagined_weighting: Weights in updates whose batches hold imagined rows, of these rows and of the real
+            ones: a temperature of its own for MB2PO's second stage; null for those of ``weighting``.
     """
 
     weighting: AdvantageWeights = Exponential()
     advantage: Advantage = StateValueAdvantage()
+    imagined_weighting: AdvantageWeights | None = None
+
+    @property
+    def needs_advantages(self) -> bool:
+        """Whether the weights depend on advantages."""
+        own = self.weighting, self.imagined_weighting
+        return any(weights.needs_advantages for weights in own if weights is not None)
 
     @property
     def draws(self) -> int:
-        return self.advantage.draws if self.weighting.needs_advantages else 0
+        return self.advantage.draws if self.needs_advantages else 0
 
     @property
     def needs_target_actor(self) -> bool:
-        return self.weighting.needs_advantages and self.advantage.needs_target_actor
+        return self.needs_advantages and self.advantage.needs_target_actor
 
     @property
     def needs_state_values(self) -> bool:
-        return self.weighting.needs_advantages and self.advantage.needs_state_values
+        return self.needs_advantages and self.advantage.needs_state_values
 
     @torch.no_grad()
     def weights(
         self, networks: Networks, batch: Transitions, noise: Tensor, shared: Shared
     ) -> tuple[Tensor, Metrics]:
         """Weights ``[...]`` of the logged actions, and scalars to log."""
-        if not self.weighting.needs_advantages:
+        if not self.needs_advantages:
             return self.weighting(batch.rewards)
         advantages = self.advantage(networks, batch, noise, shared.get("next_values"))
         weights, metrics = self.weighting(advantages)
+        if self.imagined_weighting is not None and batch.imagined is not None:
+            second, changed = self.imagined_weighting(advantages)
+            # No branch, which a compiled update could not take.
+            begun = batch.imagined.any()
+            weights = torch.where(begun, second, weights)
+            both = {
+                key: torch.where(begun, new, metrics.get(key, new)) for key, new in changed.items()
+            }
+            metrics = {**metrics, **both}
         return weights, {"advantage_mean": advantages.mean(), **metrics}
 
     def losses(

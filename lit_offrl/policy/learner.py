@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -96,7 +95,7 @@ class PolicyLearner(ActorCritic):
             obs_dim,
             act_dim,
             duals=improvement.duals,
-            log_coefficient=0.0 if constraint is None else math.log(constraint.coefficient),
+            constraint_dual=constraint.dual_of(constraint.coefficient) if constraint else 0.0,
             needs_target_actor=any(part.needs_target_actor for part in asking),
             needs_state_values=backup.needs_state_values,
             **kwargs,
@@ -141,10 +140,10 @@ class PolicyLearner(ActorCritic):
     def networks(self) -> Networks:
         """The networks and scalars that the learner's parts compute with."""
         nets = self.actor, self.critics, self.target_critics, self.target_actor, self.state_critic
-        coefficient = self.log_coefficient.detach().exp()
-        tied = self.prior, self.constraint, coefficient
+        tie, dual = self.constraint, self.constraint_dual.detach()
+        tied = self.prior, tie, None if tie is None else tie.coefficient_of(dual)
         duals, scale = dict(self.duals.items()), self.reward_scale.std
-        return Networks(*nets, *tied, duals, self.discount, scale)
+        return Networks(*nets, *tied, duals, self.discount, scale, self.backup.samples_prior)
 
     def sampler(self, data: OfflineDataModule, seed: int) -> Sampler:
         own = self.real_fraction, self.segment_length, self.backup.needs_next_actions
@@ -180,7 +179,7 @@ class PolicyLearner(ActorCritic):
         for name in self.along:
             trained = partial(part_losses, *asked, name, self.trained_parts[name])
             found.append(Objective(trained, number[name], shares[-1]))
-        improved = partial(actor_losses, *asked, self.log_coefficient, self.target_divergence)
+        improved = partial(actor_losses, *asked, self.constraint_dual, self.target_divergence)
         return [*found, Objective(improved, number["actor"], shares[-1])]
 
     @property
@@ -198,7 +197,7 @@ class PolicyLearner(ActorCritic):
     @torch.no_grad()
     def after_update(self) -> None:
         if self.constraint is not None:
-            self.constraint.clamp(self.log_coefficient)
+            self.constraint.clamp(self.constraint_dual)
         for dual in self.duals.values():
             dual.clamp_(min=self.improvement.smallest_dual)
         if "prior" in self.along and self.prior is not None:

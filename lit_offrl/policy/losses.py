@@ -75,7 +75,7 @@ def actor_losses(
     networks: Networks,
     parts: Parts,
     layout: NoiseLayout,
-    log_coefficient: Tensor,
+    constraint_dual: Tensor,
     target_divergence: float,
     batch: Transitions,
     noise: Tensor,
@@ -95,7 +95,7 @@ def actor_losses(
         metrics |= {"divergence": divergence.detach().mean(), "coefficient": coefficient}
         if not parts.constraint.fixed:
             losses["coefficient"] = parts.constraint.coefficient_loss(
-                log_coefficient, divergence, target_divergence
+                constraint_dual, divergence, target_divergence
             )
     if not policy.has_density:
         return losses, metrics

@@ -29,8 +29,9 @@ class Networks(NamedTuple):
         constraint: The divergence constraint, if there is one.
         coefficient: The constraint's coefficient, a scalar without gradient.
         duals: Other dual variables by name, positive scalars.
-        discount: Discount factor of the next step's value.
-        reward_scale: Divisor of rewards, ``[1]``; all values are on that scale.
+        discount: Weight of the next step's value.
+        reward_scale: What rewards are divided by, ``[1]``; all values are on that scale.
+        values_prior: Whether the critics learn the value of the prior's actions, not of the actor's.
     """
 
     actor: Any
@@ -44,6 +45,7 @@ class Networks(NamedTuple):
     duals: Mapping[str, Tensor] = {}
     discount: float = 0.99
     reward_scale: Tensor | None = None
+    values_prior: bool = False
 
     def scaled(self, rewards: Tensor) -> Tensor:
         """Rewards ``[...]`` on the scale of the values."""

@@ -21,9 +21,9 @@ class GaussianPrior(BehaviorPrior):
         hidden: Widths of the hidden layers.
         min_std: Smallest standard deviation (D-25).
         learning_rate: Learning rate of the Adam optimizer.
-        heads: Number of tasks, each with its own last layer; with more than one, an observation ends with
-            the task's one-hot vector.
-        **kwargs: Arguments of ``BehaviorPrior``, such as ``weighting``.
+        heads: Number of tasks, each with a last layer of its own; see :class:`lit_offrl.policy.PolicyLearner`.
+        head_hidden: Widths of the hidden layers of each task's own, after the others.
+        **kwargs: Arguments of :class:`BehaviorPrior`, such as ``weighting``.
     """
 
     def __init__(
@@ -34,12 +34,14 @@ class GaussianPrior(BehaviorPrior):
         min_std: float = 0.1,
         learning_rate: float = 2e-4,
         heads: int = 1,
+        head_hidden: Sequence[int] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(learning_rate, **kwargs)
         self.heads = heads
         check_at_least(1, self, "heads")
-        self.net = GaussianNet(obs_dim, act_dim, hidden, min_std, heads)
+        sizes = obs_dim, act_dim, hidden, min_std, heads
+        self.net = GaussianNet(*sizes, head_hidden=head_hidden)
 
     def distribution(self, observations: Tensor) -> Gaussian:
         return self.net(observations)

@@ -101,7 +101,8 @@ def read_run(folder: Path) -> Run:
     header = (folder / CONFIG).read_text().partition("\n")[0]
     version = header.removeprefix("# lit-offrl ") if header.startswith("# lit-offrl ") else "?"
     seconds = {name: value for name, value in results["seconds"].items() if name != "total"}
-    return EvaluatedRun(folder, *known, config, version, final, evaluations, seconds)
+    data = results.get("dataset", {})
+    return EvaluatedRun(folder, *known, config, version, final, evaluations, seconds, data)
 
 
 def read_curve(folder: Path) -> list[dict[str, float]]:

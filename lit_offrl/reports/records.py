@@ -29,6 +29,8 @@ class EvaluatedRun:
         final: Return and score of the last policy, or of the prior if no policy is trained.
         evaluations: Evaluations during training, ascending in updates; empty for a prior.
         seconds: Training time by stage.
+        data: Returns and scores of the data's episodes, ``return_mean``, ``return_max`` and so on, as far as they are
+            known.
     """
 
     folder: Path
@@ -40,6 +42,7 @@ class EvaluatedRun:
     final: dict[str, Any]
     evaluations: list[dict[str, float]]
     seconds: dict[str, float]
+    data: dict[str, Any]
 
     def value(self, measure: Measure, unit: Unit) -> float | None:
         """Result of the run by a measure; ``None`` without a score.

@@ -27,6 +27,8 @@ from lit_offrl.reports.records import (
 from lit_offrl.reports.tables import Table
 
 UNITS: tuple[Unit, ...] = ("score", "return")
+# Episodes of the data as systems: which of the numbers in results.json, by name.
+EPISODES = {"data: mean episode": "mean", "data: best episode": "max"}
 TITLES = {"last": "last", "last10": "mean of last 10", "best": "best (oracle)"}
 
 
@@ -128,7 +130,7 @@ def tabulate(
     units: Sequence[Unit] = UNITS,
     numbers: bool = False,
 ) -> Table:
-    """Table with one row for each dataset and system.
+    """One row for each dataset and system, and those of the dataset's mean and best episode.
 
     Args:
         cells: The rows.
@@ -142,13 +144,30 @@ def tabulate(
         headers += ["our data", *(COLUMNS[version] for version in beside.versions)]
     headers += [name for names in other for name in names]
     rows = []
-    for cell in cells:
-        mine, *more = [numbers_of(cell, unit, numbers) for unit in units]
-        row = [cell.dataset, cell.system, cell.describe_seeds(), *mine, cell.describe_evaluations()]
-        rows.append(
-            [*row, *published_cells(cell, beside), *(one for found in more for one in found)]
-        )
+    for dataset, group in group_by(cells, lambda cell: cell.dataset).items():
+        for cell in group:
+            mine, *more = [numbers_of(cell, unit, numbers) for unit in units]
+            row = [dataset, cell.system, cell.describe_seeds(), *mine, cell.describe_evaluations()]
+            rows.append(
+                [*row, *published_cells(cell, beside), *(one for found in more for one in found)]
+            )
+        rows += data_rows(group, headers, units)
     return Table(headers, rows).without_empty_columns()
+
+
+def data_rows(
+    cells: Sequence[Cell], headers: Sequence[str], units: Sequence[Unit]
+) -> list[list[str]]:
+    """Mean and best episode of the data that the ``cells`` of one dataset learned from, under ``last``."""
+    data = next((run.data for cell in cells for run in cell.runs if "return_max" in run.data), {})
+    rows = []
+    for system, which in EPISODES.items():
+        found = {f"{unit}, {TITLES['last']}": data.get(f"{unit}_{which}") for unit in units}
+        row = {key: show_number(value) for key, value in found.items() if value is not None}
+        if row:
+            row |= {"dataset": cells[0].dataset, "system": system, "evaluations used": "0"}
+            rows.append([row.get(header, "") for header in headers])
+    return rows
 
 
 def headers_of(unit: Unit, numbers: bool) -> list[str]:

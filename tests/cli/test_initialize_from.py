@@ -51,14 +51,14 @@ def test_networks_and_their_statistics_are_taken() -> None:
     torch.manual_seed(0)
     source, learner = small_learner(), small_learner()
     source.fit_statistics([random_rows(50)])
-    source.log_coefficient.data.fill_(3.0)
+    source.constraint_dual.data.fill_(3.0)
     initialize(learner, source)
     learner.fit_statistics([random_rows(50)])
     rows = random_rows(20)
     assert torch.equal(learner.act(rows.observations), source.act(rows.observations))
     values = learner.target_values(rows.observations)
     assert torch.equal(values, source.target_values(rows.observations))
-    assert float(learner.log_coefficient.detach()) != 3.0
+    assert float(learner.constraint_dual.detach()) != 3.0
 
 
 def test_networks_that_the_source_lacks_take_the_statistics_of_the_data() -> None:

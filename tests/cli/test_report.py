@@ -11,6 +11,7 @@ import pytest
 
 from lit_offrl.cli import main
 from lit_offrl.reports.published import find_counterpart, find_results, read_published
+from lit_offrl.reports.summary import EPISODES
 from tests.runs import fit, write_run
 
 HOPPER, CHEETAH = "d4rl:hopper-medium-v2", "gym/halfcheetah/mixed-v0"
@@ -54,6 +55,16 @@ def test_the_table_has_last_mean_of_ten_and_best(runs: Path, tmp_path: Path) -> 
     assert rows[HOPPER, "bc"]["evaluations used"] == "1 / 1 / 1"
     assert r"\begin{tabular}" in (tmp_path / "table.tex").read_text()
     assert "| score, best (oracle) |" in (tmp_path / "table.md").read_text()
+
+
+def test_the_data_are_rows(runs: Path, tmp_path: Path) -> None:
+    report(runs, "--output", tmp_path)
+    rows = read_table(tmp_path / "table.csv")
+    mean, best = (rows[HOPPER, f"data: {which} episode"] for which in ("mean", "best"))
+    assert (mean["score, last"], mean["return, last"]) == ("7.0", "70.0")
+    assert (best["score, last"], best["return, last"]) == ("150.0", "1500")
+    assert best["score, best (oracle)"] == best["seeds"] == ""
+    assert best["evaluations used"] == "0"
 
 
 def test_what_is_not_finished_is_named(
@@ -153,7 +164,7 @@ def test_cells_that_were_not_begun_are_named(
     ]
     (tmp_path / "summary.json").write_text(json.dumps({"runs": cells}))
     report(tmp_path, "--output", tmp_path / "report")
-    (row,) = read_table(tmp_path / "report" / "table.csv").values()
+    row = read_table(tmp_path / "report" / "table.csv")[HOPPER, "mopo"]
     assert row["seeds"] == "1 of 2 (0)"
     assert "not begun" in capsys.readouterr().out
 
@@ -172,7 +183,7 @@ def test_runs_are_named_after_their_configuration(tmp_path: Path) -> None:
     write_run(tmp_path / "mopo-ffff0000-seed0", HOPPER, 0, [1.0], policy={"rate": 1})
     report(tmp_path, "--output", tmp_path / "report")
     systems = [system for _, system in read_table(tmp_path / "report" / "table.csv")]
-    assert systems == ["mabe", "mopo-0123abcd", "mopo-ffff0000"]
+    assert systems == ["mabe", "mopo-0123abcd", "mopo-ffff0000", *EPISODES]
 
 
 def test_folders_that_end_in_their_seed_are_one_system(tmp_path: Path) -> None:
@@ -180,7 +191,8 @@ def test_folders_that_end_in_their_seed_are_one_system(tmp_path: Path) -> None:
         write_run(tmp_path / name, HOPPER, seed, [1.0])
     report(tmp_path, "--output", tmp_path / "report")
     found = read_table(tmp_path / "report" / "table.csv")
-    assert {system: row["seeds"][0] for (_, system), row in found.items()} == {
+    assert {system: row["seeds"][:1] for (_, system), row in found.items()} == {
+        **dict.fromkeys(EPISODES, ""),
         "wide": "2",
         "td3": "1",
         "h5": "1",
@@ -213,7 +225,8 @@ def test_what_cannot_be_reported_gets_one_line(
 def test_real_runs_of_two_seeds_are_reported(tiny: Path, tmp_path: Path) -> None:
     fit(tiny, tmp_path / "tiny", "--seeds", "2")
     report(tmp_path / "tiny", "--output", tmp_path / "report")
-    (row,) = read_table(tmp_path / "report" / "table.csv").values()
+    row, *data = read_table(tmp_path / "report" / "table.csv").values()
+    assert [one["system"] for one in data] == list(EPISODES)
     assert (row["system"], row["seeds"]) == ("tiny", "2 (0, 1)")
     assert row["evaluations used"] == "1 / 3 / 3"
     # The pendulum has no reference returns.

@@ -57,7 +57,13 @@ def test_imagination_begins_after_so_many_updates(
         return metrics
 
     monkeypatch.setattr(Imagination, "before", look)
-    fit_algorithm(tiny, tmp_path / "run", "mb2po")
+    # A temperature of its own from then on, by advantages on the critics' scale (D-22).
+    key = "--policy.module.improvement"
+    second = (
+        "{class_path: lit_offrl.policy.Exponential, init_args: {temperature: 2, max_weight: 20}}"
+    )
+    own = [f"{key}.advantage.space", "phi", f"{key}.imagined_weighting", second]
+    fit_algorithm(tiny, tmp_path / "run", "mb2po", *own)
     # Ten starts of five steps each; a hundred refreshes are kept.
     assert seen == [(0, 0), (10, 50), (20, 100)]
     assert rooms == {100 * 10 * 5}
@@ -150,6 +156,16 @@ class Density(Distribution):
             "prior.data: the prior is trained along",
         ),
         ("mb2po", ["--policy.imagination.after", "30"], "policy.imagination.after: 30 of 30"),
+        (
+            "abm_mpo",
+            [
+                "--policy.module.improvement",
+                "{class_path: lit_offrl.policy.WeightedLikelihood, init_args: "
+                "{imagined_weighting: lit_offrl.policy.Step, weighting: lit_offrl.policy.Step, advantage: "
+                "lit_offrl.policy.SegmentAdvantage}}",
+            ],
+            "policy.module.improvement.imagined_weighting: there are no imagined rows",
+        ),
         ("mb2po", ["--policy.imagination.after", "-10"], "policy.imagination.after: -10"),
         (
             "mb2po",

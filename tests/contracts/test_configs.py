@@ -51,6 +51,8 @@ PROMISED = [
     "mb2po",
     "bear",
     "multitask",
+    "abm_prior_value",
+    "multitask_robot",
     "bc_diffusion",
     "idql_diffusion",
     "mpo_diffusion",
@@ -66,9 +68,20 @@ PROMISED = [
     "brac_mmd",
     "rwr",
     "bc_flow",
+    "morel",
 ]
 OUT_OF_DISTRIBUTION = [f"ood/{path.stem}" for path in sorted((CONFIGS / "ood").glob("*.yaml"))]
 DUAL = "presets/brac/dual"
+# Presets of no data of their own, to stack on one that has some.
+STACKED = (
+    "all_imagined",
+    "dual",
+    "eta_one",
+    "million_rows",
+    "million_rows_h5",
+    "no_ensemble",
+    "release",
+)
 ABLATIONS = ("mabe_no_rl", "mabe_no_uncertainty", "mabe_flat_prior", "mabe_no_prior")
 EXPERT = "presets/mabe/halfcheetah-medium-expert"
 # What files are stacked on, beside their own bases.
@@ -77,6 +90,11 @@ STACKS: list[tuple[tuple[str, ...], str]] = [
     (("brac_v",), DUAL),
     (("brac_p",), DUAL),
     (("presets/mopo/hopper-medium",), "presets/mopo/release"),
+    *[
+        (("presets/mbpo/hopper-medium",), f"presets/mbpo/{n}")
+        for n in ("no_ensemble", "all_imagined")
+    ],
+    *[((below,), "presets/mabe/eta_one") for below in ("presets/mabe/hopper-medium", EXPERT)],
     *[((algorithm,), name) for algorithm in ("sac", "bc", "mopo") for name in OUT_OF_DISTRIBUTION],
     *[(("mopo",), f"transfer/{n}") for n in ("task_only", "domain_only", "initialised")],
     ((EXPERT,), "transfer/domain_only"),
@@ -84,7 +102,14 @@ STACKS: list[tuple[tuple[str, ...], str]] = [
     *[(below, name) for name in ABLATIONS for below in (("mabe",), ("mabe", EXPERT), (EXPERT,))],
 ]
 # The algorithms that name data of their own; any other needs --data.dataset.
-OWN_DATA = ("demo", "mabe_halfcheetah", "mabe_transfer", "multitask", "quickstart")
+OWN_DATA = (
+    "demo",
+    "mabe_halfcheetah",
+    "mabe_transfer",
+    "multitask",
+    "multitask_robot",
+    "quickstart",
+)
 
 
 def values_of(name: str) -> dict[str, Any]:
@@ -135,7 +160,19 @@ def test_a_configuration_can_be_read_at_a_glance(name: str) -> None:
     assert len((CONFIGS / f"{name}.yaml").read_text().splitlines()) <= 30
 
 
-ABM = ("mpo", "svg", "bm_mpo", "bm_svg", "abm_mpo", "abm_svg", "abm_eps0", "bear", "multitask")
+TASKS = ("multitask", "multitask_robot")
+ABM = (
+    "mpo",
+    "svg",
+    "bm_mpo",
+    "bm_svg",
+    "abm_mpo",
+    "abm_svg",
+    "abm_eps0",
+    "abm_prior_value",
+    "bear",
+    *TASKS,
+)
 
 
 @pytest.mark.parametrize("name", ABM)
@@ -151,28 +188,36 @@ def test_abms_configurations_have_its_constants(
         512,
         1 if name == "abm_eps0" else 10,
     )
-    assert (found["actor_hidden"], found["critic_hidden"]) == ([256, 256], [256, 256, 256])
-    assert found["critics"]["init_args"] == {"count": 1, "normalized": True}
-    assert found["actor"]["init_args"] == {"min_std": 0.1}
+    widths, own = ([256, 256], [256, 256, 256]), ([], [])
+    if name == "multitask_robot":
+        widths, own = ([200], [400]), ([300], [400])
+    assert (found["actor_hidden"], found["critic_hidden"]) == widths
+    critics = {"count": 1, "normalized": True, "head_hidden": own[1]}
+    assert found["critics"]["init_args"] == critics
+    actor = {"min_std": 0.1, "tanh_mean": False, "head_hidden": own[0]}
+    assert found["actor"]["init_args"] == actor
     reduce = "max" if name == "bear" else "mean"
     assert found["backup"]["init_args"] == {
         "samples": 20,
         "reduce": reduce,
         "lowest_share": 1.0,
+        "of": "prior" if name == "abm_prior_value" else "actor",
     }
     if config["prior"]["module"]:
         prior = config["prior"]["module"]["init_args"]
-        assert (prior["hidden"], prior["learning_rate"]) == ([256, 256], 2e-4)
+        assert (prior["hidden"], prior["learning_rate"]) == (widths[0], 2e-4)
+        assert prior["head_hidden"] == own[0]
         jointly = config["prior"]["jointly"]["init_args"]
-        advantageous = name.startswith("abm") or name == "multitask"
+        advantageous = name.startswith("abm") or name in TASKS
         kind = "Step" if advantageous else "Uniform"
         assert jointly["weighting"]["class_path"] == f"lit_offrl.policy.{kind}"
         if advantageous:
             assert jointly["advantage"]["init_args"] == {"samples": 20}
-    if name.endswith("mpo") or name == "multitask":
+    if name.endswith(("mpo", "prior_value")) or name in TASKS:
         bounds = {"divergence": 0.1, "mean_divergence": 5e-3, "std_divergence": 1e-5}
         start = {"samples": 20, "temperature": 3.0, "multiplier": 1.0}
-        assert found["improvement"]["init_args"] == {**bounds, **start}
+        inside = {"outside_divergence": None}
+        assert found["improvement"]["init_args"] == {**bounds, **start, **inside}
     if name in ("bm_svg", "abm_svg", "bear"):
         assert found["constraint"]["init_args"]["target"] == 0.2
 
@@ -344,8 +389,8 @@ def test_an_algorithm_names_no_data_and_a_run_of_it_asks_for_some(
 def test_a_preset_names_its_data_and_their_robot(path: Path) -> None:
     data = yaml.safe_load(path.read_text()).get("data")
     robot, _, kind = path.stem.partition("-")
-    if path.stem in ("dual", "release", "halfcheetah-jump", "ant-angle", "hiv"):
-        assert data is None
+    if path.stem in STACKED or path.stem in ("halfcheetah-jump", "ant-angle", "hiv"):
+        assert "dataset" not in (data or {})
         return
     # COMBO's values are those of OfflineRL-Kit, which has version 2; the papers have version 0.
     version = "v2" if path.parent.name == "combo" else "v0"
@@ -454,8 +499,10 @@ def test_mb2pos_presets_are_those_of_its_table(
     imagination, module, share = preset("mb2po", f"{robot}-{data}")
     assert settings(imagination) == (horizon, 1, True)
     assert imagination["starts"] == 50_000 // horizon
-    weighting = module["improvement"]["init_args"]["weighting"]["init_args"]
-    assert weighting == {"temperature": temperature, "max_weight": 20}
+    improvement = module["improvement"]["init_args"]
+    first, second = improvement["weighting"], improvement["imagined_weighting"]
+    assert first["init_args"] == {"temperature": 1, "max_weight": 20}
+    assert (second or first)["init_args"] == {"temperature": temperature, "max_weight": 20}
     assert share == omega
 
 
@@ -525,7 +572,7 @@ def test_algorithms_have_what_makes_them() -> None:
     mabe = {"mabe", "mabe_mobile", "mabe_n_critics", *recipes}
     ablated = {"mabe_flat_prior", "mabe_no_prior"}
     assert penalised == {"mopo", "mobile", "mb2po", *mabe, *ablated}
-    assert imagining - penalised == {"mbpo", "combo", "rambo", "mabe_no_uncertainty"}
+    assert imagining - penalised == {"mbpo", "morel", "combo", "rambo", "mabe_no_uncertainty"}
     for name in ("cql", "combo"):
         assert arguments(found[name])["constraint"]["init_args"]["in_target"] is False
         assert arguments(found[name])["conservatism"]["samples"] == 10
@@ -539,7 +586,7 @@ def test_algorithms_have_what_makes_them() -> None:
     assert flat == {"bc", "brac_p", "brac_v", "rambo", "mabe_flat_prior", *sampled}
     assert fitted - flat == mabe | {"awr", "rwr", "mabe_no_rl", "mabe_no_uncertainty"}
     along = {n for n, c in found.items() if c["prior"]["jointly"]}
-    assert along == {"bm_mpo", "bm_svg", "abm_mpo", "abm_svg", "bear", "multitask"}
+    assert along == {"bm_mpo", "bm_svg", "abm_mpo", "abm_svg", "abm_prior_value", "bear", *TASKS}
 
 
 @pytest.mark.parametrize("name", ["sac", "mopo", "mbpo", "cql", "combo"])

@@ -17,6 +17,7 @@ import torch
 from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.datasets.mapped import read_mapped
 from lit_offrl.datasets.minari import MinariReader
+from lit_offrl.datasets.nearness import Nearness, smoothly_within, within
 from lit_offrl.datasets.open_dataset import open_dataset
 from lit_offrl.datasets.rewards import (
     AntAngle,
@@ -28,7 +29,45 @@ from lit_offrl.datasets.rewards import (
 )
 from lit_offrl.errors import UserError
 from lit_offrl.transitions import Transitions
-from tests.factories import MakeDataset, episode
+from tests.factories import MakeDataset, episode, rows
+
+
+def test_tolerances_of_abms_rewards_by_hand() -> None:
+    values = torch.tensor([0.0, 0.019, -0.019, 0.02, 0.15, -0.15, 0.3], dtype=torch.float64)
+    steep = math.atanh(math.sqrt(0.95)) / 0.15
+    expected = [1.0] * 3 + [1 - math.tanh(steep * v) ** 2 for v in (0.02, 0.15, 0.15, 0.3)]
+    found = smoothly_within(values, 0.02, 0.15)
+    assert found.tolist() == pytest.approx(expected, rel=1e-12)
+    # What is left at the radius, whichever the side.
+    assert found[4:6].tolist() == pytest.approx([0.05, 0.05], rel=1e-12)
+    assert within(values, 0.02).tolist() == [1, 1, 1, 0, 0, 0, 0]
+
+
+def test_nearness_is_of_points_of_the_next_observation() -> None:
+    seen = torch.tensor([[0.0, 0.0, 0.3, 0.4], [1.0, 2.0, 1.0, 1.96]])
+    steps = rows(2, obs_dim=4, next_observations=seen)
+    smooth = Nearness([0, 1], [2, 3], epsilon=0.01, radius=0.5)(steps, {})
+    near = 1 - math.tanh(math.atanh(math.sqrt(0.95)) * 0.04 / 0.5) ** 2
+    assert smooth.tolist() == pytest.approx([0.05, near], rel=1e-4)
+    above = Nearness([0, 1], [2, 3], offset=[0, 0.04], epsilon=0.01, radius=None)(steps, {})
+    assert above.tolist() == [0, 1]
+    assert Nearness([0, 1], [2, 3], epsilon=0.1, radius=None)(steps, {}).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"point": [0, 1], "target": [2]}, "point: has 2 numbers, target 1, offset 2"),
+        ({"point": [0], "target": [1], "offset": [0, 0]}, "offset 2; give as many"),
+        ({"point": [0], "target": [1], "epsilon": -0.1}, "epsilon: -0.1 is negative"),
+        ({"point": [0], "target": [1], "radius": 0.0}, "radius: 0.0 is not positive"),
+        ({"point": [0], "target": [4]}, "of observations of 4 numbers; count from 0"),
+    ],
+)
+def test_points_that_are_not_there_are_refused(arguments: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Nearness(**arguments)(rows(2, obs_dim=4), {})
+
 
 Played = tuple[Transitions, dict[str, np.ndarray]]
 

@@ -13,6 +13,7 @@ from lit_offrl.cli import main
 from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.datasets import OfflineDataset
 from lit_offrl.datasets.subset import ExtraDataset, Subset, concat, select_episodes
+from lit_offrl.errors import UserError
 from tests.factories import MakeDataset, dataset, episode
 
 
@@ -40,6 +41,15 @@ def test_quantiles_are_of_returns() -> None:
     assert middle.tolist() == [3.0, 4.0, 5.0, 6.0]
 
 
+@pytest.mark.parametrize(
+    ("rows", "left"), [(1, [3]), (4, [3]), (5, [2, 3]), (6, [1, 2, 3]), (99, [0, 1, 2, 3])]
+)
+def test_the_last_rows_are_those_of_whole_episodes(rows: int, left: list[int]) -> None:
+    # Of 3, 2, 1 and 4 rows.
+    data = numbered([3, 2, 1, 4])
+    assert Subset(last_rows=rows).numbers(data).tolist() == left
+
+
 def test_shares_are_drawn_by_the_seed() -> None:
     data = numbered([1] * 100)
     first, again = Subset(fraction=0.3)(data), Subset(fraction=0.3)(data)
@@ -49,6 +59,20 @@ def test_shares_are_drawn_by_the_seed() -> None:
     assert not torch.equal(first.transitions.rewards, other.transitions.rewards)
     assert len(Subset(fraction=0.5, episodes=7)(data)) == 7
     assert len(Subset(fraction=0.001)(data)) == 1
+
+
+def test_the_first_episodes_are_all_that_is_selected_from() -> None:
+    data = numbered([2] * 10)
+    assert Subset(first_episodes=4)(data).transitions.rewards.unique().tolist() == [0, 1, 2, 3]
+    # Quantiles, shares and counts are of these.
+    best = Subset(first_episodes=4, lowest=0.5)(data).transitions.rewards.unique()
+    assert best.tolist() == [2, 3]
+    assert Subset(first_episodes=4, fraction=0.5)(data).transitions.rewards.max() <= 3
+    twice = ExtraDataset("made", weight=2, first_episodes=3)(data)
+    assert twice.transitions.rewards[::2].tolist() == [0, 1, 2, 0, 1, 2]
+    for chosen in (Subset(first_episodes=11), ExtraDataset("made", first_episodes=11)):
+        with pytest.raises(UserError, match="has 10 episodes, first_episodes asks for 11; give at"):
+            chosen(data)
 
 
 @pytest.mark.parametrize(("weight", "count"), [(0.5, 5), (1.0, 10), (2.3, 23)])
@@ -80,6 +104,9 @@ def test_several_logs_are_one_after_the_other(make_dataset: MakeDataset) -> None
         (["--data.subset.fraction", "0"], "data.subset.fraction: 0"),
         (["--data.subset.lowest", "0.9", "--data.subset.highest", "0.1"], "data.subset.lowest"),
         (["--data.subset.episodes", "0"], "data.subset.episodes: 0 is too small"),
+        (["--data.subset.last_rows", "0"], "data.subset.last_rows: 0 is too small"),
+        (["--data.subset.first_episodes", "0"], "data.subset.first_episodes: 0 is too small"),
+        (["--data.subset.first_episodes", "99"], "first_episodes asks for 99"),
         (["--data.subset.fraction", "0.5", "--data.storage", "mapped"], "set it to memory"),
         (["--data.more", "[{dataset: pendulum/random-v0, weight: -1}]"], "data.more.weight: -1"),
     ],

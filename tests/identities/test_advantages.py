@@ -12,8 +12,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lit_offrl.nets.quantiles import expand
-from lit_offrl.policy import ExpectileBackup, Exponential, SampledAdvantage, SegmentAdvantage, Step
+from lit_offrl.policy import (
+    ExpectileBackup,
+    Exponential,
+    SampledAdvantage,
+    SampledBackup,
+    SegmentAdvantage,
+    Step,
+)
 from lit_offrl.policy.advantages import n_step_returns
+from lit_offrl.priors import GaussianPrior
 from tests.factories import (
     STEP_LIKELIHOOD,
     KnownCritics,
@@ -53,6 +61,34 @@ def test_values_that_are_known_are_not_asked_for_again() -> None:
             kept = 0.0 if batch.terminations[i, t] else 0.99
             earned = batch.rewards[i, t] + kept * earned
             torch.testing.assert_close(found[i, t], earned - values[t])
+
+
+def test_critics_of_the_prior_measure_its_advantages_too() -> None:
+    backup, prior = SampledBackup(4, of="prior"), GaussianPrior(2, 1, (8,))
+    made = abm_learner(discount=0.9, backup=backup, prior=prior, prior_training=STEP_LIKELIHOOD)
+    batch, drawn = segments(2, 2), torch.randn(2, 2, 4, 1)
+    batch = batch.replace(terminations=torch.zeros(2, 2, dtype=torch.bool))
+
+    def value(observations: Tensor, noise: Tensor) -> Tensor:
+        # By the prior's target, which is away from the prior and from the actor.
+        assert made.prior is not None
+        policy = made.prior.distribution(observations)
+        actions = [(policy.loc + policy.scale * one).clamp(-1, 1) for one in noise]
+        rows = observations.unsqueeze(0)
+        return torch.stack([made.target_critics(rows, a[None])[0, 0] for a in actions]).mean()
+
+    found = backup(made.networks, batch, drawn)
+    torch.testing.assert_close(found[1, 0], value(batch.next_observations[1, 0], drawn[1, 0]))
+    advantages = SegmentAdvantage(4)(made.networks, batch, drawn)
+    r = batch.rewards[1]
+    end = value(batch.next_observations[1, 1], drawn[1, 1])
+    first = r[0] + 0.9 * r[1] + 0.81 * end - value(batch.observations[1, 0], drawn[1, 0])
+    torch.testing.assert_close(advantages[1, 0], first)
+    # The same where the backup's values are shared, as in an update.
+    assert made.shares_values
+    known = torch.stack([value(batch.observations[1, 1], drawn[1, 1]), end]).expand(2, 2)
+    shared = SegmentAdvantage(4)(made.networks, batch, drawn, known)
+    torch.testing.assert_close(shared[1, 0], first)
 
 
 def test_a_single_row_is_a_segment_of_one() -> None:

@@ -292,6 +292,12 @@ def test_refuses(bad) -> None:
         AdversarialDynamics(**bad)
 
 
+def test_refuses_rewards_without_a_density() -> None:
+    part = DynamicsEnsemble(3, 2, 3, 2, hidden=(8,), weight_decay=(0, 0), deterministic_reward=True)
+    with pytest.raises(UserError, match="deterministic_reward"):
+        AdversarialDynamics().check_part(part)
+
+
 @pytest.mark.parametrize(("given", "expected"), [(None, 2e-3), (3e-4, 3e-4)])
 def test_dynamics_are_trained_at_their_own_rate_or_a_given_one(given, expected) -> None:
     part = DynamicsEnsemble(3, 2, 3, 2, hidden=(8,), weight_decay=(0, 0), learning_rate=2e-3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -56,22 +56,63 @@ def test_entropys_target_is_one_nat_per_action_dimension() -> None:
 def test_coefficient_rises_while_the_divergence_is_above_target(
     constraint: Any, divergence: float, rises: bool
 ) -> None:
-    log_coefficient = torch.zeros((), requires_grad=True)
-    constraint.coefficient_loss(log_coefficient, torch.full((8,), divergence), 2.0).backward()
-    assert log_coefficient.grad is not None
-    assert log_coefficient.grad.item() == -(divergence - 2.0)
-    assert (log_coefficient.grad < 0) == rises
+    dual = torch.zeros((), requires_grad=True)
+    constraint.coefficient_loss(dual, torch.full((8,), divergence), 2.0).backward()
+    assert dual.grad is not None
+    assert dual.grad.item() == -(divergence - 2.0)
+    assert (dual.grad < 0) == rises
+
+
+@pytest.mark.parametrize(("divergence", "counted"), [(3e4, 5.0), (3.0, 1.0), (-9.0, -5.0)])
+def test_an_excess_counts_up_to_its_limit(divergence: float, counted: float) -> None:
+    dual = torch.zeros((), requires_grad=True)
+    constraint = PriorDivergence(2.0, max_excess=5.0)
+    constraint.coefficient_loss(dual, torch.full((8,), divergence), 2.0).backward()
+    assert dual.grad is not None
+    assert dual.grad.item() == -counted
 
 
 def test_coefficient_rests_at_the_target_and_stays_in_bounds() -> None:
-    log_coefficient = torch.zeros((), requires_grad=True)
-    PriorDivergence(2.0).coefficient_loss(log_coefficient, torch.full((8,), 2.0), 2.0).backward()
-    assert log_coefficient.grad is not None
-    assert log_coefficient.grad.item() == 0
+    dual = torch.zeros((), requires_grad=True)
+    PriorDivergence(2.0).coefficient_loss(dual, torch.full((8,), 2.0), 2.0).backward()
+    assert dual.grad is not None
+    assert dual.grad.item() == 0
     for value, bound in ((99.0, 1e3), (-99.0, 1e-6)):
         extreme = torch.tensor(value)
         PriorDivergence(2.0).clamp(extreme)
         assert extreme.exp().item() == pytest.approx(bound)
+
+
+@pytest.mark.parametrize(
+    ("dual", "start", "target", "expected"),
+    [
+        # The divergence is between 1e-9 and a million; Adam's first step is the learning rate.
+        ("log", 2.0, 1e-9, 2 * math.exp(0.01)),
+        ("log", 2.0, 1e6, 2 * math.exp(-0.01)),
+        ("coefficient", 2.0, 1e-9, 2.01),
+        ("coefficient", 2.0, 1e6, 1.99),
+        ("coefficient", 0.005, 1e6, 1e-6),
+    ],
+)
+def test_a_step_of_the_dual_by_hand(
+    dual: Literal["log", "coefficient"], start: float, target: float, expected: float
+) -> None:
+    constraint = PriorDivergence(target, coefficient=start, dual=dual)
+    prior = TanhGaussianPrior(1, 1, (8,))
+    made = learner(1, 1, constraint=constraint, prior=prior, coefficient_learning_rate=0.01)
+    batch = rows()
+    metrics = made.update(batch, noise_of(made, batch))
+    assert metrics["coefficient"].item() == pytest.approx(start)
+    assert made.networks.coefficient is not None
+    assert made.networks.coefficient.item() == pytest.approx(expected)
+
+
+def test_a_checkpoint_whose_dual_was_a_logarithm_by_name_is_read() -> None:
+    made = learner(1, 1, constraint=EntropyTemperature())
+    state = made.state_dict()
+    state["log_coefficient"] = state.pop("constraint_dual") + 1.5
+    made.load_state_dict(state)
+    assert made.constraint_dual.item() == 1.5
 
 
 def test_update_leaves_prior_and_targets_to_themselves() -> None:

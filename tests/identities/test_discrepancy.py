@@ -67,11 +67,11 @@ def test_a_learner_pays_for_the_discrepancy_of_its_samples(in_target: bool) -> N
 
 
 def test_the_coefficient_rises_above_the_target_and_samples_must_come_from_noise() -> None:
-    log_coefficient = torch.zeros((), requires_grad=True)
+    dual = torch.zeros((), requires_grad=True)
     tie = MeanDiscrepancy()
     for divergence, sign in ((0.2, 1), (0.01, -1)):
-        loss = tie.coefficient_loss(log_coefficient, torch.tensor([divergence]), tie.target_for(6))
-        (gradient,) = torch.autograd.grad(loss, log_coefficient)
+        loss = tie.coefficient_loss(dual, torch.tensor([divergence]), tie.target_for(6))
+        (gradient,) = torch.autograd.grad(loss, dual)
         assert -sign * float(gradient) > 0
     learner(constraint=tie, prior=frozen(TanhGaussianPrior(2, 1, (8,)))).check_prior()
     with pytest.raises(UserError, match="samples the prior from given noise"):

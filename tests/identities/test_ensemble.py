@@ -7,10 +7,12 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from lit_offrl.dynamics import DynamicsEnsemble, Prediction
-from lit_offrl.dynamics.ensemble import gaussian_nll
-from tests.factories import ensemble
+from lit_offrl.dynamics.base import gaussian_nll, prediction_targets
+from lit_offrl.transitions import Transitions
+from tests.factories import ensemble, random_rows
 
 
 def noise(seed: int = 0) -> torch.Generator:
@@ -61,6 +63,25 @@ def test_snapshots_are_each_members_own_and_elites_are_the_best() -> None:
     assert weight[:, 0, 0].tolist() == [2.0, 3.0, 1.0, 2.0]
     assert net.holdout_mse.tolist() == pytest.approx([0.5, 0.3, 1.0, 0.98])
     assert net.elites.tolist() == [1, 0]
+
+
+def test_a_deterministic_reward_has_a_squared_error_and_no_noise() -> None:
+    net, batch = ensemble(deterministic_reward=True), random_rows(7)
+    net.fit_statistics([batch])
+    each = Transitions.stack([batch] * net.members)
+    losses, _ = net.losses(each, torch.empty(0), {})
+    inputs = net.normalizer(torch.cat([batch.observations, batch.actions], dim=-1))
+    mean, raw = net.net(inputs.expand(net.members, -1, -1)).chunk(2, dim=-1)
+    logvar = net.max_logvar - functional.softplus(net.max_logvar - raw)
+    logvar = net.min_logvar + functional.softplus(logvar - net.min_logvar)
+    error = mean - net.targets(prediction_targets(each))
+    by_hand = error.square() * torch.exp(-logvar) + logvar
+    by_hand[..., 0] = error[..., 0].square()
+    torch.testing.assert_close(losses["nll"], by_hand.mean(dim=-1))
+    step = net.sample(batch.observations, batch.actions, noise())
+    assert torch.equal(step.rewards, step.mean_rewards)
+    assert (step.next_observations != step.mean_next_observations).all()
+    assert (net(batch.observations, batch.actions).std[..., 0] == 0).all()
 
 
 def test_rows_are_stepped_by_elites_alone_and_by_all_of_them() -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 import pytest
 import torch
 from torch import Tensor
 from torch.distributions import Normal, TanhTransform, TransformedDistribution, kl_divergence
 
-from lit_offrl.nets import values_of_several
+from lit_offrl.nets import Gaussian, values_of_several
 from lit_offrl.policy import ExpectationMaximization, TanhGaussianActor
 from lit_offrl.policy.expectation_maximization import multiplier_loss, temperature_loss
 from lit_offrl.priors import GaussianPrior
-from tests.factories import STEP_LIKELIHOOD, abm_learner, segments, total
+from tests.factories import STEP_LIKELIHOOD, KnownCritics, abm_learner, segments, total
 
 
 def test_the_temperatures_dual_by_hand_its_gradient_and_its_rest() -> None:
@@ -87,6 +88,41 @@ def test_the_m_step_by_hand() -> None:
         (found,) = torch.autograd.grad(loss, parameter, retain_graph=True)
         (by_hand,) = torch.autograd.grad(pressed, parameter, retain_graph=True)
         torch.testing.assert_close(found, by_hand)
+
+
+def test_draws_outside_of_the_box_are_fitted_less() -> None:
+    plain, part = (ExpectationMaximization(samples=4, outside_divergence=o) for o in (None, 0.05))
+    made, batch = abm_learner(improvement=part), segments(2, 1)
+    mean = torch.tensor([[[0.3]], [[-0.8]]], dtype=torch.float64)
+    before, policy = Gaussian(mean, 0.5 + 0 * mean), Gaussian(mean + 0.1, 0.4 + 0 * mean)
+    drawn = [[[[-3.0], [0.1], [2.0], [4.0]]], [[[0.0], [0.2], [0.1], [-0.1]]]]
+    given = batch, policy, policy.mode, torch.tensor(drawn, dtype=torch.float64)
+    networks = made.networks._replace(
+        target_actor=lambda observations: before,
+        target_critics=KnownCritics(lambda o, a: a[:, 0]),
+        duals={name: dual.double() for name, dual in made.duals.items()},
+    )
+    losses, metrics = part.losses(networks, *given, {})
+    without, _ = plain.losses(networks, *given, {})
+    # The other losses are what they were.
+    for name, loss in without.items():
+        torch.testing.assert_close(losses.pop(name), loss)
+    fit, dual, distances = [], [], []
+    for row in range(2):
+        center = mean[row, 0, 0].item()
+        actions = [center + 0.5 * noise for (noise,) in drawn[row][0]]
+        outside = [max(abs(action) - 1, 0.0) for action in actions]
+        sizes = [math.exp(-distance / 3.0) for distance in outside]
+        normals = NormalDist(center + 0.1, 0.5), NormalDist(center, 0.4)
+        likelihoods = [sum(math.log(normal.pdf(a)) for normal in normals) for a in actions]
+        fit.append(-sum(s / sum(sizes) * one for s, one in zip(sizes, likelihoods, strict=True)))
+        dual.append(math.log(sum(sizes) / 4))
+        distances += outside
+    assert max(distances) > 0.5
+    assert losses["outside"].flatten().tolist() == pytest.approx(fit, rel=1e-12)
+    assert losses["outside_temperature"].item() == pytest.approx(3 * (0.05 + sum(dual) / 2))
+    assert metrics["outside_distance"].item() == pytest.approx(sum(distances) / 8)
+    assert {*losses} == {"outside", "outside_temperature"}
 
 
 def test_the_m_step_of_a_squashed_policy_by_hand() -> None:

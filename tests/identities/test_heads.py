@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from lit_offrl.nets import Critics, GaussianNet, TanhGaussianMixtureNet, TanhGaussianNet
 from lit_offrl.nets.heads import TaskHeads
@@ -26,6 +27,42 @@ def test_the_task_picks_the_head_and_no_other_one_learns() -> None:
     assert head is not None
     assert not head[:3].any()
     assert head[3:].any()
+
+
+@pytest.mark.parametrize("task", [0, 1])
+def test_layers_of_a_tasks_own_are_a_perceptron_after_the_shared_ones(task: int) -> None:
+    torch.manual_seed(0)
+    net = TaskHeads(5, (8,), 3, heads=2, normalized=True, head_hidden=(4,))
+    critics = Critics(5, 1, (8,), 2, normalized=True, heads=2, head_hidden=(4,))
+    features, actions = torch.randn(7, 2, 3), torch.randn(7, 2, 1)
+    observations = torch.cat([features, torch.eye(2)[task].expand(7, 2, 2)], dim=-1)
+
+    def by_hand(branches: Any, hidden: Tensor, member: int) -> Tensor:
+        first, _, last = branches.body
+        hidden = hidden @ first.weight[member] + first.bias[member]
+        hidden = torch.where(hidden > 0, hidden, hidden.exp() - 1)
+        return hidden @ last.weight[member] + last.bias[member]
+
+    torch.testing.assert_close(net(observations), by_hand(net.branches, net.body(features), task))
+    found = critics(observations, actions)
+    rows = torch.cat([features, actions], dim=-1).flatten(0, 1)
+    shared = critics.body(rows.expand(2, -1, -1))
+    for number in (0, 1):
+        expected = by_hand(critics.branches, shared[number], 2 * number + task)
+        torch.testing.assert_close(found[number], expected.reshape(7, 2))
+    # No other task's layers learn.
+    found.sum().backward()
+    assert critics.branches is not None
+    slopes = critics.branches.body[0].weight.grad
+    assert slopes is not None
+    assert [bool(slope.any()) for slope in slopes] == [task == 0, task == 1] * 2
+
+
+def test_layers_of_the_only_tasks_own_are_further_layers() -> None:
+    actor = GaussianNet(3, 2, (8,), head_hidden=(4,))
+    plain = GaussianNet(3, 2, (8, 4))
+    shapes = [[p.shape for p in one.parameters()] for one in (actor, plain)]
+    assert shapes[0] == shapes[1]
 
 
 @pytest.mark.parametrize("net", [TanhGaussianNet, GaussianNet, TanhGaussianMixtureNet])

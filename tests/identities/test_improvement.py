@@ -12,6 +12,7 @@ from lit_offrl.policy import (
     Advantage,
     EntropyTemperature,
     Exponential,
+    GaussianActor,
     ImitatingGradient,
     Networks,
     SampledAdvantage,
@@ -101,6 +102,24 @@ def test_sampled_gradient_climbs_the_mean_of_the_target_critics() -> None:
     torch.testing.assert_close(total(losses), -torch.stack(values).mean())
 
 
+def test_a_tanh_of_the_mean_keeps_svgs_gradient_where_it_dies_without() -> None:
+    # Values rise with the action, whose bias has driven all means far outside of the box.
+    part, batch, drawn = SampledGradient(4), segments(2, 1), torch.zeros(2, 1, 4, 1)
+    for tanh_mean in (False, True):
+        made = abm_learner(improvement=part, actor=GaussianActor(tanh_mean=tanh_mean))
+        made.target_critics = KnownCritics(lambda o, a: -a[:, 0])
+        with torch.no_grad():
+            made.actor.body[-1].weight.zero_()
+            made.actor.body[-1].bias.fill_(3.0)
+        policy = made.actor(batch.observations)
+        losses, _ = part.losses(made.networks, batch, policy, policy.mode, drawn, {})
+        (slope,) = torch.autograd.grad(total(losses), made.actor.body[-1].bias)
+        # The gradient of the loss, tanh(3), by the bias of the mean.
+        expected = 1 - math.tanh(3.0) ** 2 if tanh_mean else 0.0
+        assert slope[0].item() == pytest.approx(expected, rel=1e-5)
+        assert policy.loc.unique().tolist() == pytest.approx([math.tanh(3) if tanh_mean else 3])
+
+
 def test_weighted_likelihood_by_hand() -> None:
     part = WeightedLikelihood(Exponential(0.5, 4.0), Given())
     made, batch = learner(improvement=part), seeded_rows(3)
@@ -111,6 +130,20 @@ def test_weighted_likelihood_by_hand() -> None:
     torch.testing.assert_close(total(losses), -(weights * policy.log_prob(batch.actions)).mean())
     assert metrics["clamped_fraction"].item() == pytest.approx(1 / 3)
     assert metrics["advantage_mean"].item() == pytest.approx((-0.5 + 0.25 + 9.0) / 3)
+
+
+def test_updates_with_imagined_rows_have_weights_of_their_own() -> None:
+    part = WeightedLikelihood(Exponential(0.5, 4.0), Given(), Exponential(2.0, 5.0))
+    made, batch = learner(improvement=part), seeded_rows(3)
+    first = [math.exp(-1), math.exp(0.5), 4.0]
+    second = [math.exp(-0.25), math.exp(0.125), 5.0]
+    none = torch.zeros(3, dtype=torch.bool)
+    one = torch.tensor([False, False, True])
+    for imagined, expected in ((None, first), (none, first), (one, second), (~none, second)):
+        rows = batch.replace(imagined=imagined)
+        weights, metrics = part.weights(made.networks, rows, NO_NOISE, {})
+        assert weights.tolist() == pytest.approx(expected)
+        assert metrics["clamped_fraction"].item() == pytest.approx(1 / 3)
 
 
 def test_with_an_infinite_temperature_it_is_behaviour_cloning() -> None:

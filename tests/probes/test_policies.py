@@ -188,7 +188,7 @@ def test_svg_is_held_at_the_priors_divergence() -> None:
         loss, metrics = loss_of(made, "actor", batch, noise_of(made, batch))
         found = torch.autograd.grad(loss, optimizer.parameters(), materialize_grads=True)
         optimizer.apply(list(found))
-        tie.clamp(made.log_coefficient)
+        tie.clamp(made.constraint_dual)
     assert metrics["divergence"].item() == pytest.approx(0.02, abs=0.005)
     # Not at its bounds.
     assert 2e-3 < metrics["coefficient"].item() < 100
