@@ -108,7 +108,7 @@ FILES = {
         (["--data.environment", "Cartwheel-v5"], "Cartwheel"),
         (["--data.environment", "Hopper-v5"], "the data have 4 numbers"),
         (["--dynamics.module.elites", "9"], "dynamics.module.elites: 9 of 3 members"),
-        (["--dynamics.module", "null"], "policy.imagination needs dynamics"),
+        (["--dynamics.module", "null"], "policy.imagination: needs dynamics"),
         (["--prior.module", "null"], "needs a prior"),
         (["--value.module", "null"], "value.module is null"),
         (["--policy.updates", "25"], "not a multiple of policy.refresh_every"),
