@@ -107,7 +107,7 @@ class OfflineDataModule(pl.LightningDataModule):
         self.made = bool(tasks or subset or more)
         check(
             not self.made or storage != "mapped",
-            "data.storage: data.subset, data.more and data.tasks copy rows into memory, so they cannot be mapped; set "
+            "data.storage: data.subset, more and tasks copy rows into memory, so they cannot be mapped; set "
             "it to memory, or leave these out",
         )
         self.environment = environment or (None if reward is None else reward.environment)

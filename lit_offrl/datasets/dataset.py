@@ -66,7 +66,7 @@ class OfflineDataset:
         check(
             self.has_rewards or not getattr(module, "needs_rewards", True),
             f"dataset '{self.name}': has no rewards, which {type(module).__name__} needs; name their column "
-            "as data.layout.rewards, set data.reward, or clone the actions (--config bc)",
+            "as layout.rewards, compute them by a Reward, or clone the actions (--config bc)",
         )
 
     @property

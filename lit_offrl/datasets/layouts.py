@@ -173,7 +173,7 @@ def read_bounds(found: Recognised) -> Recognised:
     check(
         sound,
         f"'{name}' holds {bounds[:5].tolist()}..., which are not ascending {'ends' if ends else 'starts'} of "
-        f"episodes within {len(actions)} rows; correct it, or name another column as data.layout.episodes",
+        f"episodes within {len(actions)} rows; correct it, or name another column as layout.episodes",
     )
     return found.with_episodes(np.isin(np.arange(len(actions)), starts))
 
@@ -191,7 +191,7 @@ def read_dones(found: Recognised) -> Recognised:
         return found
     if cut is None:
         if found.layout.terminations is None:
-            note = f"'{done}' is not read; if it marks terminations only, set data.layout.terminations {done}"
+            note = f"'{done}' is not read; if it marks terminations only, set layout.terminations {done}"
             found.notes.append(note)
         return found
     columns = found.columns
@@ -215,23 +215,23 @@ def read_dictionary(found: Recognised, keys: Collection[str] | None) -> Recognis
     if found.layout.observations is not None or plain not in (None, "states") or not members:
         check(
             keys is None,
-            "observations are no dictionary; name columns by data.layout, and leave data.observation_keys out",
+            "observations are no dictionary; name columns by layout, and leave observation_keys out",
         )
         return found
     for key in keys or ():
         check(
             key in members,
-            f"no '{key}' among {', '.join(members)}; choose data.observation_keys from these",
+            f"no '{key}' among {', '.join(members)}; choose observation_keys from these",
         )
     pictures = [key for key in members if IMAGE.search(key)] if keys is None else []
     chosen = [key for key in members if (keys is None or key in keys) and key not in pictures]
     check(
         bool(chosen),
-        f"{', '.join(members)} are images; name them in data.observation_keys to use them",
+        f"{', '.join(members)} are images; name them in observation_keys to use them",
     )
     if pictures:
         found.notes.append(
-            f"{', '.join(pictures)} are images and not read; name them in data.observation_keys to use them"
+            f"{', '.join(pictures)} are images and not read; name them in observation_keys to use them"
         )
     following = children(found.columns, SYNONYMS["next_observations"])
     more: dict[str, Name] = {"observations": [members[key] for key in chosen]}

@@ -71,7 +71,7 @@ class Subset:
         low, high = torch.quantile(returns, bounds)
         check(
             data.has_rewards or (self.lowest, self.highest) == (0, 1),
-            f"dataset '{data.name}': has no rewards to select episodes by; leave data.subset.lowest and highest out",
+            f"dataset '{data.name}': has no rewards to select episodes by; leave subset.lowest and highest out",
         )
         outside = (returns < low) | (returns > high)
         if self.last_rows is not None:

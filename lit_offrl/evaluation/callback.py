@@ -153,7 +153,7 @@ def make_evaluator(
         return None
     check(
         data.reward is None or named is not None,
-        "data.environment: the rewards are replaced by data.reward, and the environment of the data has others; "
+        "data.environment: the rewards are replaced, and the environment of the data has others; "
         f"name an environment with these rewards, {NO_EVALUATION}",
     )
     sizes = episodes, dataset.obs_dim, dataset.act_dim

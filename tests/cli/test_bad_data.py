@@ -336,7 +336,7 @@ BAD: dict[str, tuple[Case, str]] = {
             "--data.observation_keys",
             "[camera]",
         ],
-        "observations are no dictionary; name columns by data.layout, and leave",
+        "observations are no dictionary; name columns by layout, and leave",
     ),
     "no columns": (
         lambda folder, make: [write(made(30), folder / "a.npz"), "--data.layout.actions", "[]"],

@@ -124,7 +124,7 @@ def test_much_is_observed_or_little(say: Say, tmp_path: Path) -> None:
     one = {**made(1), "terminals": np.ones(1, bool), "timeouts": np.zeros(1, bool)}
     for columns in (images, one):
         path = write(columns, tmp_path / "log.npz")
-        assert "picture" in say("info", path, "--figure", str(tmp_path / "log.png"))
+        assert "figure" in say("info", path, "--figure", str(tmp_path / "log.png"))
     assert "give --figure a PNG's path" in say("info", path, "--figure", str(tmp_path / "log.foo"))
 
 

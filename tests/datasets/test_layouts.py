@@ -265,10 +265,7 @@ def test_rows_are_the_episodes(name: str, tmp_path: Path, say: Say) -> None:
 
 def test_done_alone_is_not_read_and_said_so(tmp_path: Path, say: Say) -> None:
     out = say("info", neorl(tmp_path), "--figure", str(tmp_path / "a.png"))
-    assert (
-        "'done' is not read; if it marks terminations only, set data.layout.terminations done"
-        in out
-    )
+    assert "'done' is not read; if it marks terminations only, set layout.terminations done" in out
     assert "ends: 0 terminated, 3 truncated" in out
 
 
