@@ -3,7 +3,8 @@
 from lit_offrl.datasets.arrays import ArrayReader
 from lit_offrl.datasets.columns import Layout
 from lit_offrl.datasets.dataset import OfflineDataset
+from lit_offrl.datasets.nearness import Nearness
 from lit_offrl.datasets.open_dataset import open_dataset
 from lit_offrl.datasets.reader import DatasetReader
 
-__all__ = ["ArrayReader", "DatasetReader", "Layout", "OfflineDataset", "open_dataset"]
+__all__ = ["ArrayReader", "DatasetReader", "Layout", "Nearness", "OfflineDataset", "open_dataset"]

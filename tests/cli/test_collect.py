@@ -136,7 +136,7 @@ GOOD = {"--environment": PENDULUM, "--steps": "20", "--keep": "replay"}
         ),
         ("mine/new-v0", {"--steps": "0"}, "steps"),
         ("mine/new-v0", {"--steps": "many"}, "steps"),
-        ("mine/new-v0", {"--seed": str(2**32)}, "seed: 4294967296 is not within"),
+        ("mine/new-v0", {"--seed": str(2**32)}, "seed: 4294967296 is not from 0"),
         ("mine/new-v0", {"--keep": "everything"}, "keep"),
         ("mine/new-v0", {"--keep": "rollouts"}, "rollout_steps: give the number"),
         ("mine/new-v0", {"--rollout_steps": "5"}, "rollout_steps: is not used with --keep replay"),

@@ -105,7 +105,7 @@ def test_a_run_goes_on_from_another_on_other_data(
         "1e-9",
     ]
     fit(bare, tmp_path / "second", *other, *start, *still)
-    assert f"starts from '{first}', 30 updates on pendulum/random-v0" in capsys.readouterr().out
+    assert f"starts from '{first}' (30 updates on pendulum/random-v0)" in capsys.readouterr().out
     before, after = learned(tmp_path / "first"), learned(tmp_path / "second")
     for name, value in before.items():
         if name.startswith(("actor.", "critics.", "target_critics.", "reward_scale.")):

@@ -57,7 +57,7 @@ def test_a_second_fit_is_refused_and_a_dead_one_is_not_waited_for(
         line = refused(capsys, tiny, run, *more)
         assert f"run_dir: '{folder}' is in use by process {other.pid}" in line
         assert socket.gethostname() in line
-        assert "begun 0 minutes ago" in line
+        assert "started 0 minutes ago" in line
         other.kill()
         other.wait()
         fit(tiny, run, *QUICK, *more)

@@ -137,7 +137,7 @@ def test_truth_judges_the_ranking(whole: Path, tmp_path: Path) -> None:
         (["{dynamics}"], "DynamicsEnsemble"),
         (["{run}", "--dynamics", "{prior}"], "--dynamics"),
         (["{run}", "--behavior", "{run}"], "--behavior"),
-        (["{alone}"], "run's folder"),
+        (["{alone}"], "run folder"),
         (["{unfinished}"], "no finished policy"),
         (["{run}", "{otherlog}"], "other data"),
         ([], "paths"),

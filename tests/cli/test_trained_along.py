@@ -155,7 +155,11 @@ class Density(Distribution):
             ["--prior.data.dataset", "bundled/halfcheetah-mixed"],
             "prior.data: the prior is trained along",
         ),
-        ("mb2po", ["--policy.imagination.after", "30"], "policy.imagination.after: 30 of 30"),
+        (
+            "mb2po",
+            ["--policy.imagination.after", "30"],
+            "policy.imagination.after: 30 leaves no update",
+        ),
         (
             "abm_mpo",
             [

@@ -95,7 +95,7 @@ def test_a_cache_that_cannot_be_made_is_said(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("LIT_OFFRL_CACHE", str(tmp_path / "file"))
-    with pytest.raises(UserError, match=r"LIT_OFFRL_CACHE: .* cannot be made, Not a directory"):
+    with pytest.raises(UserError, match=r"LIT_OFFRL_CACHE: .* cannot be created, Not a directory"):
         open_dataset(f"minari:{ID}")
 
 
