@@ -114,7 +114,7 @@ class Rollouts:
             Rows ``[m, ...]`` with ``m <= n * horizon`` and penalised rewards, and averages to log.
         """
         masked = is_masked(starts)
-        parts, penalties, keeping = [], [], []
+        parts, penalties, keeping, unknowns = [], [], [], []
         for observations in starts.split(len(starts) if masked else CPU_CHUNK):
             going = torch.ones(len(observations), dtype=torch.bool, device=starts.device)
             for _ in range(self.horizon):
@@ -130,6 +130,7 @@ class Rollouts:
                 parts.append(rows)
                 penalties.append(penalty)
                 keeping.append(going)
+                unknowns.append(unknown)
                 going = going & ~rows.terminations
                 observations = rows.next_observations
                 if not masked and not going.all():
@@ -139,14 +140,16 @@ class Rollouts:
         rows, penalty, kept = Transitions.cat(parts), torch.cat(penalties), torch.cat(keeping)
         if masked or not kept.all():
             rows, penalty = rows[kept], penalty[kept]
-        found = {} if halt is None else {"unknown_fraction": halt.share(rows)}
-        return rows, found | {
+        averages = {
             "reward_mean": (rows.rewards + self.penalty_coefficient * penalty).mean(),
             "penalty_mean": penalty.mean(),
             "penalty_max": penalty.amax() if len(penalty) else penalty.sum(),
             "penalty_std": penalty.std(correction=0) if len(penalty) else penalty.sum(),
             "terminated_fraction": rows.terminations.float().mean(),
         }
+        if halt is not None:
+            averages["unknown_fraction"] = torch.cat(unknowns)[kept].float().mean()
+        return rows, averages
 
     def _step(
         self,

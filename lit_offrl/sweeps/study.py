@@ -127,7 +127,7 @@ class Sweep:
             name = trial.user_attrs.get(FOLDER, name_folder(trial.number))
             trial.set_user_attr(FOLDER, name)
         run_dir = self.folder / name
-        told = " ".join(f"{key}={value}" for key, value in trial.params.items())
+        values = " ".join(f"{key}={value}" for key, value in trial.params.items())
 
         reported: set[int] = set()
 
@@ -147,21 +147,21 @@ class Sweep:
             whole = self.runs.fit(run_dir, settings, goes_on)
         except FailedRun as error:
             study.tell(trial, state=TrialState.FAIL)
-            print(f"{name}: {told}: failed, {error}", flush=True)
+            print(f"{name}: {values}: failed, {error}", flush=True)
             return
         if self.runs.stopped.is_set():
             # The trial resumes with the sweep.
             return
         if not whole:
             study.tell(trial, state=TrialState.PRUNED)
-            print(f"{name}: {told}: pruned", flush=True)
+            print(f"{name}: {values}: pruned", flush=True)
             return
         if self.prune:
             # Report the remaining evaluations, with which other trials are compared.
             report()
         value = self.objective.read(run_dir)
         study.tell(trial, value)
-        print(f"{name}: {told}: {self.objective.name} {value:.5g}", flush=True)
+        print(f"{name}: {values}: {self.objective.name} {value:.5g}", flush=True)
 
     def write_table(self, study: optuna.Study) -> None:
         """Write all trials as ``trials.csv``."""
