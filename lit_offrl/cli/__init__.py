@@ -112,8 +112,8 @@ def main(args: list[str] | None = None) -> None:
             if error.errno not in REFUSED:
                 raise
             where = error.filename or "a file"
-            said = error.strerror or first_line(error)
-            fail(f"{where}: {said}; fix this, and the same command {again}")
+            reason = error.strerror or first_line(error)
+            fail(f"{where}: {reason}; fix this, and the same command {again}")
         except (KeyboardInterrupt, Stopped) as error:
             FAMILY.wait_for_verdict()
             if not FAMILY.parent:

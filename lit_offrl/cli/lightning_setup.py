@@ -25,11 +25,11 @@ def quiet_lightning() -> None:
     """Silence messages that Lightning prints once per Trainer; a run has up to four Trainers."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    for said in (
+    for warning in (
         "isinstance.treespec, LeafSpec",
         "`val_dataloader`",
         "validation_step",
         "sync_dist=True",
     ):
-        warnings.filterwarnings("ignore", message=f".*{said}.*")
+        warnings.filterwarnings("ignore", message=f".*{warning}.*")
     warnings.filterwarnings("ignore", message=".*num_workers.*")

@@ -39,8 +39,8 @@ def reason_of(error: BaseException, config: Any, blocks: Mapping[str, type]) -> 
         return account
     # The parser lists one failure for each type that it tried; the class's own message is kept.
     tried = account.partition("Errors: - ")[2].partition(" Given value type")[0].split(" - ")
-    said = [line for line in tried if not line.startswith(("Expected a", "Not of type"))]
-    return f"'{owner}' cannot be made, {'; '.join(said)}"
+    reasons = [line for line in tried if not line.startswith(("Expected a", "Not of type"))]
+    return f"'{owner}' cannot be made, {'; '.join(reasons)}"
 
 
 def key_of(error: BaseException, config: Any, blocks: Mapping[str, type]) -> str | None:

@@ -111,8 +111,8 @@ def use_strict_yaml() -> None:
 def line_of(error: yaml.YAMLError) -> str:
     """A YAML error as one line, with its line number."""
     mark = getattr(error, "problem_mark", None)
-    said = " ".join(str(getattr(error, "problem", None) or error).split())
-    return said if mark is None else f"line {mark.line + 1}: {said}"
+    problem = " ".join(str(getattr(error, "problem", None) or error).split())
+    return problem if mark is None else f"line {mark.line + 1}: {problem}"
 
 
 def with_integers(args: list[str]) -> list[str]:

@@ -49,8 +49,8 @@ class ArrayReader(DatasetReader):
         keys: Collection[str] | None = None,
     ) -> None:
         super().__init__(name)
-        told = attempt(f"dataset '{name}'", recognise, columns, layout, keys)
-        columns, layout, self.notes = told.columns, told.layout, told.notes
+        log = attempt(f"dataset '{name}'", recognise, columns, layout, keys)
+        columns, layout, self.notes = log.columns, log.layout, log.notes
         self.files, self.layout, self.env_spec = files, layout, env_spec
         self.settings = str(layout)
         self.found = layout.find(columns, name)
@@ -71,7 +71,7 @@ class ArrayReader(DatasetReader):
                 f"{self.steps}; give one row for each step",
             )
         # Rows that are not steps.
-        self.left_out = np.zeros(self.steps, bool) if told.observed is None else told.observed
+        self.left_out = np.zeros(self.steps, bool) if log.observed is None else log.observed
         if layout.drop_nan:
             self._drop_nan()
         self.arrays.setdefault("rewards", np.full(self.steps, np.nan, np.float32))

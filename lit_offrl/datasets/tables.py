@@ -45,10 +45,10 @@ def read_lerobot(folder: Path) -> Columns:
         f"'{folder}' is a LeRobot dataset without data/chunk-000/*.parquet; download these files too",
     )
     columns = read_parquet(folder / "data")
-    found, told = len(np.unique(columns["episode_index"])), info.get("total_episodes")
+    found, declared = len(np.unique(columns["episode_index"])), info.get("total_episodes")
     check(
-        told in (None, found),
-        f"'{folder}' is a LeRobot dataset of {told} episodes, but its data/ holds {found}; download the rest",
+        declared in (None, found),
+        f"'{folder}' is a LeRobot dataset of {declared} episodes, but its data/ holds {found}; download the rest",
     )
     return columns
 

@@ -43,13 +43,13 @@ def find_problems(log: DatasetReader) -> Iterator[str]:
             continue
         sound.append((replace(episode, infos={}), rows))
         for rule in (check_next_observations, check_flags):
-            said = rule(rows, episode)
-            if said:
-                yield f"{where}, {said}"
+            problem = rule(rows, episode)
+            if problem:
+                yield f"{where}, {problem}"
         if formula is not None and log.reward is None and "x_velocity" in episode.infos:
-            said = check_rewards(rows, episode, formula)
-            if said:
-                yield f"{where}, {said}"
+            problem = check_rewards(rows, episode, formula)
+            if problem:
+                yield f"{where}, {problem}"
         digest = blake2b(rows.observations.numpy().tobytes() + rows.actions.numpy().tobytes())
         first = known.setdefault(digest.digest(), episode.number)
         if first != episode.number:

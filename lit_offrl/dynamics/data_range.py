@@ -71,15 +71,15 @@ class DataRange:
         """
         share, most = float(self.share), int(self.left.argmax())
         worst = f"observation {most - 1}" if most else "the reward"
-        said = (
+        problem = (
             f"imagination: {share:.0%} of the imagined rows leave the data's range by more than "
             f"{self.margin:g} widths, {worst} most often"
         )
         check(
             share <= REFUSED or not dropped,
-            f"{said}; train the dynamics longer, shorten the horizon, or set guard false",
+            f"{problem}; train the dynamics longer, shorten the horizon, or set guard false",
         )
         if share > WARNED and not self.warned:
             self.warned = True
             kept = "they are left out" if dropped else "they are trained on"
-            print(f"warning: {said}; {kept}", flush=True)
+            print(f"warning: {problem}; {kept}", flush=True)

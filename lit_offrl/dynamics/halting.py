@@ -101,10 +101,6 @@ class HaltRule:
             terminations=rows.terminations | unknown,
         )
 
-    def share(self, rows: Transitions) -> Tensor:
-        """The share of ``rows [batch, ...]`` that lead to HALT, a scalar."""
-        return (rows.rewards == self.reward).float().mean()
-
 
 def disagreement(step: ModelStep) -> Tensor:
     """``max over i, j of |mean_i - mean_j|_2`` over the next observation, of all members, ``[batch]``."""

@@ -114,39 +114,39 @@ class Rollouts:
             Rows ``[m, ...]`` with ``m <= n * horizon`` and penalised rewards, and averages to log.
         """
         masked = is_masked(starts)
-        parts, penalties, keeping = [], [], []
+        steps = []
         for observations in starts.split(len(starts) if masked else CPU_CHUNK):
             going = torch.ones(len(observations), dtype=torch.bool, device=starts.device)
             for _ in range(self.horizon):
-                rows, penalty, unknown = self._step(
-                    dynamics, act, observations, generator, termination, values, halt
-                )
+                given = dynamics, act, observations, generator, termination, values, halt
+                rows, penalty, unknown = self._step(*given)
                 if bounds is not None:
                     rewards = rows.rewards + self.penalty_coefficient * penalty
                     out = bounds.count(rewards, rows.next_observations, going & ~unknown)
                     going = going & ~out if self.guard else going
                 if halt is not None:
                     rows = halt.end(rows, unknown)
-                parts.append(rows)
-                penalties.append(penalty)
-                keeping.append(going)
+                steps.append((rows, penalty, going, unknown))
                 going = going & ~rows.terminations
                 observations = rows.next_observations
                 if not masked and not going.all():
                     observations, going = observations[going], going[going]
                     if len(observations) == 0:
                         break
-        rows, penalty, kept = Transitions.cat(parts), torch.cat(penalties), torch.cat(keeping)
+        parts, *columns = zip(*steps, strict=True)
+        rows, (penalty, kept, unknown) = Transitions.cat(parts), map(torch.cat, columns)
         if masked or not kept.all():
-            rows, penalty = rows[kept], penalty[kept]
-        found = {} if halt is None else {"unknown_fraction": halt.share(rows)}
-        return rows, found | {
+            rows, penalty, unknown = rows[kept], penalty[kept], unknown[kept]
+        averages = {
             "reward_mean": (rows.rewards + self.penalty_coefficient * penalty).mean(),
             "penalty_mean": penalty.mean(),
             "penalty_max": penalty.amax() if len(penalty) else penalty.sum(),
             "penalty_std": penalty.std(correction=0) if len(penalty) else penalty.sum(),
             "terminated_fraction": rows.terminations.float().mean(),
         }
+        if halt is not None:
+            averages["unknown_fraction"] = unknown.float().mean()
+        return rows, averages
 
     def _step(
         self,

@@ -120,8 +120,10 @@ class Schedule:
             }
             write_json(content, cell.folder / CELL)
             self.states[name] = "failed" if code else "done"
-            said = f"failed, exit code {code}: {last_line(cell.folder / LOG)}" if code else "done"
-            self.table.say(f"{name}: {said} ({seconds:.0f} s)")
+            outcome = (
+                f"failed, exit code {code}: {last_line(cell.folder / LOG)}" if code else "done"
+            )
+            self.table.say(f"{name}: {outcome} ({seconds:.0f} s)")
 
 
 def read_state(cell: Cell, evaluate: Mapping[str, int] | None) -> str:

@@ -83,9 +83,10 @@ class AdversarialDynamics(TrainedAlong):
 
     def check_part(self, part: Any) -> None:
         kind = type(part).__name__
-        said = f"AdversarialDynamics needs members that predict Gaussians, and {kind} has none"
+        problem = f"AdversarialDynamics needs members that predict Gaussians, and {kind} has none"
         check(
-            isinstance(part, GaussianDynamics), f"{said}; use lit_offrl.dynamics.DynamicsEnsemble"
+            isinstance(part, GaussianDynamics),
+            f"{problem}; use lit_offrl.dynamics.DynamicsEnsemble",
         )
         check(
             not getattr(part, "deterministic_reward", False),

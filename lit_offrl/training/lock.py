@@ -44,7 +44,7 @@ def lock_folder(folder: Path, option: str = "run_dir", wait: bool = False) -> It
             f"{option}: '{folder}' cannot be written to ({error.strerror}); choose another --{option}"
         ) from None
     with file:
-        mine, said = _describe(), False
+        mine, announced = _describe(), False
         while True:
             owner, taken = _try_lock(file)
             elsewhere = owner.get("host") not in (None, mine["host"])
@@ -54,17 +54,21 @@ def lock_folder(folder: Path, option: str = "run_dir", wait: bool = False) -> It
             hint = f"delete '{path}' if it has ended" if elsewhere else "wait for its end"
             if not wait:
                 raise UserError(
-                    f"{option}: '{folder}' is in use by {_said(owner)}; {hint}, or choose another --{option}"
+                    f"{option}: '{folder}' is in use by {_describe_owner(owner)}; {hint}, or choose another --{option}"
                 )
-            if not said:
+            if not announced:
                 also = f"; {hint}" if elsewhere else ""
                 print(
-                    f"{option}: waiting for '{folder}', in use by {_said(owner)}{also}", flush=True
+                    f"{option}: waiting for '{folder}', in use by {_describe_owner(owner)}{also}",
+                    flush=True,
                 )
-            said = True
+            announced = True
             time.sleep(1)
         if owner:
-            print(f"{option}: '{folder}' was left by {_said(owner)}, which has ended", flush=True)
+            print(
+                f"{option}: '{folder}' was left by {_describe_owner(owner)}, which has ended",
+                flush=True,
+            )
         _write(file, json.dumps(mine))
         try:
             yield
@@ -118,7 +122,7 @@ def _write(file: Any, text: str) -> None:
     file.flush()
 
 
-def _said(owner: dict[str, Any]) -> str:
+def _describe_owner(owner: dict[str, Any]) -> str:
     if not owner:
         return "another process"
     since = owner.get("since")

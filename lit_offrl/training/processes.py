@@ -93,23 +93,23 @@ class Family:
                         # This process was asked to end, and the other at the same time.
                         self._end(children, 128 + asked, STOPPED)
                     number = -code if code < 0 else code - 128
-                    said = (
+                    message = (
                         f"process {rank} was ended by signal {number}; the same command continues"
                     )
-                    self._end(children, 128 + number, said)
+                    self._end(children, 128 + number, message)
                 stands = child.returncode is None and is_suspended(child.pid)
                 suspended[rank - 1] = suspended[rank - 1] + 1 if stands else 0
                 if max(suspended) >= PATIENCE:
-                    said = (
+                    message = (
                         f"process {rank} was suspended for {PATIENCE} s; the same command continues"
                     )
-                    self._end(children, 128 + signal.SIGSTOP, said)
+                    self._end(children, 128 + signal.SIGSTOP, message)
 
     def _end(
-        self, children: Sequence[subprocess.Popen[bytes]], code: int, said: str = ""
+        self, children: Sequence[subprocess.Popen[bytes]], code: int, message: str = ""
     ) -> NoReturn:
-        if said:
-            say(said)
+        if message:
+            say(message)
         for child in children:
             child.kill()
         # The main thread may be blocked in a collective operation.

@@ -44,7 +44,7 @@ class StageBar(ProgressBar):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, BlockModule)
-        self.begun = self.said = monotonic()
+        self.begun = self.last_line = monotonic()
         self.first = pl_module.updates
         self.bar = tqdm(
             total=self.total,
@@ -69,14 +69,14 @@ class StageBar(ProgressBar):
         assert self.bar is not None
         if self.bar.disable:
             now = monotonic()
-            if self.draws(trainer) and now - self.said >= LINE_EVERY:
-                self.said = now
+            if self.draws(trainer) and now - self.last_line >= LINE_EVERY:
+                self.last_line = now
                 print(self.line(pl_module.updates, now - self.begun), flush=True)
             return
         self.bar.update(pl_module.updates - self.bar.n)
         found = trainer.callback_metrics
-        told = [describe(name, float(found[name])) for name in self.shown if name in found]
-        self.bar.set_postfix_str(" ".join(told), refresh=False)
+        texts = [describe(name, float(found[name])) for name in self.shown if name in found]
+        self.bar.set_postfix_str(" ".join(texts), refresh=False)
 
     def draws(self, trainer: pl.Trainer) -> bool:
         """Whether this process shows progress."""

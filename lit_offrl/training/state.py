@@ -101,8 +101,8 @@ def find_state(name: str, path: Path) -> Path | None:
         try:
             if damage is None:
                 torch.load(state, map_location="cpu", weights_only=True, mmap=True)["loops"]
-                said = f", as {' and '.join(broken)}" if broken else ""
-                print(f"{name}: continues from {state}{said}", flush=True)
+                note = f", as {' and '.join(broken)}" if broken else ""
+                print(f"{name}: continues from {state}{note}", flush=True)
                 return state
         except Exception as error:
             damage = first_line(error)

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from functools import partial
+from statistics import fmean
 from typing import Any
 
 import lightning.pytorch as pl
@@ -120,9 +121,8 @@ class ThreadTrials(pl.Callback):
             spent[name].append(do(1 if name == "one" else self.available, size))
             if name == "all" and spent["all"][0] > MUCH_SLOWER * spent["one"][-1]:
                 break
-        # Where the first of all threads has decided, it is all there is.
-        one, every = (sum(times[1:]) / max(1, len(times) - 1) for times in spent.values())
-        self.choose(module, size / one, size / (every or spent["all"][0]))
+        one, every = (fmean(times[1:] or times) for times in spent.values())
+        self.choose(module, size / one, size / every)
         if at < len(rows):
             do(self.chosen, len(rows) - at)
         return {name: total / len(rows) for name, total in totals.items()}
