@@ -42,7 +42,7 @@ lit-offrl {__version__}: model-based offline reinforcement learning with behavio
   experiment  a grid of configurations, datasets and seeds
               lit-offrl experiment experiments/mabe_table1.yaml --scale small --dry_run true
   sweep       a search over settings
-              lit-offrl sweep --config mabe --space space.yaml --trials 20
+              lit-offrl sweep --config quickstart --space space.yaml --trials 20
   data        list, info, check, import, fetch, collect, make
               lit-offrl data info bundled/halfcheetah-mixed
   completion  a script that completes options in bash or zsh

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 from jsonargparse import set_parsing_settings
@@ -14,8 +14,8 @@ from lit_offrl.cli.data import run_function
 from lit_offrl.cli.fit import without_enums
 from lit_offrl.cli.fit_parser import make_fit_parser
 from lit_offrl.datamodule import OfflineDataModule
-from lit_offrl.errors import UserError, check
-from lit_offrl.experiments.engines import Engine, LocalEngine, RayEngine
+from lit_offrl.errors import UserError
+from lit_offrl.experiments.engines import Engine, EngineName, check_engine, make_engine
 from lit_offrl.experiments.estimate import measure
 from lit_offrl.experiments.grid import Cell, Resolve, choose_cells, make_cells, resolve_cells
 from lit_offrl.experiments.progress import LOG, Table
@@ -40,7 +40,7 @@ def experiment(
     only: list[str] | None = None,
     jobs: int | None = None,
     threads: int = 1,
-    engine: Literal["local", "ray"] = "local",
+    engine: EngineName = "local",
     gpus: float = 0,
     dry_run: bool = False,
 ) -> None:
@@ -62,10 +62,7 @@ def experiment(
         UserError: The file is invalid, or its folder holds another experiment.
         SystemExit: With code 1 if a cell failed.
     """
-    check(jobs is None or jobs >= 1, f"--jobs: {jobs} is too small; give at least 1")
-    check(threads >= 1, f"--threads: {threads} is too small; give at least 1")
-    check(gpus >= 0, f"--gpus: {gpus} is too small; give at least 0")
-    check(not gpus or engine == "ray", "--gpus: needs --engine ray; give both or none")
+    check_engine(engine, jobs, threads, gpus)
     found = read_file(file, scale, output)
     try:
         every = make_cells(found)
@@ -79,8 +76,7 @@ def experiment(
         for line in measure(cells, configs, jobs or 1, threads):
             print(line, flush=True)
         return
-    chosen: Engine
-    chosen = RayEngine(jobs, threads, gpus) if engine == "ray" else LocalEngine(jobs or 1, threads)
+    chosen = make_engine(engine, jobs, threads, gpus)
     with lock_folder(found.output, "output"):
         run_all(found, every, cells, configs, chosen)
 

@@ -116,37 +116,33 @@ class Rollouts:
             Rows ``[m, ...]`` with ``m <= n * horizon`` and penalised rewards, and averages to log.
         """
         masked = is_masked(starts)
-        parts, columns = list[Transitions](), list[tuple[Tensor, ...]]()
-        size = len(starts) if masked else CPU_CHUNK
+        steps, size = [], len(starts) if masked else CPU_CHUNK
         everything = torch.arange(len(starts), device=starts.device)
         for observations, number in zip(starts.split(size), everything.split(size), strict=True):
             going = torch.ones_like(number, dtype=torch.bool)
             for _ in range(self.horizon):
-                rows, penalty, unknown = self._step(
-                    dynamics, act, observations, generator, termination, values, halt
-                )
+                given = dynamics, act, observations, generator, termination, values, halt
+                rows, penalty, unknown = self._step(*given)
                 if bounds is not None:
                     rewards = rows.rewards + self.penalty_coefficient * penalty
                     out = bounds.count(rewards, rows.next_observations, going & ~unknown)
                     going = going & ~out if self.guard else going
                 rows = rows if halt is None else halt.end(rows, unknown)
-                parts.append(rows)
-                columns.append((penalty, going, unknown, number))
+                steps.append((rows, penalty, going, unknown, number))
                 going = going & ~rows.terminations
                 observations = rows.next_observations
                 if not masked and not going.all():
                     observations, number, going = observations[going], number[going], going[going]
                     if len(observations) == 0:
                         break
-        rows = Transitions.cat(parts)
-        penalty, kept, unknown, number = map(torch.cat, zip(*columns, strict=True))
+        parts, *columns = zip(*steps, strict=True)
+        rows, (penalty, kept, unknown, number) = Transitions.cat(parts), map(torch.cat, columns)
         if masked or not kept.all():
-            rows, penalty = rows[kept], penalty[kept]
+            rows, penalty, unknown = rows[kept], penalty[kept], unknown[kept]
         averages = self._averages(rows, penalty)
-        rows = in_rollouts(rows, number[kept]) if whole else rows
         if halt is not None:
-            averages["unknown_fraction"] = unknown[kept].float().mean()
-        return rows, averages
+            averages["unknown_fraction"] = unknown.float().mean()
+        return in_rollouts(rows, number[kept]) if whole else rows, averages
 
     def _averages(self, rows: Transitions, penalty: Tensor) -> dict[str, Tensor]:
         return {

@@ -1,4 +1,4 @@
-"""Engines that run cells: processes on this machine, or a Ray cluster."""
+"""Engines that run commands of lit-offrl: processes on this machine, or a Ray cluster."""
 
 from __future__ import annotations
 
@@ -8,35 +8,37 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from lit_offrl.errors import check
 from lit_offrl.training.processes import PARENT
 
+# How lit-offrl is started.
+PROGRAM = (sys.executable, "-m", "lit_offrl")
 # Seconds between two polls of a process, and seconds that a stopped process has to save its state.
 INTERVAL, PATIENCE = 0.5, 30
 
 
 class Job(Protocol):
-    """Interface of a running cell."""
+    """Interface of running commands."""
 
     def poll(self) -> int | None:
-        """Return the exit code, or ``None`` while the cell runs."""
+        """Return the exit code, or ``None`` while the commands run."""
 
     def stop(self) -> None:
-        """Stop the cell, which can be resumed from its saved state."""
+        """Stop the commands; a stopped run can be resumed from its saved state."""
 
 
 class Engine(Protocol):
-    """Interface of what starts cells."""
+    """Interface of what starts commands."""
 
     jobs: int
 
     def start(self, commands: Sequence[Sequence[str]], log: Path) -> Job:
-        """Start a cell.
+        """Start commands, which run one after another until one fails.
 
         Args:
-            commands: Argument lists of lit-offrl, run one after another until one fails.
+            commands: Argument lists of lit-offrl.
             log: File to which their output is appended.
         """
 
@@ -58,7 +60,7 @@ class Process:
         self.process = self._next()
 
     def _next(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "lit_offrl", *self.commands.pop(0)]
+        command = [*PROGRAM, *self.commands.pop(0)]
         # The child ends when this process ends, even if it is killed.
         environment = {**os.environ, PARENT: str(os.getpid())}
         environment["OMP_NUM_THREADS"] = str(self.threads)
@@ -90,11 +92,11 @@ class Process:
 
 
 class LocalEngine:
-    """Engine that runs cells in processes on this machine.
+    """Engine that runs commands in processes on this machine.
 
     Args:
-        jobs: Number of cells at the same time.
-        threads: Threads of each cell.
+        jobs: Number of processes at the same time.
+        threads: Threads of each.
     """
 
     def __init__(self, jobs: int, threads: int) -> None:
@@ -105,15 +107,15 @@ class LocalEngine:
 
 
 class RayEngine:
-    """Engine that runs cells as tasks of a Ray cluster, whose machines share this folder and have lit-offrl.
+    """Engine that runs commands as tasks of a Ray cluster, whose machines share this folder and have lit-offrl.
 
     Args:
-        jobs: Largest number of cells at the same time; ``None`` for as many as the cluster's resources allow.
-        threads: Threads, and so CPUs, of each cell.
-        gpus: GPUs of each cell, such as 0.5.
+        jobs: Largest number of tasks at the same time; ``None`` for as many as the cluster's resources allow.
+        threads: Threads, and so CPUs, of each task.
+        gpus: GPUs of each task, such as 0.5.
 
     Raises:
-        UserError: Ray is not installed, or the cluster is too small for a cell.
+        UserError: Ray is not installed, or the cluster is too small for a task.
     """
 
     def __init__(self, jobs: int | None, threads: int, gpus: float) -> None:
@@ -131,7 +133,7 @@ class RayEngine:
             room = min(room, int(there.get("GPU", 0) / gpus))
         check(
             room >= 1,
-            f"--engine ray: the cluster is too small for a cell of {threads} CPUs and {gpus:g} GPUs; lower "
+            f"--engine ray: the cluster is too small for a run of {threads} CPUs and {gpus:g} GPUs; lower "
             "--threads or --gpus",
         )
         self.jobs, self.threads = jobs or room, threads
@@ -167,6 +169,30 @@ class RayJob:
     def stop(self) -> None:
         self.ray.cancel(self.task)
         self.ray.wait([self.task], timeout=PATIENCE)
+
+
+EngineName = Literal["local", "ray"]
+
+
+def check_engine(name: EngineName, jobs: int | None, threads: int, gpus: float) -> None:
+    """Check the options ``--engine``, ``--jobs``, ``--threads`` and ``--gpus``.
+
+    Raises:
+        UserError: One is invalid.
+    """
+    check(jobs is None or jobs >= 1, f"--jobs: {jobs} is too small; give at least 1")
+    check(threads >= 1, f"--threads: {threads} is too small; give at least 1")
+    check(gpus >= 0, f"--gpus: {gpus} is too small; give at least 0")
+    check(not gpus or name == "ray", "--gpus: needs --engine ray; give both or none")
+
+
+def make_engine(name: EngineName, jobs: int | None, threads: int, gpus: float) -> Engine:
+    """The engine of these options, which are those of ``check_engine()``.
+
+    Raises:
+        UserError: Ray is not installed, or its cluster is too small.
+    """
+    return RayEngine(jobs, threads, gpus) if name == "ray" else LocalEngine(jobs or 1, threads)
 
 
 def run_commands(commands: Sequence[Sequence[str]], log: Path, threads: int, folder: Path) -> int:

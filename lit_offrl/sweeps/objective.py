@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lit_offrl.errors import UserError, check
+from lit_offrl.errors import check
 
-# Files of `fit` and `select`.
-FILES = ("results.json", "selection.json")
 EVALUATION = "evaluation/"
+SELECTION = "selection/"
 # Names in results.json that evaluations in training have too.
 POLICY = "policy."
 
@@ -21,8 +21,9 @@ class Objective:
     """The number that a sweep optimises.
 
     Attributes:
-        name: Keys of ``results.json`` or ``selection.json`` joined by dots, such as
-            ``policy.return_mean``; or ``evaluation/return_mean`` for the last evaluation in training.
+        name: Keys of ``results.json`` joined by dots, such as ``policy.return_mean``; or
+            ``evaluation/return_mean`` for the last evaluation in training; or ``selection/fitted_q.low`` for an
+            estimate of ``lit-offrl select``.
     """
 
     name: str
@@ -37,16 +38,28 @@ class Objective:
             found = self.progress(run_dir)
             check(bool(found), f"--objective: '{run_dir}' was not evaluated in training")
             return found[-1][1]
-        known: list[str] = []
-        for file in (run_dir / name for name in FILES):
-            content = json.loads(file.read_text()) if file.is_file() else {}
-            numbers = flatten(content)
-            if self.name in numbers:
-                return numbers[self.name]
-            known += numbers
-        raise UserError(
-            f"--objective: '{run_dir}' has no number '{self.name}'; it has {', '.join(known) or 'none'}"
+        if self.is_estimated:
+            content = json.loads((run_dir / "selection.json").read_text())
+            content = content["candidates"][0]["estimates"]
+        else:
+            content = json.loads((run_dir / "results.json").read_text())
+        name, numbers = self.name.removeprefix(SELECTION), flatten(content)
+        check(
+            name in numbers,
+            f"--objective: '{run_dir}' has no number '{name}'; it has {', '.join(numbers) or 'none'}",
         )
+        return numbers[name]
+
+    def commands(self, run_dir: Path, fit: Sequence[str]) -> list[list[str]]:
+        """Argument lists of lit-offrl that train a run and write the file of its objective.
+
+        Args:
+            run_dir: The run folder.
+            fit: Arguments of ``fit``.
+        """
+        trained = ["fit", *fit, "--run_dir", str(run_dir)]
+        estimated = ["select", str(run_dir), "--output", str(run_dir / "selection.json")]
+        return [trained, estimated] if self.is_estimated else [trained]
 
     def progress(self, run_dir: Path) -> list[tuple[int, float]]:
         """Updates and number of each evaluation in training so far."""
@@ -60,6 +73,11 @@ class Objective:
     def key(self) -> str:
         """Name of the number in the evaluations in training."""
         return self.name.removeprefix(EVALUATION).removeprefix(POLICY)
+
+    @property
+    def is_estimated(self) -> bool:
+        """Whether ``lit-offrl select`` has to be run for the number."""
+        return self.name.startswith(SELECTION)
 
     @property
     def is_evaluated(self) -> bool:

@@ -17,6 +17,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from lit_offrl.errors import UserError, check, first_line
+from lit_offrl.experiments.engines import Engine
 from lit_offrl.sweeps.objective import Objective
 from lit_offrl.sweeps.space import Setting
 from lit_offrl.sweeps.trial import FailedRun, Trials
@@ -52,8 +53,8 @@ class Sweep:
     seed: int
     storage: str | None = None
 
-    def run(self, trials: int, jobs: int) -> optuna.Study:
-        """Run trials until ``trials`` are done, ``jobs`` at a time; interrupted trials are resumed first.
+    def run(self, trials: int, engine: Engine) -> optuna.Study:
+        """Run trials by ``engine`` until ``trials`` are done; interrupted trials are resumed first.
 
         Raises:
             UserError: A setting is invalid, or no trial finished.
@@ -63,8 +64,8 @@ class Sweep:
         self.restore(study)
         counted = (TrialState.COMPLETE, TrialState.PRUNED)
         missing = trials - len(study.get_trials(deepcopy=False, states=counted))
-        self.runs, self.drawing = Trials(self.arguments), threading.Lock()
-        with ThreadPoolExecutor(jobs) as pool:
+        self.runs, self.drawing = Trials(engine, self.objective, self.arguments), threading.Lock()
+        with ThreadPoolExecutor(engine.jobs) as pool:
             futures = [pool.submit(self._try_one, study) for _ in range(missing)]
             try:
                 for future in futures:

@@ -1,17 +1,15 @@
-"""Runs the trials of a sweep: ``lit-offrl fit`` in a process, which is watched while it trains."""
+"""Runs the trials of a sweep: ``lit-offrl fit`` by an engine, watched while it trains."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lit_offrl.errors import check
+from lit_offrl.experiments.engines import Engine, Job
+from lit_offrl.sweeps.objective import Objective
 
-# Command that trains a run.
-FIT = (sys.executable, "-m", "lit_offrl", "fit")
 # Seconds between two checks of a run's evaluations.
 INTERVAL = 1.0
 
@@ -21,15 +19,16 @@ class FailedRun(Exception):
 
 
 class Trials:
-    """Runs ``fit`` in processes, which ``stop()`` ends.
+    """Runs trials by an engine; ``stop()`` ends all of them.
 
     Args:
+        engine: What starts the runs.
+        objective: Number that each trial has to have.
         arguments: Arguments of ``fit``, the same for all trials.
     """
 
-    def __init__(self, arguments: Sequence[str]) -> None:
-        self.arguments = arguments
-        self.running: set[subprocess.Popen[bytes]] = set()
+    def __init__(self, engine: Engine, objective: Objective, arguments: Sequence[str]) -> None:
+        self.engine, self.objective, self.arguments = engine, objective, arguments
         self.stopped = threading.Event()
 
     def fit(self, run_dir: Path, settings: Sequence[str], goes_on: Callable[[], bool]) -> bool:
@@ -48,49 +47,27 @@ class Trials:
             UserError: The configuration or the data are invalid.
         """
         log = run_dir.with_suffix(".log")
-        with log.open("ab") as output:
-            child = subprocess.Popen(
-                [*FIT, *self.arguments, "--run_dir", str(run_dir), *settings],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-            self.running.add(child)
-            try:
-                whole = self._watch(child, goes_on)
-            finally:
-                end(child)
-                self.running.discard(child)
-        if whole and child.returncode != 0 and not self.stopped.is_set():
+        commands = self.objective.commands(run_dir, [*self.arguments, *settings])
+        job = self.engine.start(commands, log)
+        try:
+            code = self._watch(job, goes_on)
+        finally:
+            job.stop()
+        if code and not self.stopped.is_set():
             lines = log.read_text(errors="replace").strip().splitlines() or ["it printed nothing"]
             last = lines[-1].removeprefix("lit-offrl: error: ")
             # config.yaml is written once all settings are checked.
             check((run_dir / "config.yaml").is_file(), f"{last} ('{log}')")
             raise FailedRun(last)
-        return whole and child.returncode == 0
+        return code == 0
 
-    def _watch(self, child: subprocess.Popen[bytes], goes_on: Callable[[], bool]) -> bool:
-        """Wait for ``child``; return whether it ended by itself."""
-        while not self.stopped.is_set():
-            try:
-                child.wait(INTERVAL)
-                return True
-            except subprocess.TimeoutExpired:
-                if not goes_on():
-                    return False
-        return False
+    def _watch(self, job: Job, goes_on: Callable[[], bool]) -> int | None:
+        """Wait for ``job`` and return its exit code; ``None`` if it has to be stopped."""
+        while (code := job.poll()) is None:
+            if self.stopped.wait(INTERVAL) or not goes_on():
+                return None
+        return code
 
     def stop(self) -> None:
         """Stop all runs, which save their states."""
         self.stopped.set()
-
-
-def end(child: subprocess.Popen[bytes]) -> None:
-    """Terminate ``child``, and kill it if it does not end in time."""
-    if child.poll() is None:
-        child.terminate()
-        try:
-            child.wait(60)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
-from lit_offrl.cli import experiment, main
+from lit_offrl.cli import main
+from lit_offrl.experiments import engines
 from lit_offrl.experiments.engines import LocalEngine, RayEngine, run_commands
 from lit_offrl.experiments.grid import Cell, make_cells
 from lit_offrl.experiments.progress import Table, read_progress
@@ -69,7 +70,7 @@ def write(path: Path, **values: Any) -> Path:
 @pytest.fixture
 def grid(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two configurations that share all but the policy, and one that fails."""
-    monkeypatch.setattr(experiment, "LocalEngine", Inline)
+    monkeypatch.setattr(engines, "LocalEngine", Inline)
     monkeypatch.chdir(tmp_path)
     return write(
         tmp_path / "grid.yaml",

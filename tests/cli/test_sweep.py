@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from lit_offrl.cli import main
+from lit_offrl.experiments import engines
 from lit_offrl.sweeps import trial as trials
 from lit_offrl.sweeps.objective import Objective
 from lit_offrl.sweeps.space import read_space
@@ -22,7 +23,11 @@ from tests.runs import TINY
 STAND_IN = """
 import json, sys, time
 from pathlib import Path
-given = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+if sys.argv[1] == "select":
+    estimates = {"fitted_q": {"low": -json.loads((Path(sys.argv[2]) / "results.json").read_text())["estimate"]["policy"]}}
+    Path(sys.argv[4]).write_text(json.dumps({"candidates": [{"estimates": estimates}]}))
+    sys.exit()
+given = dict(zip(sys.argv[2::2], sys.argv[3::2]))
 run, x = Path(given["--run_dir"]), float(given["--x"])
 if x == 99:
     sys.exit("lit-offrl: error: x: 99 is out of bounds; give less")
@@ -37,7 +42,6 @@ if late and given.get("--slow"):
     time.sleep(60)
 results = {"policy": {"return_mean": -(x - 2) ** 2}, "estimate": {"policy": x}, "prior": None}
 (run / "results.json").write_text(json.dumps(results))
-(run / "selection.json").write_text(json.dumps({"fqe": {"lower": -x}}))
 """
 
 
@@ -47,7 +51,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "fit.py").write_text(STAND_IN)
     (tmp_path / "config.yaml").write_text("{}")
     (tmp_path / "space.yaml").write_text("x: {low: -10.0, high: 10.0}")
-    monkeypatch.setattr(trials, "FIT", (sys.executable, str(tmp_path / "fit.py")))
+    monkeypatch.setattr(engines, "PROGRAM", (sys.executable, str(tmp_path / "fit.py")))
     monkeypatch.setattr(trials, "INTERVAL", 0.05)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -106,8 +110,10 @@ def test_a_sweep_finds_the_best_and_goes_on(
 
 
 def test_the_same_seed_draws_the_same_and_any_number_is_an_objective(stand_in: Path) -> None:
-    first = sweep("--trials", 3, "--objective", "fqe.lower", "--seed", 5)
-    assert [float(row["fqe.lower"]) for row in first] == [-float(row["x"]) for row in first]
+    first = sweep("--trials", 3, "--objective", "selection/fitted_q.low", "--seed", 5)
+    assert [float(row["selection/fitted_q.low"]) for row in first] == [
+        -float(row["x"]) for row in first
+    ]
     Path("sweep").rename("before")
     assert [row["x"] for row in sweep("--trials", 3, "--seed", 5)] == [row["x"] for row in first]
     Path("sweep").rename("between")
@@ -166,8 +172,9 @@ def test_a_failed_run_is_no_trial_of_those_asked_for(
         ("x: [99]", [], "x: 99 is out of bounds"),
         ("x: [1]", ["--trials", "0"], "--trials"),
         ("x: [1]", ["--jobs", "0"], "--jobs"),
+        ("x: [1]", ["--gpus", "1"], "--gpus"),
         ("x: [1]", ["--objective", "policy.nothing"], "policy.nothing"),
-        ("x: [1]", ["--objective", "fqe.lower", "--prune", "true"], "--prune"),
+        ("x: [1]", ["--objective", "selection/fitted_q.low", "--prune", "true"], "--prune"),
         ("x: [1]", ["--storage", "nowhere://"], "--storage"),
         ("x: [1]", ["--config", "nowhere"], "nowhere"),
     ],

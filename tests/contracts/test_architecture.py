@@ -35,7 +35,8 @@ LAYERS = [
     {"pipeline"},
     {"runs"},
     {"many_seeds"},
-    {"experiments", "export", "reports", "sweeps"},
+    {"experiments", "export", "reports"},
+    {"sweeps"},
     {"cli"},
     {"__main__"},
 ]

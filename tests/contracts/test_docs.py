@@ -7,7 +7,6 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-import jsonargparse
 import lightning.pytorch as pl
 import pytest
 import torch
@@ -18,9 +17,9 @@ from lit_offrl.dynamics import MaxStd, Rollouts
 from lit_offrl.dynamics.terminations import never
 from lit_offrl.evaluation import EpisodeStats
 from tests.factories import MODULES, ensemble, random_rows
+from tests.pages import DOCS, blocks, commands_of, own_parts
 from tests.runs import CONFIGS, ROOT, resolve
 
-DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 ALGORITHMS = sorted(p for p in (DOCS / "algorithms").glob("*.md") if p.stem != "index")
 SECTIONS = [
@@ -33,19 +32,6 @@ SECTIONS = [
 ]
 
 
-def blocks(text: str, language: str) -> list[str]:
-    """Fenced blocks of a language."""
-    found = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    return [block for named, block in found if named == language]
-
-
-def commands_of(text: str) -> list[str]:
-    """Commands of lit-offrl in fenced blocks, without comments."""
-    lines = "\n".join(blocks(text, "")).replace("\\\n", " ")
-    found = re.findall(r"^(?:\$ |\S*/)?lit-offrl ([a-z]+ .*?)(?: +#.*)?$", lines, re.MULTILINE)
-    return [" ".join(command.split()) for command in found]
-
-
 def section(text: str, heading: str) -> str:
     """What stands under a heading."""
     return text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
@@ -55,58 +41,6 @@ def rows_of(text: str) -> list[list[str]]:
     """Cells of a table's rows, its head left out."""
     lines = [line for line in text.splitlines() if line.startswith("| ")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[1:]]
-
-
-class Understood(BaseException):
-    """The arguments were parsed; nothing is to be run."""
-
-
-@pytest.fixture
-def only_parse(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every verb end where its arguments are understood."""
-    parse, depth = jsonargparse.ArgumentParser.parse_args, [0]
-
-    def parse_args(self: Any, *args: Any, **kwargs: Any) -> Any:
-        depth[0] += 1
-        try:
-            found = parse(self, *args, **kwargs)
-        finally:
-            depth[0] -= 1
-        if depth[0] == 0:
-            raise Understood
-        return found
-
-    monkeypatch.setattr(jsonargparse.ArgumentParser, "parse_args", parse_args)
-
-
-COMMANDS = sorted({c for page in PAGES for c in commands_of(page.read_text())})
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_is_understood(
-    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> None:
-    words = shlex.split(command)
-    names = re.fullmatch(r"fit((?: --config \S+)+)(?: --data\.dataset \S+)?", command)
-    if names is not None:
-        resolve(*re.findall(r"--config (\S+)", names[1]))
-        return
-    for name, source in own_parts().items():
-        (tmp_path / name).write_text(source)
-    monkeypatch.chdir(tmp_path)
-    request.getfixturevalue("only_parse")
-    with pytest.raises((Understood, SystemExit)) as stopped:
-        main(words)
-    # What is printed ends by itself.
-    assert getattr(stopped.value, "code", 0) == 0
-
-
-def own_parts() -> dict[str, str]:
-    """The files of the page on parts of one's own, by their names."""
-    text = (DOCS / "your_parts.md").read_text()
-    found = re.findall(r"^`(my_\w+\.py)`.*?^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    assert len(found) == 4
-    return dict(found)
 
 
 def test_parts_of_ones_own_train(
@@ -160,7 +94,7 @@ class OneBlock(pl.Trainer):
         super().__init__(**{**given, **short}, accelerator="cpu", logger=False)
 
 
-@pytest.mark.parametrize("page", ["api.md", "your_parts.md", "runs.md"])
+@pytest.mark.parametrize("page", ["api.md", "your_parts.md"])
 def test_the_python_of_a_page_runs(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,5 +79,13 @@ def test_no_experiment_is_missing() -> None:
     tables = [f"mopo_table{n}" for n in ("1", "2_ood", "3_penalties", "4_angles", "5_hiv")]
     mabe = [f"mabe_{name}" for name in ("table1", "fig3_ablation", "fig4_priors", "fig6_transfer")]
     abm = [f"abm_{name}" for name in ("fig1", "fig2", "fig3", "fig4", "table6", "table7")]
-    expected = {*tables, *mabe, *abm, "mb2po_table1", "mb2po_ablations", "results"}
+    expected = {
+        *tables,
+        *mabe,
+        *abm,
+        "mb2po_table1",
+        "mb2po_ablations",
+        "results",
+        "standardization",
+    }
     assert {file.stem for file in FILES} == expected

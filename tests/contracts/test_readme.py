@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,6 @@ from lit_offrl.training.checkpoints import load_module
 from tests.runs import ROOT, fit_algorithm, learned
 
 README = (ROOT / "README.md").read_text()
-WHOLE_LINES = README.replace("\\\n", " ")
-COMMANDS = re.findall(r"^(?:\.venv/bin/)?lit-offrl (fit .*?)(?: +#.*)?$", WHOLE_LINES, re.MULTILINE)
 
 
 def python_block(containing: str) -> str:
@@ -62,23 +59,6 @@ def test_the_prior_of_the_readme_is_sampled_and_trained_along(
     assert "trained_parts.prior.net.2.weight" in alone
     # Its draws are no part of the noise that a stack of seeds is given: one seed after the other.
     assert all(torch.equal(many[key], value) for key, value in alone.items())
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_of_the_readme_is_understood(
-    command: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    (tmp_path / "my_priors.py").write_text(python_block("class LaplacePrior"))
-    (tmp_path / "mine.yaml").write_text("policy: {updates: 2000}")
-    (tmp_path / "configs").symlink_to(ROOT / "configs")
-    monkeypatch.chdir(tmp_path)
-    shown = [] if "--help" in command else ["--print_config"]
-    with pytest.raises(SystemExit) as stopped:
-        main([*shlex.split(command), *shown])
-    assert stopped.value.code == 0, capsys.readouterr().err
 
 
 class OneBlock(pl.Trainer):

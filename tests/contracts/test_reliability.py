@@ -1,4 +1,4 @@
-"""Every promise of docs/reliability.md names a test that is there."""
+"""Every guarantee in docs/reliability.md names a test that exists."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from tests.runs import ROOT
 ROWS = [
     line
     for line in (ROOT / "docs" / "reliability.md").read_text().splitlines()
-    if line.startswith("| ") and not line.startswith("| promise")
+    if line.startswith("| ") and not line.startswith("| guarantee")
 ]
 
 
 @pytest.mark.parametrize("row", ROWS)
 def test_its_tests_are_there(row: str) -> None:
-    promise, tests = row.strip("| ").rsplit(" | ", 1)
-    assert promise
+    guarantee, tests = row.strip("| ").rsplit(" | ", 1)
+    assert guarantee
     files = re.findall(r"tests/[\w/]+\.py", tests)
     assert files
     sources = "".join((ROOT / name).read_text() for name in files)
