@@ -42,7 +42,7 @@ def fetched(name: str, url: str, path: Path) -> Path:
     """Download ``url`` to ``path`` unless it is there.
 
     ``path.sha256`` keeps the hash of the download; the file is checked against it whenever its size or
-    modification time has changed.
+    modification time has changed. A file without it was put there by hand, and is used as it is.
 
     Args:
         name: Name of the dataset in messages.
@@ -53,8 +53,8 @@ def fetched(name: str, url: str, path: Path) -> Path:
         UserError: The download failed, is no HDF5 file, or was changed afterwards.
     """
     note = path.with_suffix(".sha256")
-    if path.is_file() and note.is_file():
-        found, *about = note.read_text().split()
+    if path.is_file():
+        found, *about = note.read_text().split() if note.is_file() else ["", *stamp(path)]
         if about != stamp(path) and hashed(path) != found:
             raise UserError(
                 f"data.dataset: '{path}' has changed since '{name}' was fetched; delete it to fetch it again"
@@ -140,7 +140,8 @@ def _give_up_on(error: Exception, name: str, url: str, part: Path, last: bool) -
     if last or unreachable:
         raise UserError(
             f"data.dataset: '{name}' cannot be fetched from '{url}', {first_line(error)}; is there a "
-            "network? Download the file elsewhere and give its path, or use bundled/halfcheetah-mixed"
+            "network? Download the file elsewhere and give its path, or put it at "
+            f"'{part.with_suffix('.hdf5')}', or use bundled/halfcheetah-mixed"
         ) from error
 
 

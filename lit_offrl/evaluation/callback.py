@@ -18,8 +18,9 @@ from lit_offrl.datasets.tasks import one_hot
 from lit_offrl.environments.recorded import check_registered
 from lit_offrl.environments.spaces import action_box_of
 from lit_offrl.errors import UserError, check
-from lit_offrl.evaluation.episodes import Evaluator
+from lit_offrl.evaluation.episodes import EpisodeStats, Evaluator
 from lit_offrl.evaluation.tasks import MultitaskEvaluator, MultitaskStats
+from lit_offrl.policy import PolicyLearner
 from lit_offrl.training.block_module import BlockModule
 from lit_offrl.training.blocks import mix_seed
 from lit_offrl.training.files import write_json
@@ -39,6 +40,11 @@ class Evaluation(PerEpoch):
         episodes: Number of episodes of each evaluation, run in parallel.
         path: JSON file that collects every evaluation, ascending in updates.
         evaluator: Runner of the episodes; by default one of the data module's environment.
+        prior: Whether to run the prior too, in the same episodes, where the learner trains it along; its results have
+            ``prior_`` before their names.
+
+    Raises:
+        UserError: At the start of training: the learner trains no prior along.
     """
 
     def __init__(
@@ -47,9 +53,10 @@ class Evaluation(PerEpoch):
         episodes: int = 10,
         path: Path | None = None,
         evaluator: AnyEvaluator | None = None,
+        prior: bool = False,
     ) -> None:
         self.every, self.episodes, self.path = every, episodes, path
-        self.evaluator = evaluator
+        self.evaluator, self.prior = evaluator, prior
         self.data: OfflineDataModule | None = None
         self.entries: list[dict[str, float]] = []
 
@@ -71,6 +78,11 @@ class Evaluation(PerEpoch):
             check(
                 isinstance(data, OfflineDataModule),
                 "Evaluation: needs an OfflineDataModule; call trainer.fit(policy, data)",
+            )
+            check(
+                not self.prior or "prior" in getattr(pl_module, "along", ()),
+                "Evaluation: prior=True needs a learner that trains a prior; give it prior_training, or leave "
+                "prior out",
             )
             self.attach(data)
 
@@ -98,24 +110,34 @@ class Evaluation(PerEpoch):
         seed = mix_seed(self.data.seed_of(module.log_prefix), "evaluation", module.updates)
         try:
             stats = self.evaluator.run(module.act, seed, module.device)  # type: ignore[arg-type]
+            values = self._summary(stats)
+            if self.prior:
+                assert isinstance(module, PolicyLearner)
+                act = module.trained_parts["prior"].act
+                of_prior = self._summary(self.evaluator.run(act, seed, module.device))  # type: ignore[arg-type]
+                values |= {f"prior_{key}": value for key, value in of_prior.items()}
         except UserError as error:
             # Training does not need evaluations, and a later one may succeed.
             say(f"{module.log_prefix}: not evaluated after {module.updates} updates: {error}")
             return {}
-        values = stats.summary()
-        score = self.data.dataset.score(stats.returns)
-        if score is not None:
-            values["score"] = float(score.mean())
         self._append({"updates": module.updates, **values})
         line = f"{module.log_prefix}: {module.updates} updates, return {values['return_mean']:.0f}"
         line += f" (sd {values['return_std']:.0f}), length {values['length_mean']:.0f}"
-        if score is not None:
+        if "score" in values:
             line += f", score {values['score']:.1f}"
+        if self.prior:
+            line += f", prior's return {values['prior_return_mean']:.0f}"
         if isinstance(stats, MultitaskStats):
             each = (f"{n} {values[f'return_mean_{n}']:.0f}" for n in stats.by_task)
             line += f": {', '.join(each)}"
         say(line)
         return {f"evaluation/{key}": value for key, value in values.items()}
+
+    def _summary(self, stats: EpisodeStats) -> dict[str, float]:
+        """Returns and lengths of an evaluation and, where references are known, the score."""
+        assert self.data is not None
+        score = self.data.dataset.score(stats.returns)
+        return stats.summary() | ({} if score is None else {"score": float(score.mean())})
 
     def _append(self, entry: dict[str, float]) -> None:
         # A second training starts at 0 updates again.

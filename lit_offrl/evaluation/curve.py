@@ -18,7 +18,7 @@ class Panel:
         title: Title of the panel.
         suffix: Suffix of the task's entries in an evaluation, such as ``_logged``.
         data: Returns of the data's episodes, ``[episodes]``.
-        prior: Return of the prior, if there is one.
+        prior: Return of the prior, if there is one; drawn where the evaluations have none.
     """
 
     title: str
@@ -34,7 +34,7 @@ def draw_curves(
 
     Args:
         evaluations: Entries with ``updates`` and, for each task's suffix, ``return_mean`` and
-            ``return_std``.
+            ``return_std``; those of a prior that is trained along have ``prior_return_mean`` too.
         panels: One for each task.
         path: Path of the PNG.
     """
@@ -52,7 +52,11 @@ def draw_curves(
         )
         axis.axhline(float(panel.data.max()), color="black", ls="--", label="data, best episode")
         axis.axhline(float(panel.data.mean()), color="black", ls=":", label="data, mean episode")
-        if panel.prior is not None:
+        key = f"prior_return_mean{panel.suffix}"
+        if all(key in entry for entry in evaluations):
+            along = [entry[key] for entry in evaluations]
+            axis.plot(updates, along, color="tab:orange", marker=".", label="prior")
+        elif panel.prior is not None:
             axis.axhline(panel.prior, color="tab:orange", label="prior")
         axis.set_xlabel("updates")
         axis.set_title(panel.title)

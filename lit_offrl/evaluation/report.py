@@ -19,6 +19,7 @@ from lit_offrl.estimates.deployment import (
 )
 from lit_offrl.estimates.horizon import horizon_for
 from lit_offrl.evaluation import EpisodeStats, Evaluator, MultitaskEvaluator, Panel, draw_curves
+from lit_offrl.evaluation.statistics import mean_of_last_tenth
 from lit_offrl.policy import PolicyLearner
 from lit_offrl.priors import BehaviorPrior
 from lit_offrl.training.blocks import mix_seed
@@ -96,6 +97,7 @@ class Report:
             means = [entry["return_mean"] for entry in self.evaluations]
             # The best evaluation was chosen in the environment, so it is an oracle, not a result.
             results["policy"]["return_last10_mean"] = fmean(means[-10:])
+            results["policy"]["return_last_tenth_mean"] = mean_of_last_tenth(means)
             results["policy"]["return_best"] = max(means)
             panels = []
             for suffix, returns in self._returns().items():

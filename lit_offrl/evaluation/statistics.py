@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,14 @@ from scipy import stats
 
 # Number of bootstrap resamples: of a mean, and over seeds and datasets.
 RESAMPLES, STRATIFIED_RESAMPLES = 2000, 10_000
+
+
+def mean_of_last_tenth(values: Sequence[float]) -> float:
+    """Mean of the last tenth of a training's evaluations, ``values [n]`` in order: of ``ceil(n / 10)`` of them.
+
+    Source: ABM, tables 6 and 7 (the final 10 % of training).
+    """
+    return float(np.mean(values[-math.ceil(len(values) / 10) :]))
 
 
 def interval_of_mean(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:

@@ -28,8 +28,7 @@ def needed_stages(settings: Mapping[str, Any], until: str | None) -> set[str]:
         )
         check(
             policy.imagination is None or prior.jointly.takes_imagined,
-            "prior.jointly: imagined rows are the policy's behaviour, not the data's; set policy.imagination "
-            "null",
+            "prior.jointly: imagined rows are the policy's behaviour, not the data's; set policy.imagination null",
         )
         check(
             policy.online is None or prior.jointly.takes_imagined,
@@ -104,6 +103,10 @@ def check_unused(settings: Mapping[str, Any]) -> None:
     check(
         policy.initialize_from is None or policy.checkpoint is None,
         "policy.initialize_from: is not used, as policy.checkpoint replaces training; set one of the two null",
+    )
+    check(
+        not policy.evaluate_prior or (prior.jointly is not None and policy.evaluate_every > 0),
+        "policy.evaluate_prior: needs prior.jointly and a policy.evaluate_every above 0; set both, or leave it out",
     )
     check(
         policy.imagination is not None or policy.real_fraction in (type(policy).real_fraction, 1),

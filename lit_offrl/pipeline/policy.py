@@ -13,12 +13,7 @@ from lit_offrl.dynamics import Dynamics, Imagination, Rollouts
 from lit_offrl.dynamics.imagination import termination_of
 from lit_offrl.errors import attempt, check
 from lit_offrl.evaluation import AnyEvaluator, Evaluation, Evaluator
-from lit_offrl.online import (
-    Online,
-    OnlineCollection,
-    check_one_process,
-    make_online_environment,
-)
+from lit_offrl.online import Online, OnlineCollection, check_one_process, make_online_environment
 from lit_offrl.pipeline.dynamics import DynamicsStage
 from lit_offrl.pipeline.policy_settings import PolicySettings
 from lit_offrl.pipeline.prior import PriorStage
@@ -136,6 +131,8 @@ class PolicyStage(Stage[PolicyLearner]):
             found.append(hash_file("policy.initialize_from", self.settings.initialize_from))
         if self.settings.online is not None:
             found.append(self.run.config["policy"]["online"])
+        if self.settings.evaluate_prior:
+            found.append("evaluate_prior")
         for stage in (self.dynamics, self.prior):
             if stage is not None:
                 jointly = self.run.config[stage.name].get("jointly")
@@ -196,7 +193,7 @@ class PolicyStage(Stage[PolicyLearner]):
             collect = settings.online, settings.updates, every, self.environment
             found.append(OnlineCollection(*collect))
         if self.evaluator is not None:
-            given = self.folder / EVALUATIONS, self.evaluator
+            given = self.folder / EVALUATIONS, self.evaluator, settings.evaluate_prior
             found.append(Evaluation(settings.evaluate_every, settings.episodes, *given))
         return found
 

@@ -65,6 +65,8 @@ class PolicySettings(StageSettings):
         updates_per_block: Updates in one step of Lightning's loop; more is faster, but callbacks and logs
             act less often.
         evaluate_every: Number of updates between two evaluations in the environment; 0 for none.
+        evaluate_prior: Whether a prior that is trained along (prior.jointly) is evaluated at the same updates, as
+            evaluation/prior_return_mean and so on.
         episodes: Number of episodes of each evaluation, run in parallel.
         checkpoint_every: Number of updates between two saved states, from which an interrupted run resumes.
     """
@@ -81,6 +83,7 @@ class PolicySettings(StageSettings):
     sampler: SamplerFactory | None = None
     updates_per_block: int = 100
     evaluate_every: int = 10_000
+    evaluate_prior: bool = False
     episodes: int = 10
     checkpoint_every: int = 10_000
 

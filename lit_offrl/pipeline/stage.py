@@ -31,10 +31,7 @@ from lit_offrl.training.progress import StageBar
 from lit_offrl.training.sharing import share_folder
 from lit_offrl.training.stage_files import read_done, write_done
 from lit_offrl.training.state import ResumeState, fit_or_resume, generations
-from lit_offrl.training.trainers import (
-    make_trainer,
-    own_callbacks,
-)
+from lit_offrl.training.trainers import make_trainer, own_callbacks
 
 Module = TypeVar("Module", bound=BlockModule)
 

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal, TypeVar
 
+from lit_offrl.evaluation.statistics import mean_of_last_tenth
+
 Item = TypeVar("Item")
 Key = TypeVar("Key")
-Measure = Literal["last", "last10", "best"]
+Measure = Literal["last", "last10", "last_tenth", "best"]
 Unit = Literal["return", "score"]
-MEASURES: tuple[Measure, ...] = ("last", "last10", "best")
+# Measures and the titles of their columns.
+MEASURES: dict[Measure, str] = {
+    "last": "last",
+    "last10": "mean of last 10",
+    "last_tenth": "mean of last tenth",
+    "best": "best (oracle)",
+}
 
 
 @dataclass(frozen=True)
@@ -48,19 +57,22 @@ class EvaluatedRun:
         """Result of the run by a measure; ``None`` without a score.
 
         ``last`` is that of the last policy, in separate episodes; ``last10`` is the mean of the last ten
-        evaluations during training; ``best`` is the largest of all, an oracle chosen in the environment.
+        evaluations during training, ``last_tenth`` of the last tenth of them; ``best`` is the largest of all, an oracle chosen in the environment.
         """
         key = "return_mean" if unit == "return" else "score"
         values = [entry[key] for entry in self.evaluations if key in entry]
         if measure == "last" or not values:
             found: float | None = self.final.get(key)
             return found
+        if measure == "last_tenth":
+            return mean_of_last_tenth(values)
         return fmean(values[-10:]) if measure == "last10" else max(values)
 
     def evaluations_used(self, measure: Measure) -> int:
         """Number of evaluations in the environment that ``value()`` uses."""
         count = len(self.evaluations) or 1
-        return {"last": 1, "last10": min(10, count), "best": count}[measure]
+        tenth = math.ceil(count / 10)
+        return {"last": 1, "last10": min(10, count), "last_tenth": tenth, "best": count}[measure]
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,8 @@ INTERVALS = (
 MEASURED = (
     "last: the last policy (the prior where no policy is trained), on episodes of its own after training. mean of "
     "last 10: of the last ten evaluations during training, of all where there are fewer, of the last policy where "
-    "there are none. best (oracle): the largest of all evaluations, which was chosen in the simulator "
-    "and is no offline result. evaluations used: number of evaluations in the simulator behind each of the three "
+    "there are none. mean of last tenth: of the last tenth of them (ABM), rounded up. best (oracle): the largest of all evaluations, which was chosen in the simulator "
+    "and is no offline result. evaluations used: number of evaluations in the simulator behind each of these "
     "numbers."
 )
 PUBLISHED = (

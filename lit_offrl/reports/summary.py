@@ -29,7 +29,6 @@ from lit_offrl.reports.tables import Table
 UNITS: tuple[Unit, ...] = ("score", "return")
 # Episodes of the data as systems: which of the numbers in results.json, by name.
 EPISODES = {"data: mean episode": "mean", "data: best episode": "max"}
-TITLES = {"last": "last", "last10": "mean of last 10", "best": "best (oracle)"}
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class Cell:
         return f"{count} ({', '.join(str(run.seed) for run in self.runs)})" if self.runs else count
 
     def describe_evaluations(self) -> str:
-        """Largest number of evaluations behind ``last``, ``last10`` and ``best``, as text."""
+        """Largest number of evaluations behind each of ``MEASURES``, as text."""
         counts = [max((r.evaluations_used(m) for r in self.runs), default=0) for m in MEASURES]
         return " / ".join(map(str, counts)) if self.runs else ""
 
@@ -162,7 +161,7 @@ def data_rows(
     data = next((run.data for cell in cells for run in cell.runs if "return_max" in run.data), {})
     rows = []
     for system, which in EPISODES.items():
-        found = {f"{unit}, {TITLES['last']}": data.get(f"{unit}_{which}") for unit in units}
+        found = {f"{unit}, {MEASURES['last']}": data.get(f"{unit}_{which}") for unit in units}
         row = {key: show_number(value) for key, value in found.items() if value is not None}
         if row:
             row |= {"dataset": cells[0].dataset, "system": system, "evaluations used": "0"}
@@ -173,7 +172,7 @@ def data_rows(
 def headers_of(unit: Unit, numbers: bool) -> list[str]:
     """Headers of the columns of ``numbers_of()``."""
     ends = ("", ", low", ", high") if numbers else ("",)
-    return [f"{unit}, {TITLES[measure]}{end}" for measure in MEASURES for end in ends]
+    return [f"{unit}, {title}{end}" for title in MEASURES.values() for end in ends]
 
 
 def numbers_of(cell: Cell, unit: Unit, numbers: bool) -> list[str]:

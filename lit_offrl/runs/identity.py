@@ -39,8 +39,9 @@ def check_same_config(run_dir: Path, config: dict[str, Any]) -> None:
         return
     if not isinstance(saved, dict) or not any(run_dir.glob("*-*/")):
         return
-    before, now = leaves(saved), leaves(config)
+    now = leaves(config)
     # A key that an older version did not have counts as switched off.
+    before = {**{k: v for k, v in now.items() if v == "false"}, **leaves(saved)}
     changed = [
         key for key in sorted({*before, *now}) if before.get(key, "null") != now.get(key, "null")
     ]

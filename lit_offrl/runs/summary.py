@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -12,12 +12,24 @@ from typing import Any
 import numpy as np
 
 from lit_offrl.evaluation import read_evaluations
-from lit_offrl.evaluation.statistics import interquartile_mean
+from lit_offrl.evaluation.statistics import interquartile_mean, mean_of_last_tenth
 from lit_offrl.training.files import write_json
 
 SUMMARY = "summary.json"
-# Results with statistics over seeds: of the last policy, and the mean of its last ten evaluations.
-RESULTS = ("return", "score", "return_last10", "score_last10")
+# Results by their names in an evaluation; of the prior if it was trained along and evaluated.
+CURVES = {
+    "return": "return_mean",
+    "score": "score",
+    "prior_return": "prior_return_mean",
+    "prior_score": "prior_score",
+}
+# Means over a training's last evaluations: MABE's and ABM's.
+MEANS: dict[str, Callable[[Sequence[float]], float]] = {
+    "last10": lambda values: fmean(values[-10:]),
+    "last_tenth": mean_of_last_tenth,
+}
+# Results with statistics over seeds: of the last policy, and means of its last evaluations.
+RESULTS = ("return", "score", *(f"{key}_{name}" for key in CURVES for name in MEANS))
 
 
 @dataclass(frozen=True)
@@ -53,11 +65,12 @@ class RunOfMany:
         files = sorted(
             self.folder.glob("policy-*/evaluations.json"), key=lambda path: path.stat().st_mtime
         )
-        last = read_evaluations(files[-1])[-10:] if files and found["policy"] else []
+        entries = read_evaluations(files[-1]) if files and found["policy"] else []
         means = {
-            f"{key}_last10": fmean(entry[name] for entry in last)
-            for key, name in (("return", "return_mean"), ("score", "score"))
-            if last and all(name in entry for entry in last)
+            f"{key}_{name}": mean([entry[column] for entry in entries])
+            for key, column in CURVES.items()
+            for name, mean in MEANS.items()
+            if entries and all(column in entry for entry in entries)
         }
         return {
             "data": found["dataset"]["name"],

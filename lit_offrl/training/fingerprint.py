@@ -17,7 +17,7 @@ from lit_offrl.training.trainers import PLACEMENT
 FORMAT = 5
 
 # Settings that results do not depend on, or that are part of ``upstream``.
-NOT_HASHED = ("checkpoint", "data", "initialize_from", "jointly", "online")
+NOT_HASHED = ("checkpoint", "data", "evaluate_prior", "initialize_from", "jointly", "online")
 
 
 def hash_stage(

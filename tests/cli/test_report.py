@@ -46,13 +46,14 @@ def test_the_table_has_last_mean_of_ten_and_best(runs: Path, tmp_path: Path) -> 
     report(runs, "--output", tmp_path)
     rows = read_table(tmp_path / "table.csv")
     row = rows[HOPPER, "mopo"]
-    # Seeds end at 11 and 21, have means of 6.5 and 16.5, and 12 evaluations.
+    # Seeds end at 11 and 21, have means of 6.5 and 16.5, and 12 evaluations; a tenth of 12 is rounded up to 2.
     assert float(row["score, last"]) == float(row["score, best (oracle)"]) == 16
     assert float(row["score, mean of last 10"]) == 11.5
     assert float(row["return, mean of last 10"]) == 115
+    assert float(row["score, mean of last tenth"]) == (10.5 + 20.5) / 2
     assert [float(row[f"score, last, {end}"]) for end in ("low", "high")] == [11, 21]
-    assert row["evaluations used"] == "1 / 10 / 12"
-    assert rows[HOPPER, "bc"]["evaluations used"] == "1 / 1 / 1"
+    assert row["evaluations used"] == "1 / 10 / 2 / 12"
+    assert rows[HOPPER, "bc"]["evaluations used"] == "1 / 1 / 1 / 1"
     assert r"\begin{tabular}" in (tmp_path / "table.tex").read_text()
     assert "| score, best (oracle) |" in (tmp_path / "table.md").read_text()
 
@@ -228,7 +229,7 @@ def test_real_runs_of_two_seeds_are_reported(tiny: Path, tmp_path: Path) -> None
     row, *data = read_table(tmp_path / "report" / "table.csv").values()
     assert [one["system"] for one in data] == list(EPISODES)
     assert (row["system"], row["seeds"]) == ("tiny", "2 (0, 1)")
-    assert row["evaluations used"] == "1 / 3 / 3"
+    assert row["evaluations used"] == "1 / 3 / 1 / 3"
     # The pendulum has no reference returns.
     assert "score, last" not in row
     page = (tmp_path / "report" / "index.html").read_text()

@@ -116,7 +116,10 @@ def test_another_configurations_results_are_left_alone(
         assert f"rather than {json.dumps(value)}; choose another --run_dir" in line
     assert (run / "config.yaml").read_bytes() == config
     assert weights(run).keys() == before.keys()
-    # What changes no result, and what was asked for.
+    # What changes no result, also a key that an older version did not have, and what was asked for.
+    older = config.decode().replace("  evaluate_prior: false\n", "")
+    assert older != config.decode()
+    (run / "config.yaml").write_text(older)
     fit(tiny, run, "--trainer.enable_progress_bar", "false", "--until", "prior")
     fit(tiny, run, "--prior.patience", "9", "--reuse", "true", "--until", "prior")
     assert len(weights(run)) == len(before) + 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,12 +12,15 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.dynamics import Imagination
+from lit_offrl.errors import UserError
+from lit_offrl.evaluation import Evaluation, read_evaluations
 from lit_offrl.policy import PolicyLearner
 from lit_offrl.priors import BehaviorPrior
 from lit_offrl.training.checkpoints import load_module
 from lit_offrl.training.state import ResumeState
-from tests.runs import SMALL, fit_algorithm, learned
+from tests.runs import SMALL, curves, fit_algorithm, learned
 
 
 @pytest.mark.parametrize("algorithm", SMALL)
@@ -70,13 +74,21 @@ def test_imagination_begins_after_so_many_updates(
 
 
 def test_seeds_together_give_what_each_gives_alone(tiny: Path, tmp_path: Path) -> None:
-    fit_algorithm(tiny, tmp_path / "many", "abm_mpo", "--seeds", "2")
+    along = ["--policy.evaluate_prior", "true"]
+    fit_algorithm(tiny, tmp_path / "many", "abm_mpo", "--seeds", "2", *along)
     for seed in (0, 1):
         alone = tmp_path / f"alone{seed}"
-        fit_algorithm(tiny, alone, "abm_mpo", "--seed_everything", str(seed))
+        fit_algorithm(tiny, alone, "abm_mpo", "--seed_everything", str(seed), *along)
         many = learned(tmp_path / "many" / f"seed{seed}")
         for key, value in learned(alone).items():
             torch.testing.assert_close(many[key], value, rtol=1e-3, atol=1e-4)
+        # The prior has a curve of its own, in the file and in the logs.
+        run = tmp_path / "many" / f"seed{seed}"
+        entries = read_evaluations(next(run.glob("policy-*/evaluations.json")))
+        curve = {entry["updates"]: entry["prior_return_mean"] for entry in entries}
+        assert len(curve) == 3
+        assert dict(curves(run)["evaluation/prior_return_mean"]) == pytest.approx(curve)
+        assert all(entry["prior_return_mean"] != entry["return_mean"] for entry in entries)
 
 
 def test_mapped_rows_train_the_same(
@@ -97,6 +109,12 @@ def test_the_prior_that_was_trained_along_is_reported_and_kept(tiny: Path, tmp_p
     (path,) = (tmp_path / "run").glob("policy-*/last.ckpt")
     learner = load_module(path, PolicyLearner)
     assert learner.trained_parts["prior"] is not None
+
+
+def test_only_a_prior_that_is_trained_along_is_evaluated_along() -> None:
+    trainer, learner = SimpleNamespace(datamodule=OfflineDataModule("none")), PolicyLearner(3, 2)
+    with pytest.raises(UserError, match="prior=True needs a learner that trains a prior"):
+        Evaluation(prior=True).setup(trainer, learner, "fit")  # type: ignore[arg-type]
 
 
 class Unsampled(BehaviorPrior):
@@ -171,6 +189,11 @@ class Density(Distribution):
             "policy.module.improvement.imagined_weighting: there are no imagined rows",
         ),
         ("mb2po", ["--policy.imagination.after", "-10"], "policy.imagination.after: -10"),
+        (
+            "mb2po",
+            ["--policy.evaluate_prior", "true"],
+            "policy.evaluate_prior: needs prior.jointly",
+        ),
         (
             "mb2po",
             ["--policy.imagination.after", "15"],

@@ -54,6 +54,22 @@ def test_every_cell_stacks_files_that_are_there(file: Path, scale: str) -> None:
         expand_configs(list(options))
 
 
+@pytest.mark.parametrize("scale", SCALES)
+def test_transfer_is_of_three_robots_with_one_weighting_of_priors(scale: str) -> None:
+    cells = cells_of(ROOT / "mabe_fig6_transfer.yaml", scale)
+    assert len({cell.name for cell in cells}) == 3 * 5 * 3
+    for robot in ("HalfCheetah", "Hopper", "Walker2d"):
+        found = [cell for cell in cells if cell.name.startswith(f"{robot.lower()}/")]
+        for cell in found:
+            # The task is the same, whether its rewards or its environment are named, and so are the scores.
+            assert any(f"{robot}Backward" in one for one in cell.options), cell.name
+            assert "--data.references=null" in cell.options
+            of_priors = [one for one in cell.options if one.startswith("--prior.weighting")]
+            weighting = ["--prior.weighting=lit_offrl.priors.ValueWeighting"]
+            has_prior = cell.name.split("/")[1] in ("domain_mabe", "initialised", "mabe")
+            assert of_priors == (weighting if has_prior else []), cell.name
+
+
 @pytest.mark.slow
 def test_every_option_of_every_stack_resolves(resolve: Resolve) -> None:
     for cells in stacks().values():

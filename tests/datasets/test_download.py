@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.datasets import d4rl, download, open_dataset
 from lit_offrl.datasets.download import fetched
 from lit_offrl.errors import UserError
+from lit_offrl.evaluation import make_evaluator
 from tests.tables import made, write
 
 
@@ -182,6 +184,40 @@ def test_https_is_tried_first(speaks_it: bool, monkeypatch: pytest.MonkeyPatch) 
     url = "http://example.org/a.hdf5"
     assert download.secured(url) == ("https://example.org/a.hdf5" if speaks_it else url)
     assert asked == [("https://example.org/a.hdf5", "HEAD")]
+
+
+@pytest.mark.parametrize(
+    ("id", "sizes", "environment"),
+    [
+        ("ant-medium-v2", (111, 8), "Ant-v4"),
+        ("pen-human-v1", (45, 24), None),
+        ("hammer-expert-v0", (46, 26), None),
+        ("kitchen-mixed-v0", (60, 9), None),
+        ("antmaze-umaze-v2", (29, 8), None),
+    ],
+)
+def test_a_file_put_into_the_cache_needs_no_network(
+    id: str,
+    sizes: tuple[int, int],
+    environment: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    monkeypatch.setenv("LIT_OFFRL_CACHE", str(tmp_path))
+    path = tmp_path / "d4rl" / f"{id}.hdf5"
+    with pytest.raises(UserError, match=f"or put it at '{path}'"):
+        open_dataset(f"d4rl:{id}")
+    write(made(60, *sizes), path)
+    data = OfflineDataModule(f"d4rl:{id}")
+    assert (data.obs_dim, data.act_dim) == sizes
+    assert data.dataset.score_max is not None
+    # A robot that Gymnasium does not have is trained without evaluations.
+    evaluator = make_evaluator(data, 1)
+    assert (evaluator and evaluator.name) == environment  # type: ignore[union-attr]
 
 
 def test_addresses_are_those_of_d4rl() -> None:

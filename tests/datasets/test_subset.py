@@ -96,6 +96,12 @@ def test_several_logs_are_one_after_the_other(make_dataset: MakeDataset) -> None
     assert (alone.rewards[:, None] == data.transitions.rewards[8:]).any(dim=0).all()
     with pytest.raises(Exception, match="obs_dim"):
         concat([numbered([2]), data])
+    # Pooled logs of three seeds, the first episodes of each (docs/decisions.md 10.5).
+    third = make_dataset([episode(i, 6) for i in range(3)], "robot/c-v0")
+    more = [ExtraDataset(name, first_episodes=1) for name in (second, third)]
+    pooled = OfflineDataModule(first, subset=Subset(first_episodes=2), more=more).dataset
+    assert pooled.lengths.tolist() == [4, 4, 5, 6]
+    assert pooled.name == "robot/a-v0 + robot/b-v0 + robot/c-v0"
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,8 @@ def make_run(folder: Path, mean: float, curve: list[float]) -> Path:
     stage = folder / "policy-1"
     stage.mkdir(parents=True)
     entries = [
-        {"updates": n, "return_mean": value, "score": value / 2} for n, value in enumerate(curve)
+        {"updates": n, "return_mean": value, "score": value / 2, "prior_return_mean": value + 1}
+        for n, value in enumerate(curve)
     ]
     (stage / "evaluations.json").write_text(json.dumps(entries))
     results: dict[str, Any] = {
@@ -37,7 +38,7 @@ def make_run(folder: Path, mean: float, curve: list[float]) -> Path:
     return folder
 
 
-def test_a_summary_has_last_and_mean_of_last_ten(tmp_path: Path) -> None:
+def test_a_summary_has_last_and_means_of_last_ten_and_tenth(tmp_path: Path) -> None:
     curves = ([0.0, *[10.0] * 9, 20.0], [4.0])
     runs = [
         RunOfMany("a", "x", seed, make_run(tmp_path / f"seed{seed}", 10.0 + seed, curve))
@@ -50,6 +51,10 @@ def test_a_summary_has_last_and_mean_of_last_ten(tmp_path: Path) -> None:
     assert groups[0]["return"]["mean"] == 10.5
     assert groups[0]["return_last10"]["mean"] == (11 + 4) / 2
     assert groups[0]["score_last10"]["mean"] == (11 + 4) / 4
+    # Two of the first seed's 11 evaluations, and the other's only one.
+    assert groups[0]["return_last_tenth"]["mean"] == (15 + 4) / 2
+    assert groups[0]["prior_return_last_tenth"]["mean"] == (16 + 5) / 2
+    assert "prior_score_last10" not in groups[0]
     assert (groups[1]["n"], groups[1]["seeds"]) == (0, [])
     assert written["runs"][0]["hours"] == 0.5
     assert written["runs"][2]["state"] == "waiting"
