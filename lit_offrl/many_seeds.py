@@ -16,6 +16,7 @@ from lit_offrl.dynamics import Imagination
 from lit_offrl.evaluation import Evaluation
 from lit_offrl.pipeline.policy import PolicyStage
 from lit_offrl.pipeline.run import Run
+from lit_offrl.policy.trust_region import step_of
 from lit_offrl.seeds_data import SeedsData
 from lit_offrl.training.loggers import forget_points, log_points
 from lit_offrl.training.optimizers import parse_optimizers
@@ -52,6 +53,8 @@ def _fit_all(runs: Sequence[Run], until: str | None) -> None:
     # Training that was started separately is resumed separately.
     if len(waiting) > 1 and can_be_stacked(waiting[0]):
         fit_stacked(waiting)
+    elif len(waiting) > 1:
+        print("policy: seeds are trained one after another", flush=True)
     for run in runs:
         if run.policy is not None:
             run.policy.fit()
@@ -63,11 +66,11 @@ def can_be_stacked(stage: PolicyStage) -> bool:
     """Whether seeds of this policy can be trained together.
 
     They cannot if a module draws its own random numbers, a learning rate has a schedule, the user adds
-    callbacks, or the policy acts in its environment.
+    callbacks, the policy acts in its environment, or its improvement uses no optimizer.
     """
-    if stage.settings.online is not None:
-        return False
     learner = stage.module
+    if stage.settings.online is not None or step_of(learner.improvement, learner.actor):
+        return False
     _, schedulers = parse_optimizers(learner.configure_optimizers())
     if schedulers or stage.settings.callbacks or stage.run.trainer.get("callbacks"):
         return False

@@ -1,5 +1,6 @@
 """Samplers of batches, and the store of imagined or collected rows."""
 
+from lit_offrl.batches.rollouts import RolloutSampler
 from lit_offrl.batches.sampling import (
     BootstrapSampler,
     MixedSampler,
@@ -12,6 +13,7 @@ from lit_offrl.batches.store import TransitionStore
 __all__ = [
     "BootstrapSampler",
     "MixedSampler",
+    "RolloutSampler",
     "Sampler",
     "SegmentSampler",
     "TransitionStore",

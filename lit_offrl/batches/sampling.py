@@ -129,7 +129,7 @@ class UniformSampler(Sampler):
         self.train = train.to(device)
         self.batch_size = batch_size
         self.updates_per_epoch = updates_per_epoch or math.ceil(len(train) / batch_size)
-        self.sizes = _block_sizes(self.updates_per_epoch, updates_per_block)
+        self.sizes = block_sizes(self.updates_per_epoch, updates_per_block)
         self.blocks_per_epoch = len(self.sizes)
 
     def blocks(self, epoch: int) -> Iterator[UpdateBlock]:
@@ -185,7 +185,7 @@ class MixedSampler(Sampler):
         self.real_rows = rows_of_share(batch_size, 1.0 if imagined is None else real_fraction)
         self.imagined_rows = batch_size - self.real_rows
         self.updates_per_epoch = updates_per_epoch
-        self.sizes = _block_sizes(updates_per_epoch, updates_per_block)
+        self.sizes = block_sizes(updates_per_epoch, updates_per_block)
         self.blocks_per_epoch = len(self.sizes)
 
     def blocks(self, epoch: int) -> Iterator[UpdateBlock]:
@@ -245,6 +245,6 @@ class SegmentSampler(UniformSampler):
         return super().index(picks).unsqueeze(-1) + self.steps
 
 
-def _block_sizes(updates: int, updates_per_block: int) -> list[int]:
-    full, rest = divmod(updates, updates_per_block)
-    return [updates_per_block] * full + ([rest] if rest else [])
+def block_sizes(updates: int, updates_per_block: int) -> list[int]:
+    """Numbers of updates of the blocks of an epoch; the last one may be smaller."""
+    return [min(updates_per_block, updates - at) for at in range(0, updates, updates_per_block)]

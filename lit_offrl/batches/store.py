@@ -26,7 +26,12 @@ class TransitionStore:
         act_dim: Size of an action.
         device: Device of the rows.
         half: Whether to store observations and actions in float16.
+
+    Attributes:
+        rollout_length: Largest number of consecutive rows of one rollout.
     """
+
+    rollout_length: int = 1
 
     def __init__(
         self,
@@ -61,6 +66,10 @@ class TransitionStore:
 
     def __len__(self) -> int:
         return self.size
+
+    def clear(self) -> None:
+        """Drop all rows."""
+        self.position = self.size = 0
 
     def extend(self, rows: Transitions) -> None:
         """Append ``rows [n, ...]``, overwriting the oldest; of more than ``capacity`` rows keep the last."""

@@ -21,7 +21,13 @@ from lit_offrl.training.per_epoch import PerEpoch
 
 
 class Imagining(Protocol):
-    """Interface of a policy module for imagination."""
+    """Interface of a policy module for imagination.
+
+    Attributes:
+        needs_rollouts: Whether it is trained on whole rollouts of the last refresh alone.
+    """
+
+    needs_rollouts: bool
 
     def sample(self, observations: Tensor, generator: torch.Generator) -> Tensor:
         """Actions ``[batch, act]`` at observations ``[batch, obs]``."""
@@ -62,6 +68,7 @@ class Imagination(PerEpoch):
         self.termination = termination_of(self.rollouts, self.dynamics, data.environment_name)
         sizes = self.rollouts.capacity, data.obs_dim, data.act_dim
         data.imagined = TransitionStore(*sizes, device, self.rollouts.half)
+        data.imagined.rollout_length = self.rollouts.horizon
         self.dynamics.to(device)
         self.bounds = DataRange(data.dataset.chunks(), self.rollouts.margin, device)
         halting = self.rollouts.halting
@@ -92,9 +99,12 @@ class Imagination(PerEpoch):
             learner.target_values,
             self.bounds,
             self.halt,
+            learner.needs_rollouts,
         )
         self.bounds.judge(self.rollouts.guard)
         metrics["out_of_range"] = self.bounds.share
+        if learner.needs_rollouts:
+            data.imagined.clear()
         data.imagined.extend(rows)
         if not self.is_begun:
             self._say_if_constant(metrics)

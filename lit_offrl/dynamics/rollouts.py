@@ -97,6 +97,7 @@ class Rollouts:
         values: Values | None = None,
         bounds: DataRange | None = None,
         halt: HaltRule | None = None,
+        whole: bool = False,
     ) -> tuple[Transitions, dict[str, Tensor]]:
         """Roll out ``act`` from ``starts [n, obs]``; a rollout ends at a termination.
 
@@ -109,14 +110,16 @@ class Rollouts:
             values: Function from observations to the learner's target values, for penalties that need it.
             bounds: Range of the data, which counts rows outside it.
             halt: Which rows lead to HALT, by a fitted ``halting``.
+            whole: Whether to sort the rows by rollout, each ended by a termination or a truncation.
 
         Returns:
             Rows ``[m, ...]`` with ``m <= n * horizon`` and penalised rewards, and averages to log.
         """
         masked = is_masked(starts)
-        steps = []
-        for observations in starts.split(len(starts) if masked else CPU_CHUNK):
-            going = torch.ones(len(observations), dtype=torch.bool, device=starts.device)
+        steps, size = [], len(starts) if masked else CPU_CHUNK
+        everything = torch.arange(len(starts), device=starts.device)
+        for observations, number in zip(starts.split(size), everything.split(size), strict=True):
+            going = torch.ones_like(number, dtype=torch.bool)
             for _ in range(self.horizon):
                 given = dynamics, act, observations, generator, termination, values, halt
                 rows, penalty, unknown = self._step(*given)
@@ -124,29 +127,31 @@ class Rollouts:
                     rewards = rows.rewards + self.penalty_coefficient * penalty
                     out = bounds.count(rewards, rows.next_observations, going & ~unknown)
                     going = going & ~out if self.guard else going
-                if halt is not None:
-                    rows = halt.end(rows, unknown)
-                steps.append((rows, penalty, going, unknown))
+                rows = rows if halt is None else halt.end(rows, unknown)
+                steps.append((rows, penalty, going, unknown, number))
                 going = going & ~rows.terminations
                 observations = rows.next_observations
                 if not masked and not going.all():
-                    observations, going = observations[going], going[going]
+                    observations, number, going = observations[going], number[going], going[going]
                     if len(observations) == 0:
                         break
         parts, *columns = zip(*steps, strict=True)
-        rows, (penalty, kept, unknown) = Transitions.cat(parts), map(torch.cat, columns)
+        rows, (penalty, kept, unknown, number) = Transitions.cat(parts), map(torch.cat, columns)
         if masked or not kept.all():
             rows, penalty, unknown = rows[kept], penalty[kept], unknown[kept]
-        averages = {
+        averages = self._averages(rows, penalty)
+        if halt is not None:
+            averages["unknown_fraction"] = unknown.float().mean()
+        return in_rollouts(rows, number[kept]) if whole else rows, averages
+
+    def _averages(self, rows: Transitions, penalty: Tensor) -> dict[str, Tensor]:
+        return {
             "reward_mean": (rows.rewards + self.penalty_coefficient * penalty).mean(),
             "penalty_mean": penalty.mean(),
             "penalty_max": penalty.amax() if len(penalty) else penalty.sum(),
             "penalty_std": penalty.std(correction=0) if len(penalty) else penalty.sum(),
             "terminated_fraction": rows.terminations.float().mean(),
         }
-        if halt is not None:
-            averages["unknown_fraction"] = unknown.float().mean()
-        return rows, averages
 
     def _step(
         self,
@@ -179,6 +184,19 @@ class Rollouts:
             truncations=torch.zeros_like(ended),
         )
         return rows, penalty, torch.zeros_like(ended) if halt is None else halt.is_unknown(step)
+
+
+def in_rollouts(rows: Transitions, numbers: Tensor) -> Transitions:
+    """Sort ``rows [m, ...]`` by rollout, and truncate the last row of each that did not terminate.
+
+    Args:
+        rows: Rows of several rollouts, of each in the order of its steps.
+        numbers: Number of the rollout of each row, ``[m]``.
+    """
+    order = numbers.argsort(stable=True)
+    rows, numbers = rows[order], numbers[order]
+    last = numbers != torch.cat([numbers[1:], numbers[:1] - 1])
+    return rows.replace(truncations=last & ~rows.terminations)
 
 
 def uniform_actions(count: int, act_dim: int, generator: torch.Generator) -> Tensor:

@@ -25,6 +25,7 @@ from lit_offrl.pipeline.validation import (
     check_imagined_weighting,
     check_memory,
     check_next_actions,
+    check_rollouts,
 )
 from lit_offrl.policy import PolicyLearner, TrainedAlong
 from lit_offrl.policy.initialization import initialize
@@ -153,6 +154,7 @@ class PolicyStage(Stage[PolicyLearner]):
         check_conservatism(module, settings)
         check_imagined_weighting(module, settings)
         check_next_actions(module, settings)
+        check_rollouts(module, settings)
         if settings.online is not None:
             attempt("policy.online", self._try_online, settings.online)
         report_short_episodes(self.data.dataset, settings.segment_length)

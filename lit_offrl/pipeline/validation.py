@@ -109,6 +109,35 @@ def check_next_actions(learner: PolicyLearner, settings: Any) -> None:
     )
 
 
+def check_rollouts(learner: PolicyLearner, settings: Any) -> None:
+    """Check that there are whole imagined rollouts from the first update, if the backup needs them.
+
+    Raises:
+        UserError: There are none, or real rows are asked for too, or critics are stepped on parts of a batch.
+    """
+    if not learner.needs_rollouts:
+        return
+    key, name = "policy.module.backup", type(learner.backup).__name__
+    imagination = settings.imagination
+    check(
+        imagination is not None and imagination.after == 0,
+        f"{key}: {name} is trained on imagined rollouts alone; set policy.imagination, with after 0",
+    )
+    check(
+        settings.real_fraction == 0,
+        f"policy.real_fraction: {settings.real_fraction}, but {name} is trained on imagined rollouts alone; set it to 0",
+    )
+    check(
+        learner.critic_steps == 1,
+        f"policy.module.critic_steps: {learner.critic_steps}, but {name} takes whole rollouts; set it to 1",
+    )
+    check(
+        settings.batch_size >= imagination.horizon,
+        f"policy.batch_size: {settings.batch_size} rows are less than one rollout of {imagination.horizon}; make it a "
+        "multiple of policy.imagination.horizon",
+    )
+
+
 def check_heads(module: BlockModule, tasks: int) -> None:
     """Check that a network has one head for each task, or one head for all.
 

@@ -41,6 +41,8 @@ from lit_offrl.policy.improvement import (
 from lit_offrl.policy.learner import PolicyLearner
 from lit_offrl.policy.networks import Networks
 from lit_offrl.policy.perturbation import PerturbedPrior
+from lit_offrl.policy.rollout_backup import RolloutBackup
+from lit_offrl.policy.trust_region import TrustRegion
 from lit_offrl.policy.weights import AdvantageWeights, Exponential, Step, Uniform
 
 __all__ = [
@@ -74,6 +76,7 @@ __all__ = [
     "PolicyLearner",
     "PriorDivergence",
     "QuantilePair",
+    "RolloutBackup",
     "SampledAdvantage",
     "SampledBackup",
     "SampledGradient",
@@ -85,6 +88,7 @@ __all__ = [
     "TanhGaussianActor",
     "TanhGaussianMixtureActor",
     "TrainedAlong",
+    "TrustRegion",
     "Uniform",
     "ValueGradient",
     "WeightedLikelihood",

@@ -53,6 +53,7 @@ class ActorCritic(BlockModule):
 
     log_prefix = "policy"
     age: Tensor
+    needs_rollouts: bool = False
 
     def __init__(
         self,

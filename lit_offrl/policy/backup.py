@@ -24,6 +24,8 @@ class Backup(ABC):
             ``constraint.in_target`` is set.
         gives_quantiles: Whether it returns all quantiles of quantile critics.
         needs_next_actions: Whether rows must hold the data's next actions.
+        needs_rollouts: Whether batches must be whole imagined rollouts of the last refresh.
+        state_steps: Number of steps in an update that fit ``V(s)``.
     """
 
     needs_target_actor: ClassVar[bool] = False
@@ -31,6 +33,8 @@ class Backup(ABC):
     subtracts_divergence: ClassVar[bool] = False
     gives_quantiles: ClassVar[bool] = False
     needs_next_actions: ClassVar[bool] = False
+    needs_rollouts: ClassVar[bool] = False
+    state_steps: int = 1
 
     @property
     def draws(self) -> int:
@@ -56,6 +60,10 @@ class Backup(ABC):
             batch: Rows ``[...]``.
             noise: Standard normal, ``[..., draws, noise_dim]``.
         """
+
+    def rollout_values(self, networks: Networks, batch: Transitions) -> dict[str, Tensor]:
+        """Advantages and targets of ``V(s)``, if batches are whole rollouts."""
+        raise NotImplementedError(f"{type(self).__name__} takes no rollouts")
 
     def state_loss(self, advantages: Tensor) -> Tensor:
         """The loss ``[batch]`` that fits ``V(s)``, given ``min_j Qbar_j(s, a) - V(s)`` ``[batch]``."""

@@ -14,6 +14,7 @@ from lit_offrl.policy.improvement import Improvement, WeightedLikelihood
 from lit_offrl.policy.networks import Networks
 from lit_offrl.policy.parts import Parts
 from lit_offrl.policy.perturbation import PerturbationNet
+from lit_offrl.policy.trust_region import TrustRegion
 from lit_offrl.priors import BehaviorPrior, TanhGaussianPrior
 
 
@@ -44,6 +45,15 @@ def check_parts(parts: Parts, networks: Networks, obs_dim: int) -> None:
         backup.gives_quantiles or not isinstance(networks.critics, QuantileCritics),
         f"backup: {type(backup).__name__} returns one value, and quantile critics need all quantiles; "
         "use lit_offrl.policy.PolicyBackup, or ScalarCritics",
+    )
+    steps_itself = isinstance(parts.improvement, TrustRegion)
+    check(
+        steps_itself == backup.needs_rollouts,
+        "improvement and backup: TrustRegion and RolloutBackup need each other; name both, or neither",
+    )
+    check(
+        not steps_itself or constraint is None,
+        f"constraint: TrustRegion's line search does not see the loss of {type(constraint).__name__}; set it to null",
     )
     with torch.no_grad():
         check_actor(parts, networks.actor(torch.zeros(1, obs_dim)))

@@ -14,6 +14,7 @@ from lit_offrl.batches import Sampler
 from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.errors import check_at_least
 from lit_offrl.nets import target_of
+from lit_offrl.policy import losses
 from lit_offrl.policy.actor_critic import ActorCritic
 from lit_offrl.policy.along import TrainedAlong
 from lit_offrl.policy.backup import Backup, PolicyBackup
@@ -21,12 +22,12 @@ from lit_offrl.policy.checks import check_parts, check_prior, copy_prior
 from lit_offrl.policy.conservatism import Conservatism
 from lit_offrl.policy.constraint import Constraint
 from lit_offrl.policy.improvement import Improvement, ValueGradient
-from lit_offrl.policy.losses import actor_losses, critic_losses, part_losses, state_losses
 from lit_offrl.policy.networks import Networks
 from lit_offrl.policy.noise import NoiseLayout, noise_layout
 from lit_offrl.policy.optimizers import optimizer_along
 from lit_offrl.policy.parts import Parts
 from lit_offrl.policy.sampling import MixedOrSegments, SamplerFactory
+from lit_offrl.policy.trust_region import step_of
 from lit_offrl.priors import BehaviorPrior
 from lit_offrl.training.block_module import BlockModule
 from lit_offrl.training.objective import Objective, Shared
@@ -58,8 +59,7 @@ class PolicyLearner(ActorCritic):
             ``policy.real_fraction``.
         segment_length: Number of consecutive rows that are sampled together (ABM's snippets); set by
             ``policy.segment_length``.
-        updates_per_epoch: Updates in an epoch; rows are imagined between epochs. Set by
-            ``policy.refresh_every``.
+        updates_per_epoch: Updates between two refreshes; set by ``policy.refresh_every``.
         sampler: Factory of the sampler of batches; set by ``policy.sampler``.
         **kwargs: Arguments of ``ActorCritic`` and of its bases.
 
@@ -106,6 +106,8 @@ class PolicyLearner(ActorCritic):
         self.real_fraction, self.make_sampler = real_fraction, sampler
         self.constraint, self.improvement = constraint, improvement
         self.backup, self.conservatism = backup, conservatism
+        self.needs_rollouts = backup.needs_rollouts
+        self.compilable = self.compilable and step_of(improvement, self.actor) is None
         self.target_divergence = 0.0 if constraint is None else constraint.target_for(act_dim)
         self.along: dict[str, TrainedAlong] = {}
         self.trained_parts = nn.ModuleDict()
@@ -146,7 +148,7 @@ class PolicyLearner(ActorCritic):
         return Networks(*nets, *tied, duals, self.discount, scale, self.backup.samples_prior)
 
     def sampler(self, data: OfflineDataModule, seed: int) -> Sampler:
-        own = self.real_fraction, self.segment_length, self.backup.needs_next_actions
+        own = self.real_fraction, self.segment_length, self.backup
         return (self.make_sampler or MixedOrSegments(*own))(
             data=data,
             batch_size=self.batch_size,
@@ -171,28 +173,30 @@ class PolicyLearner(ActorCritic):
         shares: list[slice | None] = [*steps] if self.critic_steps > 1 else [None]
         number = {name: n for n, name in enumerate(self.optimizer_names)}
         asked = self.networks, self.parts, self.noise_layout
-        criticise = partial(critic_losses, *asked)
+        criticise = partial(losses.critic_losses, *asked)
         found = [Objective(criticise, number["critics"], rows) for rows in shares]
         if self.state_critic is not None:
-            valued = partial(state_losses, *asked)
-            found.insert(0, Objective(valued, number["state_value"], shares[-1]))
+            valued = partial(losses.state_losses, *asked)
+            each = Objective(valued, number["state_value"], shares[-1])
+            found[:0] = [each] * self.backup.state_steps
         for name in self.along:
-            trained = partial(part_losses, *asked, name, self.trained_parts[name])
+            trained = partial(losses.part_losses, *asked, name, self.trained_parts[name])
             found.append(Objective(trained, number[name], shares[-1]))
-        improved = partial(actor_losses, *asked, self.constraint_dual, self.target_divergence)
-        return [*found, Objective(improved, number["actor"], shares[-1])]
+        tie = self.constraint_dual, self.target_divergence
+        improved = partial(losses.actor_losses, *asked, *tie)
+        step = step_of(self.improvement, self.actor)
+        return [*found, Objective(improved, number["actor"], shares[-1], step)]
 
     @property
     def shares_values(self) -> bool:
-        return bool(self.along) and self.backup.is_policy_value and self.critic_steps == 1
+        used = bool(self.along) and self.backup.is_policy_value and self.critic_steps == 1
+        return used or self.needs_rollouts
 
     def shared_values(self, batch: Transitions, noise: Tensor) -> Shared:
-        """``next_values`` of the backup, if another part uses them too."""
+        """``next_values`` of the backup, if another part uses them too, or values of rollouts."""
         if not self.shares_values:
             return {}
-        with torch.no_grad():
-            drawn = self.noise_layout.share(noise, "backup")
-            return {"next_values": self.backup(self.networks, batch, drawn)}
+        return losses.shared_values(self.networks, self.parts, self.noise_layout, batch, noise)
 
     @torch.no_grad()
     def after_update(self) -> None:

@@ -51,9 +51,24 @@ def state_losses(
     shared: Shared,
 ) -> tuple[Losses, Metrics]:
     """Loss of the state value."""
+    if "value_targets" in shared:
+        errors = shared["value_targets"] - networks.state_values(batch.observations)
+        loss = shared["row_weights"] * parts.backup.state_loss(errors)
+        seen = networks.unscaled((shared["row_weights"] * shared["value_targets"]).mean())
+        return {"state_value": loss}, {"value_target_mean": seen.mean()}
     advantages = networks.data_advantages(batch)
     metrics = {"advantage_mean": advantages.detach().mean()}
     return {"state_value": parts.backup.state_loss(advantages)}, metrics
+
+
+@torch.no_grad()
+def shared_values(
+    networks: Networks, parts: Parts, layout: NoiseLayout, batch: Transitions, noise: Tensor
+) -> Shared:
+    """Values of rollouts, or ``next_values`` of the backup."""
+    if parts.backup.needs_rollouts:
+        return parts.backup.rollout_values(networks, batch)
+    return {"next_values": parts.backup(networks, batch, layout.share(noise, "backup"))}
 
 
 def part_losses(

@@ -66,6 +66,10 @@ def choose_run(
     if compile == "never" or count_processes() > 1:
         return loop
     worth = updates >= WORTH_COMPILING and (on_gpu or has_compiler())
+    if compile == "always" and not compilable:
+        print(
+            "updates are not compiled: torch.compile cannot trace those of this module", flush=True
+        )
     if compilable and (compile == "always" or worth):
         update = Compiled(update)
         loop = partial(loop, update=update)

@@ -21,7 +21,6 @@ from lit_offrl.training.objective import Losses, Objective, Shared, sum_losses
 from lit_offrl.training.optimizers import (
     Clipping,
     check_schedulers,
-    descend,
     parse_optimizers,
     step_schedulers,
 )
@@ -147,8 +146,8 @@ class BlockModule(StandardizedModule):
             if objective.rows is not None:
                 rows, drawn = self.take_rows(batch, noise, objective.rows)
             loss, found = self.total_loss(number, rows, drawn, shared)
-            descend(loss, self.used_optimizers[objective.optimizer], self.clipping)
-            metrics.update(found)
+            by = self.used_optimizers[objective.optimizer], self.clipping
+            metrics |= found | objective.minimize(loss, *by, rows, shared)
         self.after_update()
         return metrics
 

@@ -7,12 +7,15 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from lit_offrl.training.blocks import Metrics
+from lit_offrl.training.optimizers import Clipping, descend
 from lit_offrl.transitions import Transitions
 
 Losses = dict[str, Tensor]
 Shared = dict[str, Tensor]
+Step = Callable[[Tensor, Transitions, Shared], Metrics]
 
 
 class Objective(NamedTuple):
@@ -22,11 +25,28 @@ class Objective(NamedTuple):
         losses: Function from rows, noise and shared values to named losses and scalars to log.
         optimizer: Index of the optimizer in the result of ``configure_optimizers``.
         rows: Rows of the batch that it uses; all by default.
+        step: Function that moves the parameters, given the loss, the rows and the shared values, and returns
+            scalars to log; by default the optimizer's step.
     """
 
     losses: Callable[[Transitions, Tensor, Shared], tuple[Losses, Metrics]]
     optimizer: int = 0
     rows: slice | None = None
+    step: Step | None = None
+
+    def minimize(
+        self,
+        loss: Tensor,
+        optimizer: Optimizer,
+        clipping: Clipping | None,
+        rows: Transitions,
+        shared: Shared,
+    ) -> Metrics:
+        """Take one step that decreases ``loss``, and return scalars to log."""
+        if self.step is not None:
+            return self.step(loss, rows, shared)
+        descend(loss, optimizer, clipping)
+        return {}
 
 
 def sum_losses(losses: Losses, shape: torch.Size, members: bool) -> tuple[Tensor, Metrics]:

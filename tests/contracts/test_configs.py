@@ -69,6 +69,7 @@ PROMISED = [
     "rwr",
     "bc_flow",
     "morel",
+    "bremen",
 ]
 OUT_OF_DISTRIBUTION = [f"ood/{path.stem}" for path in sorted((CONFIGS / "ood").glob("*.yaml"))]
 DUAL = "presets/brac/dual"
@@ -146,6 +147,7 @@ def shrink(config: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
         never = "lit_offrl.dynamics.terminations.never"
         policy["imagination"].update(starts=10, retain=2, termination=never)
         policy["imagination"]["after"] = min(policy["imagination"]["after"], 4)
+        policy["imagination"]["horizon"] = min(policy["imagination"]["horizon"], 5)
     policy.update(small, updates=12, refresh_every=4, evaluate_every=0, checkpoint_every=12)
     policy["segment_length"] = min(policy["segment_length"], 3)
     return config
@@ -572,7 +574,14 @@ def test_algorithms_have_what_makes_them() -> None:
     mabe = {"mabe", "mabe_mobile", "mabe_n_critics", *recipes}
     ablated = {"mabe_flat_prior", "mabe_no_prior"}
     assert penalised == {"mopo", "mobile", "mb2po", *mabe, *ablated}
-    assert imagining - penalised == {"mbpo", "morel", "combo", "rambo", "mabe_no_uncertainty"}
+    assert imagining - penalised == {
+        "bremen",
+        "combo",
+        "mabe_no_uncertainty",
+        "mbpo",
+        "morel",
+        "rambo",
+    }
     for name in ("cql", "combo"):
         assert arguments(found[name])["constraint"]["init_args"]["in_target"] is False
         assert arguments(found[name])["conservatism"]["samples"] == 10
@@ -583,7 +592,7 @@ def test_algorithms_have_what_makes_them() -> None:
     flat = {n for n in fitted if "Uniform" in alone[n]["weighting"]["class_path"]}
     diffusion = {"bc_diffusion", "idql_diffusion", "mpo_diffusion"}
     sampled = {"bc_flow", "bcq", "bear_mmd", "brac_mmd", *diffusion}
-    assert flat == {"bc", "brac_p", "brac_v", "rambo", "mabe_flat_prior", *sampled}
+    assert flat == {"bc", "brac_p", "brac_v", "bremen", "rambo", "mabe_flat_prior", *sampled}
     assert fitted - flat == mabe | {"awr", "rwr", "mabe_no_rl", "mabe_no_uncertainty"}
     along = {n for n, c in found.items() if c["prior"]["jointly"]}
     assert along == {"bm_mpo", "bm_svg", "abm_mpo", "abm_svg", "abm_prior_value", "bear", *TASKS}

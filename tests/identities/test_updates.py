@@ -17,7 +17,7 @@ from lit_offrl.policy import (
     Step,
     WeightedLikelihood,
 )
-from lit_offrl.policy import learner as learner_module
+from lit_offrl.policy import losses as losses_module
 from lit_offrl.priors import GaussianPrior, TanhGaussianPrior
 from lit_offrl.training.blocks import Metrics, UpdateBlock
 from lit_offrl.training.objective import Losses, Shared
@@ -85,13 +85,13 @@ def test_the_actor_learns_from_the_last_share_and_the_critics_from_each(
     seen: list[Tensor] = []
 
     def spy(name: str) -> None:
-        own = getattr(learner_module, name)
+        own = getattr(losses_module, name)
 
         def losses(*arguments: Any) -> Any:
             seen.append(arguments[-3].rewards)
             return own(*arguments)
 
-        monkeypatch.setattr(learner_module, name, losses)
+        monkeypatch.setattr(losses_module, name, losses)
 
     spy("critic_losses")
     spy("actor_losses")
