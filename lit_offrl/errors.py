@@ -116,7 +116,7 @@ def check_multiple(name: str, value: int, unit_name: str, unit: int) -> None:
     """
     check(
         value % unit == 0,
-        f"{name}: {value} is not a multiple of {unit_name} ({unit}); make it one",
+        f"{name}: {value} is not a multiple of {unit_name} ({unit}); give {max(1, round(value / unit)) * unit}, or change that",
     )
 
 

@@ -60,7 +60,7 @@ def check_prior(prior: BehaviorPrior, rows: Transitions) -> None:
             drawn.shape == (len(rows), 3, rows.actions.shape[-1]),
             f"{owner}: three samples at {len(rows)} states have shape {list(drawn.shape)}, not "
             f"{[len(rows), 3, rows.actions.shape[-1]]}; the distribution's batch shape must be that of the "
-            "observations",
+            "observations, and the last dimension the number of actions",
         )
     action = attempt(owner, prior.act, rows.observations)
     check(

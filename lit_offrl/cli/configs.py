@@ -11,7 +11,7 @@ import yaml
 
 from lit_offrl.cli.renamed import check_names
 from lit_offrl.cli.strict_yaml import line_of, load_yaml, with_integers
-from lit_offrl.errors import UserError, check
+from lit_offrl.errors import UserError, check, suggest
 
 # In a wheel these folders are inside the package, in a checkout next to it.
 PACKAGE = Path(__file__).parents[1]
@@ -86,8 +86,9 @@ def find_file(name: str, folder: str, option: str) -> Path:
         for candidate in (place / name, place / f"{name}.yaml"):
             if candidate.is_file():
                 return candidate
-    known = ", ".join(names_in(folder))
-    raise UserError(f"{option}: no file '{name}', and none of the package's has that name: {known}")
+    known = names_in(folder)
+    hint = suggest(path.stem, known, f": {', '.join(known)}")
+    raise UserError(f"{option}: no file '{name}', and none of the package's has that name{hint}")
 
 
 def names_in(folder: str) -> list[str]:

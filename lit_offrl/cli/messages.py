@@ -109,6 +109,9 @@ def explain(message: str, options: Iterable[str], refused: Mapping[str, str]) ->
         names = {option.split(".")[-1] for option in options} | _arguments_of_parts()
         hint = suggest(argument.split(".")[-1], names)
         return f"{prefix}'{argument}' is not accepted here{hint}"
+    choice = re.search(r"Expected a typing\.Literal\[([^\]]+)\]\. Got value: (\S+)", message)
+    if choice:
+        return f"{prefix}'{choice[2]}' is none of {choice[1].replace(chr(39), '')}"
     return " ".join(message.split())
 
 

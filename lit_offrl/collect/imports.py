@@ -66,7 +66,15 @@ def import_dataset(
         "action_space": Box(log.low, log.high, dtype=np.float32),
     }
     how = f"Imported from {file}."
-    write(to, spec, episodes, "unknown", how, log.known_references(), **spaces)
+    names = {"observation_names": log.observation_names, "action_names": log.action_names}
+    known = {key: value for key, value in names.items() if value}
+    write(to, spec, episodes, "unknown", how, log.known_references(), known, **spaces)
+    dropped = log.steps - sum(map(len, episodes))
+    if dropped > 0:
+        print(
+            f"{to}: {dropped} of {log.steps} rows are no steps: they are left out, or hold only the next observation "
+            "of the row before"
+        )
 
 
 def unbroken(rows: Transitions) -> list[slice]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,7 @@ def write(
     algorithm: str,
     description: str,
     references: References | None = None,
+    names: Mapping[str, Sequence[str]] | None = None,
     **more: Any,
 ) -> None:
     """Write ``episodes`` as a Minari dataset, and print a summary.
@@ -63,6 +64,8 @@ def write(
         algorithm: Name of the policy that acted.
         description: Description in one sentence.
         references: Returns of the scores 0 and 100, if known.
+        names: Names of the numbers of an observation and of an action, ``observation_names`` and
+            ``action_names``, if known.
         more: Further arguments for Minari, such as spaces if there is no environment.
 
     Raises:
@@ -76,7 +79,7 @@ def write(
         warnings.filterwarnings("ignore", message="env_spec is None")
         try:
             with _renamed_when_whole(id) as path:
-                minari.create_dataset_from_buffers(
+                dataset = minari.create_dataset_from_buffers(
                     id,
                     episodes,
                     env=environment,
@@ -84,6 +87,8 @@ def write(
                     description=description,
                     **more,
                 )
+                if names:
+                    dataset.storage.update_metadata({key: list(names[key]) for key in names})
         except OSError as error:
             raise UserError(f"dataset '{id}': cannot be written, {error}") from error
     returns = [float(np.sum(episode.rewards)) for episode in episodes]

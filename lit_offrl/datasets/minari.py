@@ -59,8 +59,10 @@ class MinariReader(DatasetReader):
         self.obs_dim = _flat_dim(name, "observation", self.space)
         self.act_dim = _flat_dim(name, "action", box)
         assert isinstance(box, Box)
-        self.observation_names = _names("observation", self.space)
-        self.action_names = name_numbers("action", self.act_dim)
+        written = metadata.get("observation_names", ())
+        whole = isinstance(self.space, Box) and len(written) == self.obs_dim
+        self.observation_names = written if whole else _names("observation", self.space)
+        self.action_names = metadata.get("action_names") or name_numbers("action", self.act_dim)
         self.low, self.high = layout.bounds(box.low.ravel(), box.high.ravel(), name)
 
     def read_episodes(self) -> Iterator[LoggedEpisode]:

@@ -68,7 +68,13 @@ def termination_for(environment: str | None) -> Termination:
         name = robot_of(environment) or name
     if name not in RULES:
         raise UserError(
-            f"policy.imagination.termination: no rule is known for environment '{environment}'; name a "
+            "policy.imagination.termination: "
+            + (
+                f"no rule is known for environment '{environment}'"
+                if environment
+                else "the data name no environment"
+            )
+            + "; name a "
             "function of next observations, such as lit_offrl.dynamics.terminations.never"
         )
     return RULES[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -46,7 +47,13 @@ def step_errors(imagined: Tensor, segments: Transitions, std: Tensor) -> Tensor:
     return error.square().mean(dim=(0, 1, 3)).sqrt().nan_to_num()
 
 
-def draw_segments(imagined: Tensor, segments: Transitions, errors: Tensor, path: Path) -> None:
+def draw_segments(
+    imagined: Tensor,
+    segments: Transitions,
+    errors: Tensor,
+    observation_names: Sequence[str],
+    path: Path,
+) -> None:
     """Draw true and imagined observations of a few segments, and save a PNG to ``path``.
 
     The figure shows four segments of the four dimensions that vary most, with a thin line for each elite.
@@ -68,7 +75,7 @@ def draw_segments(imagined: Tensor, segments: Transitions, errors: Tensor, path:
                 axis.plot(elite, color="tab:orange", linewidth=0.8, alpha=0.7)
             axis.plot(truth[column, :, dim], color="black", linewidth=1.4)
             if column == 0:
-                axis.set_ylabel(f"observation {dim}")
+                axis.set_ylabel(observation_names[dim])
             if row == len(dims) - 1:
                 axis.set_xlabel("step")
     figure.suptitle(

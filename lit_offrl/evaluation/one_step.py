@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -39,10 +40,10 @@ def one_step_fit(dynamics: Dynamics, rows: Transitions) -> dict[str, list[float 
     return found
 
 
-def describe_fit(fit: dict[str, list[Any]]) -> str:
+def describe_fit(fit: dict[str, list[Any]], observation_names: Sequence[str]) -> str:
     """One line: R² of the median and of the worst columns, and the coverage of the intervals."""
     known = sorted((value, n) for n, value in enumerate(fit["r2"]) if value is not None)
-    names = ["reward", *[f"observation {n}" for n in range(len(fit["r2"]) - 1)]]
+    names = ["reward", *observation_names]
     worst = ", ".join(f"{names[n]} {value:.2f}" for value, n in known[:3])
     median = known[len(known) // 2][0] if known else math.nan
     half, most = (sum(fit[name]) / len(fit[name]) for name in INTERVALS)

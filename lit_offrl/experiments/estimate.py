@@ -13,6 +13,7 @@ import lightning.pytorch as pl
 import torch
 
 from lit_offrl.datamodule import OfflineDataModule
+from lit_offrl.errors import UserError
 from lit_offrl.experiments.engines import run_commands
 from lit_offrl.experiments.grid import Cell, stages_of
 from lit_offrl.experiments.progress import LOG, last_line
@@ -85,6 +86,9 @@ def measure(
 
     A stage with early stopping is counted up to its limit; evaluation episodes are not counted. On a CPU
     updates are measured without compilation, which would take longer than the measurement.
+
+    Raises:
+        UserError: A configuration cannot be run.
     """
     rates: dict[str, dict[str, dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -95,8 +99,7 @@ def measure(
             log = run_dir.with_name(f"{cell.config}-{LOG}")
             code = run_commands([short_fit(cell, run_dir)], log, threads, Path.cwd())
             if code:
-                yield f"no estimate: {cell.name}: {last_line(log)}"
-                return
+                raise UserError(f"{cell.name}: {last_line(log).removeprefix('lit-offrl: error: ')}")
             rates[cell.config] = {
                 path.parent.name.partition("-")[0]: json.loads(path.read_text())
                 for path in run_dir.glob(f"*-*/{RATE}")

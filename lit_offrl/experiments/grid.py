@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from lit_offrl.errors import UserError, check
+from lit_offrl.errors import UserError, check, suggest
 from lit_offrl.experiments.settings import Experiment, Part
 from lit_offrl.runs.identity import hash_config
 
@@ -59,8 +59,15 @@ def make_cells(experiment: Experiment) -> list[Cell]:
     """The cells of an experiment, all cells of one seed before those of the next.
 
     Raises:
-        UserError: There is no cell, or two cells have the same name.
+        UserError: There is no cell, two cells have the same name, or a rule names no configuration.
     """
+    configs = [config.name for config in experiment.configs]
+    for rule in [*experiment.settings, *experiment.exclude]:
+        for pattern in rule.config:
+            check(
+                any(fnmatchcase(name, pattern) for name in configs),
+                f"settings, exclude: config '{pattern}' matches no configuration{suggest(pattern, configs)}",
+            )
     found = [cell for seed in experiment.seeds for cell in cells_of_seed(experiment, seed)]
     check(
         bool(found),

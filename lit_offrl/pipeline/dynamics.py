@@ -98,7 +98,8 @@ class DynamicsStage(Stage[Dynamics]):
             diagnosis = diagnose(module, rows)
             self.one_step = {**one_step_fit(module, rows), **diagnosis.summary()}
             if not measured:
-                print(describe_fit(self.one_step), flush=True)
+                names = self.data.dataset.name_columns("observation")
+                print(describe_fit(self.one_step, names), flush=True)
                 self._measure(segments, diagnosis, figure)
         return module
 
@@ -111,7 +112,9 @@ class DynamicsStage(Stage[Dynamics]):
             return
         scale = self.data.dataset.transitions.observations.std(dim=0)
         errors = step_errors(imagined, held_out, scale)
-        draw_segments(imagined, held_out, errors, path)
+        draw_segments(
+            imagined, held_out, errors, self.data.dataset.name_columns("observation"), path
+        )
         draw_diagnosis(diagnosis, errors, drawn)
         loggers, updates = self.loggers, self.module.updates
         by_step = {f"dynamics/error_of_step_{n}": e for n, e in enumerate(errors.tolist(), start=1)}

@@ -91,7 +91,7 @@ def read_run(folder: Path) -> Run:
     except ValueError as error:
         reason = f"results.json is broken ({first_line(error)}); the same fit again rewrites it"
         return UnusedRun(folder, *known, reason)
-    final = results["policy"] or results["prior"]
+    final = read_evaluation(folder) or results["policy"] or results["prior"]
     if final is None:
         return UnusedRun(folder, *known, "finished without an environment to evaluate in")
     evaluations = read_curve(folder) if results["policy"] else []
@@ -103,6 +103,15 @@ def read_run(folder: Path) -> Run:
     seconds = {name: value for name, value in results["seconds"].items() if name != "total"}
     data = results.get("dataset", {})
     return EvaluatedRun(folder, *known, config, version, final, evaluations, seconds, data)
+
+
+def read_evaluation(folder: Path) -> dict[str, Any] | None:
+    """The evaluation that an experiment asked for after the run, if it did; ``summary.json`` has it, too."""
+    cell = folder / "cell.json"
+    if not cell.is_file() or not json.loads(cell.read_text()).get("evaluate"):
+        return None
+    found: dict[str, Any] = json.loads((folder / "evaluation.json").read_text())
+    return next(iter(found.values()))
 
 
 def read_curve(folder: Path) -> list[dict[str, float]]:

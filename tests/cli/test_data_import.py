@@ -39,6 +39,9 @@ def test_a_table_is_imported_as_it_is(say: Say, tmp_path: Path, make_dataset: Ma
     path = str(tmp_path / "robot.parquet")
     said = say("import", path, "--to", "mine/robot-v0", *layout)
     assert "28 steps in 2 episodes" in said
+    assert "2 of 30 rows are no steps" in said
+    log = open_dataset("mine/robot-v0")
+    assert (log.observation_names, log.action_names) == (["x", "v"], ["motor"])
     ours = open_dataset("mine/robot-v0").read().transitions
     theirs = minari.load_dataset("mine/robot-v0")
     np.testing.assert_allclose(

@@ -148,6 +148,7 @@ GRID: dict[str, Any] = {"configs": ["mopo", "mabe"], "datasets": ["bundled/halfc
         ({"scale": {"small": {"seed": [1]}}}, ["--scale", "small"], "'seeds'"),
         ({"datasets": None}, [], "datasets"),
         ({"settings": [{"sets": {}}]}, [], "'set'"),
+        ({"settings": [{"config": "mapo", "set": {}}]}, [], "did you mean 'mopo'"),
         ({"evaluate": {"episodes": 0}}, [], "evaluate.episodes"),
         ({"configs": {"a": {"set": {"run_dir": "x"}}}}, [], "run_dir"),
         ({"configs": {"a": {"file": "mopo"}}}, [], "configs.a"),
@@ -157,7 +158,7 @@ GRID: dict[str, Any] = {"configs": ["mopo", "mabe"], "datasets": ["bundled/halfc
         ({}, ["--only", '["nobody/*"]'], "--only"),
         ({}, ["--jobs", "0"], "--jobs"),
         ({}, ["--gpus", "1"], "--gpus"),
-        ({}, ["--engine", "cloud"], "engine"),
+        ({}, ["--engine", "cloud"], "'cloud' is none of local, ray"),
     ],
 )
 def test_what_cannot_be_run_gets_one_line(
@@ -189,7 +190,7 @@ def test_later_settings_go_over_earlier_ones() -> None:
         variants={"v": {"policy.updates": 4, "policy.module": "lit_offrl.policy.PolicyLearner"}},
         settings=[
             {"variant": "v", "set": {"policy.updates": 5}},
-            {"config": "b", "set": {"seed": 1}},
+            {"variant": "b", "set": {"seed": 1}},
         ],
         seeds=[7],
     )
