@@ -13,7 +13,7 @@ from lightning.pytorch import Trainer
 import lit_offrl
 from lit_offrl import OfflineDataModule, PolicyLearner
 from lit_offrl.batches import MixedSampler
-from lit_offrl.policy import EntropyTemperature, learner
+from lit_offrl.policy import EntropyTemperature, losses
 
 PACKAGE = str(Path(lit_offrl.__file__).parent)
 PAGE = Path(__file__).parents[2] / "docs" / "architecture.md"
@@ -29,17 +29,17 @@ def test_a_row_reaches_its_gradient_in_six_hops(
     pendulum: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: dict[str, list[str]] = {}
-    losses, blocks = learner.critic_losses, MixedSampler.blocks
+    critic_losses, blocks = losses.critic_losses, MixedSampler.blocks
 
     def trace_losses(*arguments: Any) -> Any:
         seen["losses"] = [*own_calls(), "critic_losses"]
-        return losses(*arguments)
+        return critic_losses(*arguments)
 
     def trace_blocks(self: MixedSampler, epoch: int) -> Any:
         seen["sampler"] = ["blocks"]
         return blocks(self, epoch)
 
-    monkeypatch.setattr(learner, "critic_losses", trace_losses)
+    monkeypatch.setattr(losses, "critic_losses", trace_losses)
     monkeypatch.setattr(MixedSampler, "blocks", trace_blocks)
     data = OfflineDataModule(pendulum)
     sizes: dict[str, Any] = {"actor_hidden": [8], "critic_hidden": [8], "batch_size": 8}

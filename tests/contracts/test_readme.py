@@ -105,7 +105,7 @@ def test_the_reward_of_the_data_page_is_used() -> None:
 
 
 def test_the_readme_lists_every_config() -> None:
-    table = README[README.index("| config |") : README.index("[configs/README.md]")]
+    table = README[README.index("| config |") : README.index("(configs/README.md)")]
     assert set(re.findall(r"`(\w+)`", table)) == {p.stem for p in (ROOT / "configs").glob("*.yaml")}
 
 
