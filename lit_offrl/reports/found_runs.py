@@ -107,10 +107,12 @@ def read_run(folder: Path) -> Run:
 
 def read_evaluation(folder: Path) -> dict[str, Any] | None:
     """The evaluation that an experiment asked for after the run, if it did; ``summary.json`` has it, too."""
-    cell = folder / "cell.json"
-    if not cell.is_file() or not json.loads(cell.read_text()).get("evaluate"):
+    cell, evaluation = folder / "cell.json", folder / "evaluation.json"
+    if not cell.is_file() or not evaluation.is_file():
         return None
-    found: dict[str, Any] = json.loads((folder / "evaluation.json").read_text())
+    if not json.loads(cell.read_text()).get("evaluate"):
+        return None
+    found: dict[str, Any] = json.loads(evaluation.read_text())
     return next(iter(found.values()))
 
 

@@ -200,6 +200,28 @@ def test_folders_that_end_in_their_seed_are_one_system(tmp_path: Path) -> None:
     }
 
 
+def test_the_evaluation_of_an_experiment_is_the_last_result(tmp_path: Path) -> None:
+    for name, evaluate in (
+        ("asked", {"episodes": 50}),
+        ("own", None),
+        ("failed", {"episodes": 50}),
+    ):
+        run = tmp_path / name / "seed0"
+        write_run(run, HOPPER, 0, [1.0])
+        (run / "cell.json").write_text(json.dumps({"evaluate": evaluate}))
+        if name != "failed":
+            content = {"policy": {"return_mean": 70.0, "score": 7.0}}
+            (run / "evaluation.json").write_text(json.dumps(content))
+    report(tmp_path, "--output", tmp_path / "report")
+    found = read_table(tmp_path / "report" / "table.csv")
+    scores = {system: row["score, last"] for (_, system), row in found.items() if row["seeds"]}
+    assert {name: float(score) for name, score in scores.items()} == {
+        "asked": 7,
+        "own": 1,
+        "failed": 1,
+    }
+
+
 def test_what_cannot_be_reported_gets_one_line(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
