@@ -24,34 +24,15 @@ import torch
 
 from benchmarks.loading import FILE, make
 from benchmarks.plain import ACT, MEMBERS, OBS
-from benchmarks.speed import BATCH, Work, ready
-from lit_offrl import DynamicsEnsemble, OfflineDataModule, PolicyLearner, PriorDivergence
+from benchmarks.speed import BATCH, Work, learner, ready, rows
+from lit_offrl import DynamicsEnsemble, OfflineDataModule
 from lit_offrl.dynamics import MaxStd, Rollouts
 from lit_offrl.dynamics.terminations import never
-from lit_offrl.priors import TanhGaussianPrior
 from lit_offrl.training.block_module import BlockModule
 from lit_offrl.training.seed_stack import SeedStack
 from lit_offrl.transitions import Transitions
 
 BLOCK, ROUNDS = 20, 5
-
-
-def normal_rows(*shape: int, obs_dim: int = OBS) -> Transitions:
-    """Rows ``[*shape, ...]`` of noise."""
-    flags = torch.zeros(shape, dtype=torch.bool)
-    return Transitions(
-        observations=torch.randn(*shape, obs_dim),
-        actions=torch.rand(*shape, ACT) * 2 - 1,
-        rewards=torch.randn(shape),
-        next_observations=torch.randn(*shape, obs_dim),
-        terminations=flags,
-        truncations=flags,
-    )
-
-
-def make_learner(obs_dim: int = OBS) -> PolicyLearner:
-    prior = TanhGaussianPrior(obs_dim, ACT).requires_grad_(False)
-    return ready(PolicyLearner(obs_dim, ACT, PriorDivergence(), prior), "cpu")
 
 
 def updates_of(part: BlockModule, block: Transitions) -> tuple[Work, int]:
@@ -60,34 +41,34 @@ def updates_of(part: BlockModule, block: Transitions) -> tuple[Work, int]:
 
 
 def policy_observations(size: int) -> tuple[Work, int]:
-    return updates_of(make_learner(size), normal_rows(BLOCK, BATCH, obs_dim=size))
+    return updates_of(learner("cpu", obs_dim=size), rows(BLOCK, BATCH, obs_dim=size, device="cpu"))
 
 
 def policy_batch(size: int) -> tuple[Work, int]:
-    return updates_of(make_learner(), normal_rows(BLOCK, size))
+    return updates_of(learner("cpu"), rows(BLOCK, size, device="cpu"))
 
 
 def policy_seeds(number: int) -> tuple[Work, int]:
-    one = make_learner()
-    stack = ready(SeedStack([make_learner() for _ in range(number)]), "cpu")
-    block, generator = normal_rows(BLOCK, BATCH), torch.Generator()
+    one = learner("cpu")
+    stack = ready(SeedStack([learner("cpu") for _ in range(number)]), "cpu")
+    block, generator = rows(BLOCK, BATCH, device="cpu"), torch.Generator()
     noise = torch.stack([one.noise_for(block, generator)] * number, dim=1)
     stacked = Transitions.stack([block] * number, dim=1)
     return lambda: stack.run(stacked, noise), BLOCK
 
 
 def dynamics_observations(size: int) -> tuple[Work, int]:
-    block = normal_rows(BLOCK, MEMBERS, BATCH, obs_dim=size)
+    block = rows(BLOCK, MEMBERS, BATCH, obs_dim=size, device="cpu")
     return updates_of(ready(DynamicsEnsemble(size, ACT), "cpu"), block)
 
 
 def dynamics_members(number: int) -> tuple[Work, int]:
     part = DynamicsEnsemble(OBS, ACT, members=number, elites=min(number, 5))
-    return updates_of(ready(part, "cpu"), normal_rows(BLOCK, number, BATCH))
+    return updates_of(ready(part, "cpu"), rows(BLOCK, number, BATCH, device="cpu"))
 
 
 def rollouts_horizon(horizon: int) -> tuple[Work, int]:
-    dynamics, policy = DynamicsEnsemble(OBS, ACT), make_learner()
+    dynamics, policy = DynamicsEnsemble(OBS, ACT), learner("cpu")
     how, starts = Rollouts(horizon, 1000, penalty=MaxStd()), torch.randn(1000, OBS)
     generator = torch.Generator()
     return lambda: how.imagine(dynamics, policy.sample, starts, generator, never), 1000 * horizon
@@ -96,7 +77,7 @@ def rollouts_horizon(horizon: int) -> tuple[Work, int]:
 def data_rows(number: int) -> tuple[Work, int]:
     file = Path(os.environ["MINARI_DATASETS_PATH"]) / str(number) / FILE
     data = OfflineDataModule(str(file), storage="mapped")
-    blocks = iter(make_learner().sampler(data, 0).blocks(0))
+    blocks = iter(learner("cpu").sampler(data, 0).blocks(0))
     return lambda: next(blocks), 1
 
 

@@ -56,13 +56,13 @@ UNITS = {
 }
 
 
-def rows(*shape: int, device: str) -> Transitions:
+def rows(*shape: int, device: str, obs_dim: int = OBS) -> Transitions:
     flags = torch.zeros(shape, dtype=torch.bool, device=device)
     return Transitions(
-        observations=torch.randn(*shape, OBS, device=device),
+        observations=torch.randn(*shape, obs_dim, device=device),
         actions=torch.rand(*shape, ACT, device=device) * 2 - 1,
         rewards=torch.randn(shape, device=device),
-        next_observations=torch.randn(*shape, OBS, device=device),
+        next_observations=torch.randn(*shape, obs_dim, device=device),
         terminations=flags,
         truncations=flags,
     )
@@ -121,9 +121,9 @@ def ready(made: Made, device: str, compile: Compile = "never") -> Made:
     return made
 
 
-def learner(device: str, compile: Compile = "never") -> PolicyLearner:
-    prior = TanhGaussianPrior(OBS, ACT).to(device).requires_grad_(False)
-    return ready(PolicyLearner(OBS, ACT, PriorDivergence(), prior), device, compile)
+def learner(device: str, compile: Compile = "never", obs_dim: int = OBS) -> PolicyLearner:
+    prior = TanhGaussianPrior(obs_dim, ACT).to(device).requires_grad_(False)
+    return ready(PolicyLearner(obs_dim, ACT, PriorDivergence(), prior), device, compile)
 
 
 def blocks_of(made: BlockModule, block: Transitions, generator: torch.Generator) -> None:
