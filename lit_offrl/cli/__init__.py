@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import sys
 from importlib import import_module
@@ -11,6 +12,7 @@ from pathlib import Path
 from lit_offrl import __version__
 from lit_offrl.cli.messages import fail
 from lit_offrl.errors import Stopped, UserError, first_line
+from lit_offrl.training.peers import PEERS
 from lit_offrl.training.processes import FAMILY, stopping_once
 
 # Module of each verb, imported when it is called; its function run_<verb> takes the arguments after the verb.
@@ -97,25 +99,33 @@ def main(args: list[str] | None = None) -> None:
     # Classes of the user may lie in the working folder; at the end of the path it hides no library.
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
+    # Before torch is imported: a lost connection is reported in one line, not by its stack of C++ functions.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     use_strict_yaml()
     FAMILY.join()
     again = "starts over" if args[0] == "data" else "continues"
     with stopping_once():
         try:
             run_verb(args)
+            PEERS.leave()
         except UserError as error:
             if FAMILY.is_rank:
                 # The first process prints the same error and ends both.
                 FAMILY.wait_for_verdict()
-            fail(str(error))
+            fail(f"{error}{PEERS.fail(2)}")
         except OSError as error:
+            process = PEERS.fail(2)
             if error.errno not in REFUSED:
                 raise
             where = error.filename or "a file"
             reason = error.strerror or first_line(error)
-            fail(f"{where}: {reason}; fix this, and the same command {again}")
+            fail(f"{where}: {reason}; fix this, and the same command {again}{process}")
+        except Exception:
+            PEERS.fail(1)
+            raise
         except (KeyboardInterrupt, Stopped) as error:
             FAMILY.wait_for_verdict()
+            PEERS.wait_for_verdict()
             if not FAMILY.parent:
                 print(f"\nlit-offrl: stopped; the same command {again}", file=sys.stderr)
             raise SystemExit(error.code if isinstance(error, Stopped) else 130) from None
@@ -130,5 +140,12 @@ def run_verb(args: list[str]) -> None:
     verb = args[0]
     if verb not in VERBS:
         raise UserError(f"'{verb}' is no verb; give one of {', '.join(VERBS)}")
-    module = import_module(f"lit_offrl.cli.{verb}")
+    collects = gc.isenabled()
+    # Collections while modules are imported free next to nothing, and take a tenth of the time to the first update.
+    gc.disable()
+    try:
+        module = import_module(f"lit_offrl.cli.{verb}")
+    finally:
+        if collects:
+            gc.enable()
     getattr(module, f"run_{verb}")(args if verb == "fit" else args[1:])

@@ -35,6 +35,7 @@ from lit_offrl.pipeline.settings import RunSettings
 from lit_offrl.runs.identity import check_same_config, hash_config
 from lit_offrl.runs.summary import SUMMARY, RunOfMany, summary_table, write_summary
 from lit_offrl.training.distributed import is_first
+from lit_offrl.training.peers import PEERS
 from lit_offrl.training.processes import FAMILY
 
 
@@ -44,6 +45,7 @@ def run_fit(args: list[str]) -> None:
     quiet_lightning()
     # So that prior.data takes the same keys as data, without a class path.
     set_parsing_settings(subclasses_disabled=[OfflineDataModule])
+    PEERS.meet()
     if not is_first():
         sys.stdout = io.StringIO()
     with warnings.catch_warnings():
@@ -112,6 +114,11 @@ class OfflineRLCLI(LightningCLI):
         check_numbers({f"trainer.{name}": value for name, value in fit.trainer.items()})
         for name in STAGES:
             check_options(name, fit[name].trainer)
+        check(
+            fit.seeds == 1 or (fit.trainer.num_nodes == 1 and PEERS.count == 1),
+            f"seeds: {fit.seeds} seeds cannot be trained by several nodes, torchrun or several tasks of SLURM; "
+            "start a command with its own --seed_everything on each node",
+        )
 
     def before_instantiate_classes(self) -> None:
         return

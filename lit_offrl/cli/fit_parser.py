@@ -21,7 +21,7 @@ from lit_offrl.cli.help import (
     only,
     order_groups,
 )
-from lit_offrl.cli.messages import explain, fail
+from lit_offrl.cli.messages import explain
 from lit_offrl.cli.trainer_options import OF_A_STAGE, REFUSED, refused_options
 from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.datasets import Layout
@@ -69,7 +69,7 @@ class FitParser(LightningArgumentParser):
         return super().parse_args(given, *more, **options)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        fail(self.reason(message))
+        raise UserError(self.reason(message)) from ex
 
     def reason(self, message: str) -> str:
         """The parser's error message as one line."""
@@ -103,16 +103,9 @@ class FitParser(LightningArgumentParser):
         return [] if action is None else list(action._name_parser_map.values())
 
 
-class CellParser(FitParser):
-    """Parser of the options of ``fit`` for files of experiments, which raises ``UserError``."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        raise UserError(self.reason(message)) from ex
-
-
 def make_fit_parser() -> FitParser:
     """The parser of the options of ``fit`` alone, which raises ``UserError``."""
-    parser = CellParser()
+    parser = FitParser()
     add_config(parser)
     add_options(parser)
     return parser

@@ -26,10 +26,12 @@ from lit_offrl.policy import PolicyLearner
 from lit_offrl.training.distributed import is_first
 from lit_offrl.training.files import write_whole
 from lit_offrl.training.lock import lock_folder
+from lit_offrl.training.peers import PEERS
 from lit_offrl.training.places import check_places, check_space
 from lit_offrl.training.trainers import make_trainer
 
 STAGES = ("dynamics", "value", "prior", "policy")
+CONFIG = "config.yaml"
 
 
 class Run:
@@ -110,10 +112,12 @@ class Run:
         own = [stage for stage in stages if stage is not None and not stage.is_taken]
         check_places([*places, *(stage.folder for stage in own)])
         self.lock.enter_context(lock_folder(run.run_dir))
-        sizes = [stage.sizes() for stage in own if not stage.is_done]
-        check_space(run.run_dir, *(sum(column) for column in zip((0, 0), *sizes, strict=True)))
+        if is_first():
+            sizes = [stage.sizes() for stage in own if not stage.is_done]
+            check_space(run.run_dir, *(sum(column) for column in zip((0, 0), *sizes, strict=True)))
         header = f"# lit-offrl {__version__}\n"
-        write_whole((header + self.config_text).encode(), run.run_dir / "config.yaml")
+        write_whole((header + self.config_text).encode(), run.run_dir / CONFIG)
+        PEERS.share(run.run_dir, CONFIG)
         run.make_link()
         print(f"data: {data.summary()}", flush=True)
         if other:

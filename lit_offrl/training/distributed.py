@@ -53,7 +53,8 @@ class SharedBatches(DDPStrategy):
         except RuntimeError as error:
             raise UserError(
                 f"trainer.devices: the processes cannot be connected: {first_line(error)}; leave MASTER_PORT "
-                "unset or give a free port, and run the same command again"
+                "unset or give a free port; on several nodes, set GLOO_SOCKET_IFNAME (CPU) or NCCL_SOCKET_IFNAME "
+                "(GPU) to the network interface that connects them"
             ) from error
 
     def configure_ddp(self) -> None:

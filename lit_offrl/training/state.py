@@ -16,6 +16,7 @@ from lit_offrl.errors import UserError, check, first_line, with_key
 from lit_offrl.training.block_module import BlockModule
 from lit_offrl.training.checkpoints import save_module
 from lit_offrl.training.files import find_damage, whole
+from lit_offrl.training.peers import PEERS
 from lit_offrl.training.processes import FAMILY
 
 
@@ -145,6 +146,7 @@ def fit_or_resume(
     except Exception:
         # For example a lost connection to a process that has ended.
         FAMILY.wait_for_verdict()
+        PEERS.wait_for_verdict()
         raise
     except SystemExit:
         # Lightning exits the process when it is interrupted.

@@ -15,6 +15,7 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
 from lit_offrl.errors import attempt, check
 from lit_offrl.training.distributed import SharedBatches
+from lit_offrl.training.peers import PEERS
 from lit_offrl.training.processes import requeue
 from lit_offrl.training.progress import StageBar
 
@@ -89,6 +90,12 @@ def make_trainer(
         f"trainer.precision: {given.get('precision')} cannot train in blocks; use 32-true or bf16-mixed",
     )
     made = attempt("trainer", lambda: pl.Trainer(**given))
+    check(
+        PEERS.count in (1, made.num_nodes * made.num_devices),
+        f"trainer.num_nodes: {made.num_nodes} nodes of {made.num_devices} devices need "
+        f"{made.num_nodes * made.num_devices} processes, but torchrun or SLURM started {PEERS.count}; give "
+        "trainer.num_nodes and trainer.devices as you started them",
+    )
     if given.get("precision") == "bf16-mixed" and made.strategy.root_device.type == "cpu":
         warn_of_slow_bfloat16()
     if made.world_size == 1:
