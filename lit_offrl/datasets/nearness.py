@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
-import torch
 from torch import Tensor
 
 from lit_offrl.datasets.rewards import Reward
+from lit_offrl.environments.tolerances import smoothly_within, within
 from lit_offrl.errors import check
 from lit_offrl.transitions import Transitions
-
-# What is left of a smooth reward at the radius.
-LEFT_AT_RADIUS = 0.05
 
 
 class Nearness(Reward):
@@ -64,15 +59,3 @@ class Nearness(Reward):
         if self.radius is None:
             return within(distances, self.epsilon)
         return smoothly_within(distances, self.epsilon, self.radius)
-
-
-def within(values: Tensor, epsilon: float) -> Tensor:
-    """1 where ``|v| < epsilon``, else 0 (ABM eq. 14, ``btol``)."""
-    return (values.abs() < epsilon).to(values.dtype)
-
-
-def smoothly_within(values: Tensor, epsilon: float, radius: float) -> Tensor:
-    """1 where ``|v| < epsilon``, else ``1 - tanh(w |v| / radius)^2``, which is 0.05 at the radius (ABM eq. 13, ``stol``)."""
-    scale = math.atanh(math.sqrt(1 - LEFT_AT_RADIUS)) / radius
-    smooth = 1 - torch.tanh(scale * values.abs()).square()
-    return torch.where(values.abs() < epsilon, torch.ones_like(values), smooth)
