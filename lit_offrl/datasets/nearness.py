@@ -21,6 +21,7 @@ class Nearness(Reward):
         offset: Added to the target, such as ``[0, 0, 0.05]`` to be above it; by default nothing.
         epsilon: Distance below which the reward is 1.
         radius: Distance at which it has fallen to 0.05; null for 1 or 0.
+        environment: Gymnasium id of an environment to evaluate this task in, whose own reward then counts.
 
     Raises:
         UserError: Points have other sizes, or a length is negative.
@@ -35,7 +36,9 @@ class Nearness(Reward):
         offset: list[float] | None = None,
         epsilon: float = 0.02,
         radius: float | None = 0.15,
+        environment: str | None = None,
     ) -> None:
+        self.environment = environment
         self.point, self.target, self.epsilon, self.radius = point, target, epsilon, radius
         self.offset = offset or [0.0] * len(point)
         sizes = [len(each) for each in (point, target, self.offset)]
