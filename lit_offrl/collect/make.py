@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import repeat
 from typing import Literal
 
 from lit_offrl.collect.environment import make_learnable_env
@@ -75,9 +76,8 @@ def make_dataset(
     episodes = training.episodes()
     if rollout_steps is not None:
         playing = Recorder(make_learnable_env(environment), "rollouts", rollout_steps)
-        episodes = rollout(
-            playing, policy_of(learner, deterministic=False), rollout_steps, seed + 1
-        )
+        act = repeat(policy_of(learner, deterministic=False))
+        episodes = rollout(playing, act, rollout_steps, seed + 1)
         how = f"{rollout_steps} steps of sampled actions of the policy after {how}"
     training.close()
     assert training.spec is not None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+from collections.abc import Callable, Iterator
+from itertools import count, repeat
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from lit_offrl.collect.environment import make_learnable_env
 from lit_offrl.collect.recorder import Recorder
 from lit_offrl.collect.stable_baselines import policy_of, sac
 from lit_offrl.collect.write import check_free, write
-from lit_offrl.errors import UserError, check, first_line
+from lit_offrl.errors import UserError, attempt, check, first_line
 from lit_offrl.training.block_module import BlockModule
 from lit_offrl.training.checkpoints import load_module
 
@@ -36,8 +38,9 @@ def collect(
         id: Id of the new Minari dataset, such as mine/cheetah-v0; it is written below MINARI_DATASETS_PATH.
         environment: Gymnasium id of the environment, such as HalfCheetah-v5.
         steps: Number of steps in the environment; the last episode is cut there.
-        policy: Policy that acts: random; a checkpoint (best.ckpt or last.ckpt) of a policy or a prior; or a
-            .zip of SAC by stable-baselines3.
+        policy: Policy that acts: random; a checkpoint (best.ckpt or last.ckpt) of a policy or a prior; a
+            .zip of SAC by stable-baselines3; or module:function, which is called with a numpy Generator at the
+            start of each episode and returns the episode's policy, a function from an observation to an action.
         deterministic: Whether the policy takes its deterministic action rather than a sample.
         seed: Seed of start states and samples.
         trust: Whether to import modules of your own that the checkpoint names, which runs their code.
@@ -70,20 +73,60 @@ def make_env(
         UserError: The environment cannot be made, or the policy cannot be loaded.
     """
     playing = Recorder(make_learnable_env(environment), "collect", steps)
-    act = load_policy(policy, playing, deterministic, seed, trust)
+    if ":" in policy and not Path(policy).exists():
+        policies = own_policies(policy, playing.action_space, seed)
+    else:
+        policies = repeat(load_policy(policy, playing, deterministic, seed, trust))
     assert playing.spec is not None
-    return playing.spec.id, rollout(playing, act, steps, seed)
+    return playing.spec.id, rollout(playing, policies, steps, seed)
 
 
-def rollout(playing: Recorder, act: Policy, steps: int, seed: int) -> list[EpisodeBuffer]:
-    """Run ``act`` for ``steps`` steps, and return the episodes, the last one truncated; close the environment."""
+def rollout(
+    playing: Recorder, policies: Iterator[Policy], steps: int, seed: int
+) -> list[EpisodeBuffer]:
+    """Run the next of ``policies`` in each episode, and close the environment.
+
+    Returns:
+        The episodes of ``steps`` steps in all, the last one truncated.
+    """
     observation, _ = playing.reset(seed=seed)
+    act = next(policies)
     for _ in range(steps):
         observation, _, terminated, truncated, _ = playing.step(act(observation))
         if terminated or truncated:
             observation, _ = playing.reset()
+            act = next(policies)
     playing.close()
     return playing.episodes()
+
+
+def own_policies(name: str, space: Any, seed: int) -> Iterator[Policy]:
+    """The policy of each episode by a function of your own.
+
+    Args:
+        name: The function, as ``module:function``.
+        space: The environment's space of actions.
+        seed: Seed of the generators that the function is called with.
+
+    Raises:
+        UserError: The module cannot be imported or has no such function, the function fails, or an action is not in
+            the space.
+    """
+    module, _, function = name.partition(":")
+    owner = f"policy '{name}'"
+    make = getattr(attempt(owner, importlib.import_module, module), function, None)
+    check(callable(make), f"{owner}: '{module}' has no function '{function}'; give module:function")
+    for number in count():
+        act = attempt(owner, make, np.random.default_rng([seed, number]))  # type: ignore[arg-type]
+
+        def checked(observation: np.ndarray, act: Policy = act) -> np.ndarray:
+            action = attempt(owner, lambda: np.asarray(act(observation), space.dtype))
+            check(
+                space.contains(action), f"{owner}: gave {action}; return an action within {space}"
+            )
+            return action
+
+        yield checked
 
 
 def load_policy(

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
-import torch
 from torch import Tensor
 
 from lit_offrl.datasets.rewards import Reward
+from lit_offrl.environments.tolerances import smoothly_within, within
 from lit_offrl.errors import check
 from lit_offrl.transitions import Transitions
-
-# What is left of a smooth reward at the radius.
-LEFT_AT_RADIUS = 0.05
 
 
 class Nearness(Reward):
@@ -26,6 +21,7 @@ class Nearness(Reward):
         offset: Added to the target, such as ``[0, 0, 0.05]`` to be above it; by default nothing.
         epsilon: Distance below which the reward is 1.
         radius: Distance at which it has fallen to 0.05; null for 1 or 0.
+        environment: Gymnasium id of an environment to evaluate this task in, whose own reward then counts.
 
     Raises:
         UserError: Points have other sizes, or a length is negative.
@@ -40,7 +36,9 @@ class Nearness(Reward):
         offset: list[float] | None = None,
         epsilon: float = 0.02,
         radius: float | None = 0.15,
+        environment: str | None = None,
     ) -> None:
+        self.environment = environment
         self.point, self.target, self.epsilon, self.radius = point, target, epsilon, radius
         self.offset = offset or [0.0] * len(point)
         sizes = [len(each) for each in (point, target, self.offset)]
@@ -64,15 +62,3 @@ class Nearness(Reward):
         if self.radius is None:
             return within(distances, self.epsilon)
         return smoothly_within(distances, self.epsilon, self.radius)
-
-
-def within(values: Tensor, epsilon: float) -> Tensor:
-    """1 where ``|v| < epsilon``, else 0 (ABM eq. 14, ``btol``)."""
-    return (values.abs() < epsilon).to(values.dtype)
-
-
-def smoothly_within(values: Tensor, epsilon: float, radius: float) -> Tensor:
-    """1 where ``|v| < epsilon``, else ``1 - tanh(w |v| / radius)^2``, which is 0.05 at the radius (ABM eq. 13, ``stol``)."""
-    scale = math.atanh(math.sqrt(1 - LEFT_AT_RADIUS)) / radius
-    smooth = 1 - torch.tanh(scale * values.abs()).square()
-    return torch.where(values.abs() < epsilon, torch.ones_like(values), smooth)

@@ -18,7 +18,7 @@ Termination = Callable[[Tensor], Tensor]
 
 
 def never(next_observations: Tensor) -> Tensor:
-    """No terminations: HalfCheetah, HIV and other tasks of fixed length."""
+    """No terminations: HalfCheetah, the gripper, HIV and other tasks of fixed length."""
     return torch.zeros(len(next_observations), dtype=torch.bool, device=next_observations.device)
 
 
@@ -52,6 +52,7 @@ RULES: dict[str, Termination] = {
     "Hopper": hopper,
     "Walker2d": walker2d,
     "Ant": ant,
+    "Gripper": never,
     "HIV": never,
     **dict.fromkeys(CONTROL_SUITE, never),
 }

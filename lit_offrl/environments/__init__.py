@@ -1,7 +1,7 @@
 """Registers tasks of the papers that Gymnasium does not have, as ``lit_offrl/NAME-v0``.
 
-Capitalised names are variants of Gymnasium's robots, version 5, and HIV; names in lower case are tasks of
-the DeepMind Control Suite.
+Capitalised names are variants of Gymnasium's robots, version 5, a gripper, and HIV; names in lower case are
+tasks of the DeepMind Control Suite.
 """
 
 from __future__ import annotations
@@ -36,8 +36,14 @@ _TASKS: dict[str, tuple[str, dict[str, Any]]] = {
         f"AntAngle{degrees}": (f"{_LOCOMOTION}AngledAnt", {**_ANT, "degrees": float(degrees)})
         for degrees in (30, 45, 60, 90)
     },
+    **{
+        f"Gripper{task}": (f"{__name__}.gripper:GripperEnv", {"task": task})
+        for task in ("Reach", "Lift", "Place", "Stack", "Leave")
+    },
     "HIV": (f"{__name__}.hiv:HIVTreatment", {}),
 }
+# Steps of an episode by the start of the name.
+_LENGTHS = {"Gripper": 100, "HIV": 400}
 # Tasks of ABM (docs/decisions.md 10.5, D-19).
 CONTROL_SUITE = ("cheetah-run", "hopper-hop", "walker-run", "quadruped-run")
 NAMES = tuple(_TASKS)
@@ -47,7 +53,7 @@ for _name, (_entry_point, _kwargs) in _TASKS.items():
         f"lit_offrl/{_name}-v0",
         entry_point=_entry_point,
         kwargs=_kwargs,
-        max_episode_steps=400 if _name == "HIV" else 1000,
+        max_episode_steps=next((n for k, n in _LENGTHS.items() if _name.startswith(k)), 1000),
     )
 
 for _name in CONTROL_SUITE:
@@ -67,7 +73,7 @@ def task_of(environment: str | None) -> str:
 
 def robot_of(environment: str | None) -> str | None:
     """The known robot of an environment, by the start of its name; ``None`` for any other."""
-    robots = ("HalfCheetah", "Hopper", "Walker2d", "Ant")
+    robots = ("HalfCheetah", "Hopper", "Walker2d", "Ant", "Gripper")
     return next((robot for robot in robots if task_of(environment).startswith(robot)), None)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -68,7 +68,7 @@ class RunOfMany:
         entries = read_evaluations(files[-1]) if files and found["policy"] else []
         means = {
             f"{key}_{name}": mean([entry[column] for entry in entries])
-            for key, column in CURVES.items()
+            for key, column in curves_of(entries).items()
             for name, mean in MEANS.items()
             if entries and all(column in entry for entry in entries)
         }
@@ -82,6 +82,13 @@ class RunOfMany:
         }
 
 
+def curves_of(entries: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """``CURVES``, and the returns in each of several tasks, such as ``return_GripperLift``."""
+    columns = entries[0] if entries else ()
+    tasks = {one.replace("_mean", "", 1): one for one in columns if "return_mean_" in one}
+    return {**CURVES, **tasks}
+
+
 def write_summary(runs: Sequence[RunOfMany], path: Path) -> list[dict[str, Any]]:
     """Write ``summary.json``: every run, and statistics over seeds for each dataset and configuration.
 
@@ -91,8 +98,8 @@ def write_summary(runs: Sequence[RunOfMany], path: Path) -> list[dict[str, Any]]
 
     Returns:
         One entry for each dataset and configuration: ``dataset``, ``config``, ``seeds`` with a result and
-        their number ``n``, and for each of ``RESULTS`` ``mean``, sample standard deviation ``sd``
-        (``None`` for one seed) and interquartile mean ``iqm``.
+        their number ``n``, and for each of ``RESULTS``, and each task's means of last evaluations, ``mean``, sample
+        standard deviation ``sd`` (``None`` for one seed) and interquartile mean ``iqm``.
     """
     rows = []
     for run in runs:
@@ -119,7 +126,8 @@ def describe_group(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "n": len(there),
         "seeds": [row["seed"] for row in there],
     }
-    for name in RESULTS:
+    of_tasks = [key for row in there for key in row if key.endswith(tuple(MEANS))]
+    for name in dict.fromkeys([*RESULTS, *of_tasks]):
         values = [row[name] for row in there if row.get(name) is not None]
         if values:
             found[name] = describe_values(values)

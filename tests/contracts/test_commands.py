@@ -57,6 +57,7 @@ TRAIN = ("fit ", "experiment ", "sweep ", "data make ")
 # Options that let a command end within a second, by how it begins.
 SMALL = {
     "fit": "--policy.episodes 1 --run_dir run",
+    "data collect": "--steps 120",
     "evaluate": "--episodes 2 --video false",
     "evaluate policy.ckpt": "--environment InvertedPendulum-v5",
     "select": "--updates 10 --starts 5 --episodes 2",
@@ -66,6 +67,8 @@ SMALL = {
 # What is not followed further than its options, by a part of the command, and why.
 ONLY_PARSED = {
     "--policy.initialize_from": "starts from a policy that took hours: test_initialize_from.py, test_online.py",
+    "--config gripper.yaml": "its log takes minutes: tests/cli/test_gripper.py",
+    "--data.dataset gripper/": "as the line above",
     "--dynamics.checkpoint": "starts from dynamics that took minutes: tests/cli/test_cli.py",
     "--environment lit_offrl/cheetah-run-v0": "its suite has an environment of its own: test_control_suite.py",
     "--trainer.devices": "needs several devices: test_acceleration.py",
@@ -90,6 +93,7 @@ YAML = {
     "docs/faq.md": "fit --config abm_mpo --config block.yaml --print_config",
     "docs/getting_started.md": "fit --config block.yaml",
     "docs/sweep.md": None,
+    "docs/tasks.md": "fit --config abm_mpo --config block.yaml --print_config",
 }
 
 
@@ -133,6 +137,8 @@ def place(
         (folder / name).write_text(source)
     (space,) = blocks((DOCS / "sweep.md").read_text(), "yaml")
     (folder / "space.yaml").write_text(space)
+    (settings,) = blocks((DOCS / "tasks.md").read_text(), "yaml")
+    (folder / "gripper.yaml").write_text(settings)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("MINARI_DATASETS_PATH", str(folder / "minari"))

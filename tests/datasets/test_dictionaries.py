@@ -15,7 +15,8 @@ from gymnasium.spaces import Box, Dict, Discrete
 from minari.data_collector.episode_buffer import EpisodeBuffer
 
 from lit_offrl.cli import main
-from lit_offrl.datasets import open_dataset
+from lit_offrl.datamodule import OfflineDataModule
+from lit_offrl.datasets import Nearness, open_dataset
 from lit_offrl.errors import UserError
 from lit_offrl.evaluation import Evaluator
 from tests.runs import NEVER
@@ -134,6 +135,55 @@ def test_a_key_that_is_not_there_is_refused(reacher: str, pendulum: str) -> None
         open_dataset(reacher, keys=["camra"])
     with pytest.raises(UserError, match="are no dictionary"):
         open_dataset(pendulum, keys=["camera"])
+
+
+def test_a_log_in_the_layout_of_fetch_has_several_rewards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
+    rng, sizes = (
+        np.random.default_rng(0),
+        {"observation": 25, "achieved_goal": 3, "desired_goal": 3},
+    )
+    episodes = [
+        EpisodeBuffer(
+            id=number,
+            observations={key: rng.uniform(0, 0.3, (7, size)) for key, size in sizes.items()},
+            actions=rng.uniform(-1, 1, (6, 4)).astype(np.float32),
+            rewards=-np.ones(6),
+            terminations=np.zeros(6, bool),
+            truncations=np.arange(6) == 5,
+            infos={},
+        )
+        for number in range(2)
+    ]
+    boxes: dict[str, Any] = {
+        key: Box(-np.inf, np.inf, (n,), np.float64) for key, n in sizes.items()
+    }
+    minari.create_dataset_from_buffers(
+        "fetch/push-v0",
+        episodes,
+        observation_space=Dict(boxes),
+        algorithm_name="random",
+        description="Made up.",
+        action_space=Box(-1, 1, (4,), np.float32),
+    )
+    # achieved_goal, desired_goal, observation; an observation begins with the gripper.
+    push, reach = Nearness([0, 1, 2], [3, 4, 5], epsilon=0.05), Nearness([6, 7, 8], [0, 1, 2])
+    data = OfflineDataModule("fetch/push-v0", tasks=[None, push, reach])
+    assert (data.dataset.obs_dim, len(data.dataset)) == (31 + 3, 3 * 12)
+    rewards = data.dataset.transitions.rewards.reshape(3, 2, 6).double()
+    assert (rewards[0] == -1).all()
+    for number, episode in enumerate(episodes):
+        seen: Any = episode.observations
+        points = [seen[key][1:] for key in ("achieved_goal", "desired_goal", "observation")]
+        steep = np.arctanh(np.sqrt(0.95)) / 0.15
+        for task, (point, target, epsilon) in enumerate(
+            [(points[0], points[1], 0.05), (points[2][:, :3], points[0], 0.02)], 1
+        ):
+            far = np.linalg.norm(point - target, axis=1)
+            expected = np.where(far < epsilon, 1, 1 - np.tanh(steep * far) ** 2)
+            np.testing.assert_allclose(rewards[task, number], expected, atol=1e-5)
 
 
 def test_discrete_actions_are_refused(

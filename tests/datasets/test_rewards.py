@@ -17,7 +17,7 @@ import torch
 from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.datasets.mapped import read_mapped
 from lit_offrl.datasets.minari import MinariReader
-from lit_offrl.datasets.nearness import Nearness, smoothly_within, within
+from lit_offrl.datasets.nearness import Nearness
 from lit_offrl.datasets.open_dataset import open_dataset
 from lit_offrl.datasets.rewards import (
     AntAngle,
@@ -27,6 +27,7 @@ from lit_offrl.datasets.rewards import (
     Reward,
     Walker2dBackward,
 )
+from lit_offrl.environments.tolerances import smoothly_within, within
 from lit_offrl.errors import UserError
 from lit_offrl.transitions import Transitions
 from tests.factories import MakeDataset, episode, rows

@@ -42,9 +42,10 @@ def steps(name: str, count: int = 30, **kwargs: object):
 def test_each_is_a_proper_environment_with_a_rule(name: str) -> None:
     env = make(name)
     check_env(env.unwrapped, skip_render_check=True)
-    assert env.spec.max_episode_steps == (400 if name == "HIV" else 1000)
     rules = {"HalfCheetah": never, "Hopper": hopper, "Walker2d": walker2d, "Ant": ant, "HIV": never}
-    (rule,) = (rule for robot, rule in rules.items() if name.startswith(robot))
+    rules["Gripper"] = never
+    ((robot, rule),) = (item for item in rules.items() if name.startswith(item[0]))
+    assert env.spec.max_episode_steps == {"HIV": 400, "Gripper": 100}.get(robot, 1000)
     assert termination_for(env.spec.id) is rule
     copied = pickle.loads(pickle.dumps(env.unwrapped))
     first, second = (e.reset(seed=3)[0] for e in (env.unwrapped, copied))

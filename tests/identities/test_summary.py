@@ -23,7 +23,10 @@ def make_run(folder: Path, mean: float, curve: list[float]) -> Path:
     stage = folder / "policy-1"
     stage.mkdir(parents=True)
     entries = [
-        {"updates": n, "return_mean": value, "score": value / 2, "prior_return_mean": value + 1}
+        {
+            **{"updates": n, "return_mean": value, "score": value / 2},
+            **{"prior_return_mean": value + 1, "return_mean_Lift": value + 2},
+        }
         for n, value in enumerate(curve)
     ]
     (stage / "evaluations.json").write_text(json.dumps(entries))
@@ -54,6 +57,7 @@ def test_a_summary_has_last_and_means_of_last_ten_and_tenth(tmp_path: Path) -> N
     # Two of the first seed's 11 evaluations, and the other's only one.
     assert groups[0]["return_last_tenth"]["mean"] == (15 + 4) / 2
     assert groups[0]["prior_return_last_tenth"]["mean"] == (16 + 5) / 2
+    assert groups[0]["return_Lift_last_tenth"]["mean"] == (17 + 6) / 2
     assert "prior_score_last10" not in groups[0]
     assert (groups[1]["n"], groups[1]["seeds"]) == (0, [])
     assert written["runs"][0]["hours"] == 0.5
