@@ -67,6 +67,17 @@ class Reacher(gym.Env[Any, Any]):
         return self.seen(), reward, False, self.steps == 20, {}
 
 
+class Swapped(Reacher):
+    """The same keys, two of which have the other's size."""
+
+    observation_space = Dict({**SPACE.spaces, "joint": SPACE["goal"], "goal": SPACE["joint"]})
+
+    def seen(self) -> dict[str, Any]:
+        seen = super().seen()
+        return {**seen, "joint": seen["goal"], "goal": seen["joint"]}
+
+
+gym.register("tests/Swapped-v0", entry_point="tests.datasets.test_dictionaries:Swapped")
 gym.register("tests/Reacher-v0", entry_point="tests.datasets.test_dictionaries:Reacher")
 
 
@@ -134,6 +145,40 @@ def test_a_key_that_is_not_there_is_refused(reacher: str, pendulum: str) -> None
         open_dataset(reacher, keys=["camra"])
     with pytest.raises(UserError, match="are no dictionary"):
         open_dataset(pendulum, keys=["camera"])
+
+
+KEYS = ["--data.observation_keys", "[goal]"]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["--data.environment", "tests/Swapped-v0"], "environment 'tests/Swapped-v0' arms/left"),
+        (
+            [*KEYS, "--data.more", "[{dataset: tests/reacher-v0}]"],
+            "those of 'tests/reacher-v0' arms",
+        ),
+        (
+            [*KEYS, "--prior.data", "{dataset: tests/reacher-v0, observation_keys: [joint]}"],
+            "those of 'tests/reacher-v0' joint",
+        ),
+        (["--data.observation_keys", "[goal, goal]"], "names no key, or one twice"),
+        (["--data.observation_keys", "[]"], "names no key, or one twice"),
+    ],
+)
+def test_other_keys_are_refused(
+    given: list[str],
+    expected: str,
+    reacher: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = ["--data.dataset", reacher, "--run_dir", str(tmp_path / "run"), "--until", "prior"]
+    with pytest.raises(SystemExit, match="2"):
+        main(["fit", "--config", "bc", *run, *given])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "observation_keys: " in line
+    assert expected in line
 
 
 def test_discrete_actions_are_refused(
