@@ -145,7 +145,7 @@ def attempt(owner: str, action: Callable[..., Result], *args: Any, **kwargs: Any
         return action(*args, **kwargs)
     except UserError as error:
         raise UserError(with_key(owner, str(error))) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(last.filename).name}, line {last.lineno}"
         raise UserError(f"{owner}: {type(error).__name__}, {error} ({where})") from error

@@ -135,11 +135,21 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         values = load_yaml(path.read_text("utf-8"))
-    except (UnicodeDecodeError, OSError) as error:
-        raise UserError(f"{path}: cannot be read as YAML: {error}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: cannot be read as YAML: {error}; save it as UTF-8") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read as YAML: {error}; fix this") from None
     except yaml.YAMLError as error:
         raise UserError(f"{path}: cannot be read as YAML: {line_of(error)}") from None
     check(
         isinstance(values, dict), f"{path}: has no keys; give a YAML file such as configs/mabe.yaml"
     )
+    for block in (values, *values.values()):
+        strange = (
+            [key for key in block if not isinstance(key, str)] if isinstance(block, dict) else []
+        )
+        check(
+            not strange,
+            f"{path}: key {strange[:1]} is no name of a setting; fix it, or put it in quotes",
+        )
     return dict(values)

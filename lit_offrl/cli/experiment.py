@@ -90,8 +90,10 @@ def read_file(file: str, scale: str | None, output: str | None) -> Experiment:
     path = find_file(file, "experiments", "file")
     values = read_yaml(path)
     if output is not None:
-        for block in [values, *(values.get("scale") or {}).values()]:
-            block.pop("output", None)
+        scales = values.get("scale")
+        for block in [values, *(scales.values() if isinstance(scales, dict) else [])]:
+            if isinstance(block, dict):
+                block.pop("output", None)
         values["output"] = output
     return read_experiment(values, path, scale)
 

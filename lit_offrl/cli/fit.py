@@ -106,7 +106,7 @@ class OfflineRLCLI(LightningCLI):
             isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**32,
             f"seed_everything: {seed} is not an integer from 0 to 2^32 - 1; give one",
         )
-        for name in ("data", *STAGES):
+        for name in ("data", "trainer", *STAGES):
             check(
                 isinstance(fit[name], Namespace),
                 f"{name}: {fit[name]!r} is no block of settings; give keys below it",

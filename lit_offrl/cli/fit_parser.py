@@ -21,7 +21,7 @@ from lit_offrl.cli.help import (
     only,
     order_groups,
 )
-from lit_offrl.cli.messages import explain
+from lit_offrl.cli.messages import explain, key_above
 from lit_offrl.cli.trainer_options import OF_A_STAGE, REFUSED, refused_options
 from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.datasets import Layout
@@ -75,7 +75,7 @@ class FitParser(LightningArgumentParser):
         """The parser's error message as one line."""
         parsers = [self, *self._subcommands()]
         options = [a.dest for parser in parsers for a in parser._actions]
-        return explain(message, options, refused_options())
+        return explain(message, options, refused_options(), key_above())
 
     def get_defaults(self, *args: Any, **kwargs: Any) -> Namespace:
         """Default values; of a default class only its path, as its arguments are filled in last."""
@@ -97,6 +97,10 @@ class FitParser(LightningArgumentParser):
         finally:
             for action, default in before.items():
                 action.default = default
+
+    def validate(self, *args: Any, **kwargs: Any) -> None:
+        """Check values against the types of their keys, also those that are null."""
+        super().validate(*args, **{**kwargs, "skip_unset": False})
 
     def _subcommands(self) -> list[Any]:
         action = self._subcommands_action

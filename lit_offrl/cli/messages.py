@@ -74,15 +74,33 @@ def class_paths(config: Any, key: str = "") -> Iterator[tuple[str, str]]:
         yield from class_paths(value, below)
 
 
-def explain(message: str, options: Iterable[str], refused: Mapping[str, str]) -> str:
+# Types of settings, as the parser names them.
+TYPES = {
+    "bool": "true or false",
+    "dict": "a block of keys",
+    "float": "a number",
+    "int": "an integer",
+    "list": "a list",
+    "NoneType": "null",
+    "PositiveInt": "a positive integer",
+    "Sequence": "a list",
+    "str": "text (in quotes if it looks like a number or a truth value)",
+}
+
+
+def explain(
+    message: str, options: Iterable[str], refused: Mapping[str, str], above: str = ""
+) -> str:
     """The parser's error as one line, with the nearest valid name if a name is unknown.
 
     Args:
         message: Message of the parser.
         options: All options, such as ``policy.updates``.
         refused: Options of Trainer that ``fit`` does not take, and why.
+        above: Key of the class whose arguments the parser reads, such as ``prior.module``.
     """
-    key = _found(r'Parser key "([^"]+)"', message)
+    key = _found(r'Parser key "([^"]+)"', message) or ""
+    key = above if above.endswith(f".{key}") else f"{above}.{key}".strip(".")
     prefix = f"{key}: " if key else ""
     module, name = (
         _found(r"module '([\w.]+)' has no attribute", message),
@@ -94,9 +112,12 @@ def explain(message: str, options: Iterable[str], refused: Mapping[str, str]) ->
     unknown = _found(r"(?:unrecognized arguments|ambiguous option): --([\w.]+)", message)
     if unknown:
         return no_option(unknown, options, refused)
-    key = _found(r"Subcommand 'fit' does not accept option '([\w.]+)'", message) or key
+    key = _found(r"Subcommand 'fit' does not accept option '([^']+)'", message) or key
     if "does not accept option" in message and key:
         return no_option(key, options, refused)
+    group = re.search(r"Group '([\w.]+)' does not accept option '([^']+)'", message)
+    if group:
+        return no_option(f"{group[1]}.{group[2]}", options, refused)
     if "arguments are required: fit.data.dataset" in message:
         return "data.dataset: name the dataset, such as --data.dataset bundled/halfcheetah-mixed"
     if "arguments are required: dataset" in message:
@@ -112,7 +133,41 @@ def explain(message: str, options: Iterable[str], refused: Mapping[str, str]) ->
     choice = re.search(r"Expected a typing\.Literal\[([^\]]+)\]\. Got value: (\S+)", message)
     if choice:
         return f"{prefix}'{choice[2]}' is none of {choice[1].replace(chr(39), '')}"
-    return " ".join(message.split())
+    return wrong_value(prefix, message) or " ".join(message.split())
+
+
+def wrong_value(prefix: str, message: str) -> str | None:
+    """Message for a value of another type than its key takes; ``None`` for other errors of the parser."""
+    stranger = re.search(r"Expected '([\w.]+)' to be a subclass of <class '([\w.]+)'>", message)
+    if stranger:
+        return f"{prefix}'{stranger[1]}' is no {stranger[2]}; name a subclass of it"
+    word = _found(r"Expected a dot import path string: (\S+)", message)
+    if word:
+        return f"{prefix}'{word}' is no class; give its path, such as module.Class"
+    if "Dict must include a class_path and optionally init_args" in message:
+        return f"{prefix}has keys beside class_path and init_args; put them into init_args"
+    file = _found(r"Unable to load config '([^']*)'", message)
+    if file is not None:
+        return f"{prefix}'{file}' is no file; give one, or keys below this one"
+    given = re.search(r"(?:Got value|Given value):(.*)$", message.strip())
+    wanted = re.findall(r"(?:Expected a|Not of type) (?:<class '(?:[\w.]+\.)?)?(\w+)", message)
+    # The first is the one meant; null and classes are listed after it.
+    if not wanted or wanted[0] not in TYPES or not prefix:
+        return None
+    value = f"'{given[1].strip()}'" if given else "the value"
+    return f"{prefix}{value} is not {TYPES[wanted[0]]}; give one"
+
+
+def key_above() -> str:
+    """Key of the class whose arguments are being parsed, from the parsers that are at work; empty at the top."""
+    keys: list[str] = []
+    for frame, _ in traceback.walk_stack(None):
+        name = {"_check_value_key": "key", "__call__": "opt_str"}.get(frame.f_code.co_name)
+        key = frame.f_locals.get(name) if name else None
+        if isinstance(key, str):
+            # An option is the whole key.
+            keys = [key.lstrip("-")] if key.startswith("--") else [key, *keys]
+    return ".".join(keys).replace(".init_args.", ".").removeprefix("fit.")
 
 
 def no_option(key: str, options: Iterable[str], refused: Mapping[str, str]) -> str:

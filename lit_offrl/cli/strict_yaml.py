@@ -8,14 +8,17 @@ from collections.abc import Iterable
 from typing import Any
 
 import yaml
-from jsonargparse import set_loader
+from jsonargparse import _loaders_dumpers, set_loader
 
 from lit_offrl.errors import UserError
 
 # Most values of a file: nested anchors expand without bound.
 MOST_VALUES = 100_000
+# More than any number has that is meant; Python refuses to convert thousands.
+MOST_DIGITS = 1000
 # Options whose values are always text.
 NAMES = {"c", "config", "run_dir", "shared_stages", "dataset", "environment", "checkpoint"}
+MERGE = "tag:yaml.org,2002:merge"
 INTEGER = re.compile(r"[-+]?[0-9][0-9_]*")
 FLOAT = re.compile(
     r"[-+]?([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9_]+)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
@@ -41,6 +44,10 @@ class StrictLoader(yaml.SafeLoader):  # type: ignore[misc]
         text = node.value.lower().replace("_", "")
         if text in SPECIAL:
             return SPECIAL[text]
+        if len(text) > MOST_DIGITS:
+            raise LossError(
+                problem=f"a number has {len(text)} digits", problem_mark=node.start_mark
+            )
         number = float(text)
         whole = "e" in text and number.is_integer()
         return int(text) if INTEGER.fullmatch(text) else int(number) if whole else number
@@ -60,6 +67,11 @@ def count_values(node: yaml.Node, sizes: dict[int, int], above: tuple[int, ...])
     if isinstance(node, yaml.MappingNode):
         children = [child for pair in node.value for child in pair]
         check_keys(key for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        for key, value in node.value:
+            if key.tag == MERGE and isinstance(value, yaml.SequenceNode):
+                # PyYAML takes the last of several values, YAML's specification the first.
+                blocks = [block.value for block in value.value if block.id == "mapping"]
+                check_keys(name for block in blocks for name, _ in block)
     elif isinstance(node, yaml.SequenceNode):
         children = node.value
     size = 1 + sum(count_values(child, sizes, (*above, id(node))) for child in children)
@@ -106,6 +118,8 @@ def load_yaml(text: str) -> Any:
 def use_strict_yaml() -> None:
     """Make jsonargparse read every file and every value of a command line by ``load_yaml()``."""
     set_loader("yaml", load_yaml, (yaml.YAMLError,))
+    # Text that is given for a number has a reader of its own, which would take 1:30 for 90 and '010' for 8.
+    setattr(_loaders_dumpers, "yaml_load", load_yaml)  # noqa: B010
 
 
 def line_of(error: yaml.YAMLError) -> str:

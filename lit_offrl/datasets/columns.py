@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -118,7 +119,8 @@ class Layout:
         )
         check(
             bool((found[0] <= found[1]).all() and (found[0] < found[1]).any()),
-            f"{ACTION_KEYS}: {found[0].tolist()} is not below {found[1].tolist()} for any action of '{name}'",
+            f"{ACTION_KEYS}: {found[0].tolist()} is not below {found[1].tolist()} for any action of '{name}'; "
+            "give bounds between which there is a choice",
         )
         return found[0], found[1]
 
@@ -196,6 +198,33 @@ def check_same_box(first: ActionBox, name: str, other: ActionBox, other_name: st
         f"{ACTION_KEYS}: {name} has actions within {shown_box(first)}, {other_name} within {shown_box(other)}; give each "
         "log the bounds of its units, or rescale it",
     )
+
+
+def check_same_keys(first: Sequence[str], name: str, other: Sequence[str], other_name: str) -> None:
+    """Check that the numbers of observations that are dictionaries have the same keys, in the same order.
+
+    Args:
+        first: Names of the dataset's numbers, such as ``observation/arm[0]``.
+        name: Name of the dataset in messages.
+        other: Names of the numbers of the other dataset or environment.
+        other_name: Name of the other in messages.
+
+    Raises:
+        UserError: The keys differ.
+    """
+    here, there = keys_of(first), keys_of(other)
+    check(
+        not here or not there or here == there,
+        f"data.observation_keys: observations of {name} are {', '.join(here[:12])}, those of {other_name} "
+        f"{', '.join(there[:12])}; choose keys of each log by observation_keys that give the same numbers",
+    )
+
+
+def keys_of(names: Sequence[str]) -> list[str]:
+    """``names`` below the name of the dictionary that they are of; empty if they are of none."""
+    pairs = [re.split("[/.]", name, maxsplit=1) for name in names]
+    whole = all(len(pair) == 2 and pair[0] in SYNONYMS["observations"] for pair in pairs)
+    return [pair[1] for pair in pairs] if whole else []
 
 
 def shown_box(box: ActionBox) -> str:

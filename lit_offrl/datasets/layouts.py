@@ -218,6 +218,10 @@ def read_dictionary(found: Recognised, keys: Collection[str] | None) -> Recognis
             "observations are no dictionary; name columns by layout, and leave observation_keys out",
         )
         return found
+    check(
+        keys is None or 0 < len(set(keys)) == len(keys),
+        f"observation_keys: {keys} names no key, or one twice; name each key once",
+    )
     for key in keys or ():
         check(
             key in members,

@@ -18,7 +18,7 @@ from lit_offrl.datasets.files import FORMATS, check_self_contained
 from lit_offrl.datasets.minari_remote import PREFIX
 from lit_offrl.datasets.reader import DatasetReader
 from lit_offrl.environments.recorded import read_spec
-from lit_offrl.environments.spaces import in_order, stack
+from lit_offrl.environments.spaces import in_order, name_observations, stack
 from lit_offrl.errors import UserError, check, first_line, suggest
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class MinariReader(DatasetReader):
         assert isinstance(box, Box)
         written = metadata.get("observation_names", ())
         whole = isinstance(self.space, Box) and len(written) == self.obs_dim
-        self.observation_names = written if whole else _names("observation", self.space)
+        self.observation_names = written if whole else name_observations(self.space)
         self.action_names = metadata.get("action_names") or name_numbers("action", self.act_dim)
         self.low, self.high = layout.bounds(box.low.ravel(), box.high.ravel(), name)
 
@@ -99,6 +99,10 @@ def _check_keys(name: str, space: Space[Any], keys: Collection[str] | None) -> N
             f"data.observation_keys: observations of '{name}' are no dictionary; leave it out",
         )
         return
+    check(
+        keys is None or 0 < len(set(keys)) == len(keys),
+        f"dataset '{name}': observation_keys: {keys} names no key, or one twice; name each key once",
+    )
     for key in keys or ():
         hint = suggest(key, space.spaces, "; choose from these")
         check(
@@ -163,14 +167,6 @@ def _open(name: str) -> MinariStorage:
         f"data.dataset: no dataset '{name}' under {root}; {hint} "
         f"'{PREFIX}{name}' downloads a public dataset; MINARI_DATASETS_PATH is the folder of your own"
     )
-
-
-def _names(name: str, space: Space[Any]) -> list[str]:
-    """Names of the numbers that ``stack()`` returns, such as ``arm/angles[0]`` for a dictionary."""
-    if isinstance(space, Dict):
-        parts = space.spaces.items()
-        return [one for key, part in parts for one in _names(f"{name}/{key}", part)]
-    return name_numbers(name, int(np.prod(space.shape or ())))
 
 
 def _flat_dim(name: str, what: str, space: Space[Any]) -> int:

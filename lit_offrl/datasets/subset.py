@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lit_offrl.datasets.columns import Layout, check_same_box
+from lit_offrl.datasets.columns import Layout, check_same_box, check_same_keys
 from lit_offrl.datasets.dataset import OfflineDataset
 from lit_offrl.datasets.open_dataset import Source, open_dataset
 from lit_offrl.datasets.reader import DatasetReader
@@ -159,6 +159,16 @@ def check_same_units(data: OfflineDataset, other: OfflineDataset) -> None:
         check_same_box(data.action_box, names[0], other.action_box, names[1])
 
 
+def check_same_observations(data: OfflineDataset, other: OfflineDataset) -> None:
+    """Check that observations of two datasets that are dictionaries have the same keys.
+
+    Raises:
+        UserError: The keys differ.
+    """
+    names = f"dataset '{data.name}'", f"'{other.name}'"
+    check_same_keys(data.observation_names, names[0], other.observation_names, names[1])
+
+
 def select_episodes(data: OfflineDataset, numbers: Tensor) -> OfflineDataset:
     """The episodes with the indices ``numbers [n]`` as a dataset, in this order."""
     lengths = data.lengths[numbers]
@@ -176,6 +186,7 @@ def concat(datasets: Sequence[OfflineDataset]) -> OfflineDataset:
     """
     first = datasets[0]
     for other in datasets[1:]:
+        check_same_observations(first, other)
         for what in ("obs_dim", "act_dim"):
             here, there = getattr(first, what), getattr(other, what)
             check(

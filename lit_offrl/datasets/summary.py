@@ -13,6 +13,7 @@ from torch import Tensor
 from lit_offrl.datasets.columns import ACTION_KEYS, shown_box
 from lit_offrl.datasets.dataset import OfflineDataset
 from lit_offrl.datasets.jumps import describe_jumps
+from lit_offrl.datasets.outliers import describe_outliers
 from lit_offrl.errors import UserError
 from lit_offrl.transitions import Transitions
 
@@ -49,7 +50,7 @@ def described(data: OfflineDataset) -> Iterator[str]:
 
 
 def cautions(data: OfflineDataset) -> Iterator[str]:
-    """Warnings about a dataset: units of actions, constant actions, jumps."""
+    """Warnings about a dataset: units of actions, constant actions, jumps, outliers."""
     largest = sample(data).actions.abs().amax(dim=0)
     fixed = largest == 0
     if data.action_box is not None:
@@ -62,6 +63,7 @@ def cautions(data: OfflineDataset) -> Iterator[str]:
     if fixed.any():
         yield f"constant actions: dimensions {fixed.nonzero().flatten().tolist()}; nothing is learned of them"
     yield from describe_jumps(data)
+    yield from describe_outliers(data)
 
 
 def draw(data: OfflineDataset, path: Path) -> None:

@@ -68,7 +68,7 @@ class CheckedEnv(gym.Wrapper[Any, Any, Any, Any]):
         return vector
 
     def _number(self, what: str, value: Any) -> float:
-        array = np.asarray(value)
+        array = attempt(f"environment '{self.name}', {what}", np.asarray, value)
         single = array.size == 1 and array.dtype.kind in "biuf"
         self._check(single and math.isfinite(array.item()), f"{what} is {value!r}")
         return float(array.item())

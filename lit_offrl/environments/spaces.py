@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Any
 
 import gymnasium as gym
@@ -51,14 +52,25 @@ def flatten_observations(
     return TransformObservation(env, lambda seen: flatten(space, seen), flatten_space(space))
 
 
-def action_box_of(environment: str | EnvSpec) -> tuple[np.ndarray, np.ndarray]:
-    """Smallest and largest action of an environment, ``[act]`` each; makes the environment."""
+def name_observations(space: Space[Any], name: str = "observation") -> list[str]:
+    """Names of the numbers that ``stack()`` returns, such as ``observation/arm/angles[0]`` for a dictionary."""
+    if isinstance(space, Dict):
+        parts = space.spaces.items()
+        return [one for key, part in parts for one in name_observations(part, f"{name}/{key}")]
+    count = int(np.prod(space.shape or ()))
+    return [name] if count == 1 else [f"{name}[{number}]" for number in range(count)]
+
+
+def spaces_of(environment: str | EnvSpec) -> tuple[Space[Any], tuple[np.ndarray, np.ndarray]]:
+    """Observations of an environment, and its smallest and largest action, ``[act]`` each; makes the environment."""
     spec = environment if isinstance(environment, str) else without_rendering(environment)
     env = gym.make(spec, disable_env_checker=True)
     space = env.action_space
-    env.close()
+    # What was read is whole, whatever a user's environment does here.
+    with suppress(Exception):
+        env.close()
     assert isinstance(space, Box)
-    return space.low.ravel(), space.high.ravel()
+    return env.observation_space, (space.low.ravel(), space.high.ravel())
 
 
 def scale_actions(env: gym.Env[Any, Any]) -> gym.Wrapper[Any, Any, Any, Any]:

@@ -9,14 +9,15 @@ from typing import Any
 
 import lightning.pytorch as pl
 from gymnasium.envs.registration import EnvSpec
+from gymnasium.spaces import Dict
 from tqdm.auto import tqdm
 
 from lit_offrl.datamodule import OfflineDataModule
-from lit_offrl.datasets.columns import check_same_box
+from lit_offrl.datasets.columns import check_same_box, check_same_keys
 from lit_offrl.datasets.dataset import OfflineDataset
 from lit_offrl.datasets.tasks import one_hot
 from lit_offrl.environments.recorded import check_registered
-from lit_offrl.environments.spaces import action_box_of
+from lit_offrl.environments.spaces import in_order, name_observations, spaces_of
 from lit_offrl.errors import UserError, check
 from lit_offrl.evaluation.episodes import EpisodeStats, Evaluator
 from lit_offrl.evaluation.tasks import MultitaskEvaluator, MultitaskStats
@@ -148,8 +149,18 @@ class Evaluation(PerEpoch):
 
 
 def read_evaluations(path: Path) -> list[dict[str, float]]:
-    """Read the evaluations that ``Evaluation`` wrote to ``path``; empty if there are none."""
-    return json.loads(path.read_text()) if path.is_file() else []
+    """Read the evaluations that ``Evaluation`` wrote to ``path``; empty if there are none.
+
+    Raises:
+        UserError: The file is broken.
+    """
+    try:
+        found = json.loads(path.read_bytes()) if path.is_file() else []
+    except ValueError:
+        found = None
+    whole = isinstance(found, list) and all(isinstance(e, dict) and "updates" in e for e in found)
+    check(whole, f"'{path}' is broken; delete it to continue without it")
+    return list(found or [])
 
 
 def say(line: str) -> None:
@@ -200,9 +211,13 @@ def make_one(
             ) from error
     max_steps = longest_episode(data.dataset)
     evaluator = Evaluator(environment, *sizes, max_steps=max_steps, **more)
-    box, name = data.dataset.action_box, getattr(environment, "id", environment)
+    box, name = data.dataset.action_box, f"environment '{evaluator.name}'"
+    space, actions = spaces_of(environment)
     if box is not None:
-        check_same_box(box, "the dataset", action_box_of(environment), f"environment '{name}'")
+        check_same_box(box, "the dataset", actions, name)
+    if isinstance(space, Dict):
+        seen = name_observations(in_order(space, data.observation_keys))
+        check_same_keys(data.dataset.observation_names, "the dataset", seen, name)
     return evaluator
 
 

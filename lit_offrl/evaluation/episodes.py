@@ -86,7 +86,7 @@ class Evaluator:
             self.environments = [
                 CheckedEnv(make_env(environment, keys), self.name) for _ in range(episodes)
             ]
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise UserError(
                 f"environment '{self.name}' cannot be made: {first_line(error)}"
             ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from lit_offrl.experiments.engines import INTERVAL, Engine, Job
 from lit_offrl.experiments.grid import Cell, stages_of
 from lit_offrl.experiments.progress import LOG, Table, last_line
 from lit_offrl.runs.summary import RunOfMany
-from lit_offrl.training.files import write_json
+from lit_offrl.training.files import read_object, write_json
 
 CELL, EVALUATION = "cell.json", "evaluation.json"
 
@@ -133,18 +132,19 @@ def read_state(cell: Cell, evaluate: Mapping[str, int] | None) -> str:
         UserError: The folder holds results of other settings.
     """
     try:
-        found = json.loads((cell.folder / CELL).read_text())
-    except (OSError, ValueError):
+        found = read_object(cell.folder / CELL)
+        changed = sorted({*cell.options} ^ {*found["options"]})
+    except (OSError, ValueError, KeyError, TypeError):
+        # There is none, or it is broken.
         return "waiting"
-    changed = sorted({*cell.options} ^ {*found["options"]})
-    if found["exit_code"] != 0:
+    if found.get("exit_code") != 0:
         return "waiting"
     check(
         not changed,
         f"'{cell.folder}': holds results of other settings, such as of {', '.join(changed[:1])}; choose another "
         "--output, or delete the folder",
     )
-    return "done" if found["evaluate"] == evaluate else "waiting"
+    return "done" if found.get("evaluate") == evaluate else "waiting"
 
 
 def list_runs(cells: Sequence[Cell], states: Mapping[str, str], evaluated: bool) -> list[RunOfMany]:

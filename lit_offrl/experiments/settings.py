@@ -98,11 +98,11 @@ def read_experiment(values: Mapping[str, Any], file: Path, scale: str | None) ->
         UserError: A key is unknown, or a value is invalid.
     """
     scales = values.get("scale") or {}
-    known = ", ".join(scales) or "none"
     check(
-        isinstance(scales, dict),
+        isinstance(scales, dict) and all(isinstance(name, str) for name in scales),
         f"{file}: scale: {scales!r} is no block of keys; name scales below it",
     )
+    known = ", ".join(scales) or "none"
     check(
         (scale is None and not scales) or scale in scales,
         f"--scale: {scale or 'not given'}, and '{file}' has {known}; "
@@ -111,6 +111,13 @@ def read_experiment(values: Mapping[str, Any], file: Path, scale: str | None) ->
     check_keys(values, [*KEYS, "scale"], str(file))
     chosen = scales.get(scale) or {}
     check_keys(chosen, KEYS, f"{file}: scale.{scale}")
+    for key in ADDED:
+        for block, where in ((values, file), (chosen, f"{file}: scale.{scale}")):
+            rules = block.get(key) or []
+            check(
+                isinstance(rules, list),
+                f"{where}: {key}: {rules!r} is no list of rules; start each with a dash",
+            )
     merged = {key: value for key, value in values.items() if key != "scale"}
     for key, value in chosen.items():
         merged[key] = [*(merged.get(key) or []), *value] if key in ADDED else value
@@ -165,7 +172,7 @@ def read_parts(key: str, given: Any, file_key: bool = False) -> list[Part]:
     for name, value in given.items():
         where, block = f"{key}.{name}", value
         check(
-            isinstance(name, str) and "/" not in name,
+            isinstance(name, str) and "/" not in name and name not in (".", ".."),
             f"{key}: {name!r} cannot be the name of a folder; give another",
         )
         if file_key:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
 from lit_offrl.errors import UserError, check, first_line
 from lit_offrl.export.card import write_card
 from lit_offrl.export.metadata import describe_data
-from lit_offrl.runs.folder import CONFIG, FinishedRun
+from lit_offrl.runs.folder import CONFIG, RESULTS, FinishedRun, read_results
 from lit_offrl.training.files import write_whole
 
-RESULTS = "results.json"
 # Files of a run that are copied with the checkpoints, if they exist.
 COPIED = (CONFIG, RESULTS, "evaluation.json", "figures/return.png")
 # Stages whose checkpoints are copied: not dynamics and value.
@@ -43,7 +41,7 @@ def write_hub_folder(run: FinishedRun, folder: Path) -> None:
     )
     assert policy is not None
     data = describe_data(policy, run)
-    results = json.loads((run.folder / RESULTS).read_text())
+    results = read_results(run.folder)
     title = run.folder.resolve().name
     write_whole(write_card(title, data, results, run.config).encode(), folder / "README.md")
     for path in (run.folder / name for name in COPIED):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lit_offrl.datasets import OfflineDataset
-from lit_offrl.datasets.subset import check_same_units
+from lit_offrl.datasets.subset import check_same_observations, check_same_units
 from lit_offrl.dynamics import Rollouts
 from lit_offrl.environments import robot_of
 from lit_offrl.errors import check
@@ -41,6 +41,7 @@ def check_same_robot(data: OfflineDataset, other: OfflineDataset) -> None:
         UserError: Observations or actions have another size, are known to be another robot's, or
             actions are in other units.
     """
+    check_same_observations(data, other)
     for what, here, there in (
         ("observations", data.obs_dim, other.obs_dim),
         ("actions", data.act_dim, other.act_dim),

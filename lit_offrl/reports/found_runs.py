@@ -8,13 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lit_offrl.errors import check, first_line
+from lit_offrl.errors import UserError, check, first_line
 from lit_offrl.evaluation import read_evaluations
 from lit_offrl.pipeline.policy import EVALUATIONS
 from lit_offrl.pipeline.run import STAGES
 from lit_offrl.reports.names import describe_data, name_system, with_distinct_names
 from lit_offrl.reports.records import EvaluatedRun, Run, UnusedRun, group_by
-from lit_offrl.runs.folder import CONFIG, FinishedRun
+from lit_offrl.runs.folder import CONFIG, FinishedRun, read_results
+from lit_offrl.training.files import read_object
+from lit_offrl.training.stage_files import check_unchanged
 
 # Name of an experiment's summary of its cells.
 SUMMARY = "summary.json"
@@ -85,12 +87,11 @@ def read_run(folder: Path) -> Run:
         check(False, f"'{folder / CONFIG}': no configuration of a run ({first_line(error)})")
         raise
     try:
-        results = json.loads((folder / "results.json").read_text())
+        results = read_results(folder)
     except FileNotFoundError:
         return UnusedRun(folder, *known, describe_progress(folder, config))
-    except ValueError as error:
-        reason = f"results.json is broken ({first_line(error)}); the same fit again rewrites it"
-        return UnusedRun(folder, *known, reason)
+    except UserError as error:
+        return UnusedRun(folder, *known, str(error))
     final = read_evaluation(folder) or results["policy"] or results["prior"]
     if final is None:
         return UnusedRun(folder, *known, "finished without an environment to evaluate in")
@@ -110,16 +111,26 @@ def read_evaluation(folder: Path) -> dict[str, Any] | None:
     cell, evaluation = folder / "cell.json", folder / "evaluation.json"
     if not cell.is_file() or not evaluation.is_file():
         return None
-    if not json.loads(cell.read_text()).get("evaluate"):
-        return None
-    found: dict[str, Any] = json.loads(evaluation.read_text())
-    return next(iter(found.values()))
+    try:
+        if not read_object(cell).get("evaluate"):
+            return None
+        found: dict[str, Any] = next(iter(read_object(evaluation).values()))
+        check("return_mean" in found, "keys are missing")
+    except (ValueError, TypeError, StopIteration) as error:
+        raise UserError(
+            f"'{evaluation}' or '{cell.name}' is broken ({first_line(error)}); delete both, and run the experiment again"
+        ) from None
+    return found
 
 
 def read_curve(folder: Path) -> list[dict[str, float]]:
     """Evaluations of the run's policy; of several policies, the one that was finished last."""
     done = sorted(folder.glob("policy-*/done.json"), key=lambda path: path.stat().st_mtime)
-    return read_evaluations(done[-1].parent / EVALUATIONS) if done else []
+    if not done:
+        return []
+    path = done[-1].parent / EVALUATIONS
+    check_unchanged(path)
+    return read_evaluations(path)
 
 
 def describe_progress(folder: Path, config: dict[str, Any]) -> str:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.errors import UserError, check
 from lit_offrl.evaluation import read_evaluations
 from lit_offrl.pipeline.policy import EVALUATIONS
 from lit_offrl.policy import PolicyLearner
-from lit_offrl.runs.folder import FinishedRun, load_part, open_run
+from lit_offrl.runs.folder import RESULTS, FinishedRun, load_part, open_run, read_results
 from lit_offrl.training.block_module import BlockModule
-
-RESULTS = "results.json"
 
 
 @dataclass(frozen=True)
@@ -41,7 +37,7 @@ class Candidate:
             return None
         kind = "policy" if isinstance(self.module, PolicyLearner) else "prior"
         path = self.run.folder / RESULTS
-        results: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+        results = read_results(self.run.folder) if path.is_file() else {}
         if (
             kind == "prior" or results.get("updates") == self.module.updates
         ) and self._is_result_of(kind):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,8 +22,12 @@ from lit_offrl.training.block_module import BlockModule
 from lit_offrl.training.checkpoints import check_run_dir, load_module
 from lit_offrl.training.fingerprint import named_modules
 from lit_offrl.training.loggers import LoggerFactory, make_loggers
+from lit_offrl.training.stage_files import check_unchanged
 
 CONFIG = "config.yaml"
+RESULTS = "results.json"
+# Keys of results.json that every version writes.
+NEEDED = {"prior", "policy", "seconds"}
 # Levels above a checkpoint at which its run's configuration is searched.
 DEEPEST = 6
 
@@ -49,8 +54,19 @@ class FinishedRun:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The whole configuration of the run."""
-        found: dict[str, Any] = yaml.safe_load((self.folder / CONFIG).read_text())
+        """The whole configuration of the run.
+
+        Raises:
+            UserError: It is broken.
+        """
+        path = self.folder / CONFIG
+        try:
+            found = yaml.safe_load(path.read_text(errors="replace"))
+            reason = "keys are missing"
+        except yaml.YAMLError as error:
+            found, reason = None, first_line(error)
+        if not isinstance(found, dict) or not found.keys() >= {"data", "trainer"}:
+            raise UserError(f"'{path}' is broken ({reason}); the same fit again rewrites it")
         return found
 
     @cached_property
@@ -122,6 +138,7 @@ class FinishedRun:
         """
         # Classes of the user's own are those of the run's configuration.
         trust = named_modules(self.config)
+        check_unchanged(path)
         part = load_part(path, trust)
         if not isinstance(part, PolicyLearner) or not part.acting.needs_prior:
             return part
@@ -131,6 +148,24 @@ class FinishedRun:
             f"'{path}': samples a prior to act, and '{self.folder}' has no trained prior",
         )
         return load_module(path, PolicyLearner, trust, prior=prior)
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    """The ``results.json`` of a finished run.
+
+    Raises:
+        FileNotFoundError: There is none.
+        UserError: It is broken.
+    """
+    path = folder / RESULTS
+    try:
+        found = json.loads(path.read_bytes())
+        reason = "" if isinstance(found, dict) and found.keys() >= NEEDED else "keys are missing"
+    except ValueError as error:
+        reason = first_line(error)
+    if reason:
+        raise UserError(f"'{path}' is broken ({reason}); the same fit again rewrites it")
+    return dict(found)
 
 
 def load_part(path: Path, trust: Collection[str] = ()) -> BlockModule:

@@ -13,6 +13,7 @@ import numpy as np
 
 from lit_offrl.evaluation import read_evaluations
 from lit_offrl.evaluation.statistics import interquartile_mean, mean_of_last_tenth
+from lit_offrl.runs.folder import read_results
 from lit_offrl.training.files import write_json
 
 SUMMARY = "summary.json"
@@ -56,7 +57,7 @@ class RunOfMany:
     def results(self) -> dict[str, Any]:
         """Results of the run; empty if there are none yet."""
         try:
-            found: dict[str, Any] = json.loads((self.folder / "results.json").read_text())
+            found = read_results(self.folder)
         except (OSError, ValueError):
             return {}
         acting = found["policy"] or found["prior"] or {}

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from lit_offrl.errors import UserError, check, first_line
+from lit_offrl.errors import check
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -72,21 +70,16 @@ class Setting:
         )
 
 
-def read_space(path: Path) -> list[Setting]:
+def read_space(content: Mapping[str, Any]) -> list[Setting]:
     """Read the settings of a YAML file: each key with a list of values or a range.
 
+    Args:
+        content: Keys and values of the file.
+
     Raises:
-        UserError: The file is missing or invalid.
+        UserError: A value is invalid.
     """
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"--space: '{path}' cannot be read, {first_line(error)}") from error
-    check(
-        isinstance(content, dict) and bool(content),
-        f"--space: '{path}' names no setting; give lines such as 'seed_everything: [0, 1]'",
-    )
-    return [_setting(str(key), value) for key, value in content.items()]
+    return [_setting(key, value) for key, value in content.items()]
 
 
 def _setting(key: str, value: Any) -> Setting:

@@ -129,6 +129,11 @@ def check_run_dir(run_dir: Path) -> None:
     except OSError:
         return
     # An empty file was written by a process that was killed.
+    first = text.lstrip()[:1]
+    check(
+        not first or first == "#" or first.isalpha(),
+        f"'{run_dir / 'config.yaml'}' is broken, it holds no keys; delete it, and give the same command again",
+    )
     check(
         not text or text.startswith("# lit-offrl "),
         f"run_dir: '{run_dir}' was made by lit-offrl 0.1; continue with 'lit-offrl<0.2', or choose another "

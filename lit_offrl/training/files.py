@@ -58,8 +58,8 @@ def write_checked(content: dict[str, Any], path: Path) -> None:
     write_json({**content, "checksum": checksum(json.dumps(content).encode())}, path)
 
 
-def read_checked(path: Path) -> dict[str, Any]:
-    """Read a file of ``write_checked()``.
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
 
     Raises:
         ValueError: The file is broken.
@@ -67,6 +67,16 @@ def read_checked(path: Path) -> dict[str, Any]:
     content = json.loads(path.read_bytes())
     if not isinstance(content, dict):
         raise ValueError("no JSON object")
+    return content
+
+
+def read_checked(path: Path) -> dict[str, Any]:
+    """Read a file of ``write_checked()``.
+
+    Raises:
+        ValueError: The file is broken.
+    """
+    content = read_object(path)
     if content.pop("checksum", None) != checksum(json.dumps(content).encode()):
         raise ValueError("its checksum differs")
     return content

@@ -38,7 +38,7 @@ def lock_folder(folder: Path, option: str = "run_dir", wait: bool = False) -> It
     path = folder / ".lock"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+")
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+", errors="replace")
     except OSError as error:
         raise UserError(
             f"{option}: '{folder}' cannot be written to ({error.strerror}); choose another --{option}"
@@ -126,7 +126,8 @@ def _describe_owner(owner: dict[str, Any]) -> str:
     if not owner:
         return "another process"
     since = owner.get("since")
-    minutes = (time.time() - since) / 60 if isinstance(since, float | int) else 0
+    # The clock of another host may be ahead.
+    minutes = max(0, (time.time() - since) / 60) if isinstance(since, float | int) else 0
     who = f"process {owner.get('process')} of {owner.get('user')} on {owner.get('host')}"
     return f"{who}, started {minutes:.0f} minutes ago"
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lit_offrl.errors import check, first_line
 from lit_offrl.training.files import checksum, find_damage, read_checked, write_checked
 
+# Checkpoints of a stage's results.
+KEPT = ("best.ckpt", "last.ckpt")
+
 
 def write_done(
     folder: Path, seconds: float, updates: int, threads: Sequence[Sequence[int]] = ()
 ) -> None:
-    """Write ``done.json``, the mark of a finished stage, with checksums of the other JSON files.
+    """Write ``done.json``, the mark of a finished stage, with checksums of its other files.
 
     Args:
         folder: The stage's folder.
@@ -20,7 +23,8 @@ def write_done(
         updates: Done.
         threads: After how many updates which number of threads was chosen.
     """
-    others = sorted(path for path in folder.glob("*.json") if path.name != "done.json")
+    kept = [folder / name for name in KEPT if (folder / name).is_file()]
+    others = sorted(path for path in folder.glob("*.json") if path.name != "done.json") + kept
     content = {
         "seconds": seconds,
         "updates": updates,
@@ -43,15 +47,13 @@ def read_done(folder: Path, keeps: str) -> float:
         # done.json is written last, so the other files are complete.
         print(f"'{path}' is broken ({first_line(error)}); the training time is unknown", flush=True)
         done = {"seconds": 0.0, "checksums": {}}
-    for name, known in done["checksums"].items():
-        path = folder / name
-        check(
-            not path.is_file() or checksum(path.read_bytes()) == known,
-            f"'{path}' is broken (its checksum differs); delete it to continue without it",
-        )
-    for name in sorted({"best.ckpt", keeps}):
+    known = done["checksums"]
+    for name in sorted({"best.ckpt", keeps, *known}):
         path, needed = folder / name, name == keeps
-        damage = find_damage(path) if path.is_file() else "missing" if needed else None
+        damage = "missing" if needed else None
+        if path.is_file():
+            damage = find_damage(path) if path.suffix == ".ckpt" else None
+            damage = damage or find_change(path, known)
         what = (
             f"the folder '{folder}' to train the stage again"
             if needed
@@ -59,3 +61,27 @@ def read_done(folder: Path, keeps: str) -> float:
         )
         check(damage is None, f"'{path}' is broken ({damage}); delete {what}")
     return float(done["seconds"])
+
+
+def find_change(path: Path, known: Mapping[str, str]) -> str | None:
+    """Description of a file that is not the one whose checksum is ``known``, such as another run's; else ``None``."""
+    same = known.get(path.name) in (None, checksum(path.read_bytes()))
+    return None if same else "its checksum differs"
+
+
+def check_unchanged(path: Path) -> None:
+    """Check that a file of a finished stage is the one that the stage wrote.
+
+    Raises:
+        UserError: Its checksum differs from that in ``done.json``.
+    """
+    try:
+        known = read_checked(path.with_name("done.json"))["checksums"]
+    except (OSError, ValueError):
+        return
+    change = find_change(path, known) if path.is_file() else None
+    check(
+        change is None,
+        f"'{path}' is not the file that was trained here ({change}); restore it, or delete the folder "
+        f"'{path.parent}' to train the stage again",
+    )

@@ -47,6 +47,16 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
+def another(path: Path) -> None:
+    """Put a sound file there, of another run."""
+    if path.suffix == ".json":
+        path.write_text("{}")
+        return
+    content = torch.load(path, weights_only=True)
+    content["state_dict"] = {name: value + 1 for name, value in content["state_dict"].items()}
+    torch.save(content, path)
+
+
 BREAKS = [truncate, empty, flip]
 
 
@@ -162,7 +172,7 @@ def test_a_broken_file_of_a_finished_run_is_named(
     before = weights(whole)
     (path,) = whole.glob(pattern)
     sound = path.read_bytes()
-    for broken in BREAKS:
+    for broken in [*BREAKS, another]:
         path.write_bytes(sound)
         broken(path)
         if advice is None:
@@ -179,6 +189,50 @@ def test_a_broken_file_of_a_finished_run_is_named(
     for name, state in weights(whole).items():
         assert all(torch.equal(value, before[name][key]) for key, value in state.items())
     assert json.loads((whole / "results.json").read_text())["updates"] == 30
+
+
+@pytest.mark.parametrize(
+    ("pattern", "content", "arguments", "said"),
+    [
+        ("policy-*/last.ckpt", None, ["evaluate", "--episodes", "1"], "is not the file that was"),
+        ("policy-*/evaluations.json", "null", ["report"], "is not the file that was"),
+        (
+            "policy-*/evaluations.json",
+            "[3]",
+            ["fit", "--config", "tiny.yaml", "--run_dir"],
+            "is broken",
+        ),
+        ("results.json", "[]", ["report"], "is broken (keys are missing)"),
+        ("results.json", "{", ["export", "--to", "hub-folder"], "is broken"),
+        ("config.yaml", "[]", ["report"], "is broken, it holds no keys"),
+        ("config.yaml", "\0\0", ["evaluate"], "is broken, it holds no keys"),
+        ("config.yaml", "", ["evaluate"], "is broken (keys are missing)"),
+        ("config.yaml", "# lit-offrl 0.2.0\ndata: {", ["select"], "is broken (while parsing"),
+    ],
+)
+def test_every_verb_names_a_broken_file(
+    pattern: str,
+    content: str | None,
+    arguments: list[str],
+    said: str,
+    whole: Path,
+    tiny: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tiny.parent)
+    (path,) = whole.glob(pattern)
+    if content is None:
+        another(path)
+    else:
+        path.write_text(content)
+    capsys.readouterr()
+    verb, *options = arguments
+    folder = [*options, str(whole)] if verb == "fit" else [str(whole), *options]
+    with pytest.raises(SystemExit, match="2"):
+        main([verb, *folder])
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert f"{path.name}' {said}" in line
 
 
 def test_a_flipped_byte_is_found_wherever_it_matters(tmp_path: Path) -> None:

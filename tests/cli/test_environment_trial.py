@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from gymnasium.spaces import Box
 
 from lit_offrl.cli import main
@@ -65,6 +67,10 @@ def fails(*_: Any) -> Any:
     raise RuntimeError("no licence\nfor the simulator")
 
 
+def exits(*_: Any) -> Any:
+    sys.exit(0)
+
+
 def fails_again(env: Plain, given: Any) -> Any:
     return given if env.episodes == 1 else fails()
 
@@ -79,6 +85,11 @@ def with_reward(value: Any) -> Given:
 
 class Endless(Plain):
     limit = 10**9
+
+
+class Unclosed(Plain):
+    def close(self) -> None:
+        raise RuntimeError("no licence to give back")
 
 
 class Wide(Plain):
@@ -100,6 +111,12 @@ BAD: dict[str, tuple[type[Plain], str]] = {
     "fails in reset": (resetting(fails), "reset: RuntimeError, no licence for the simulator"),
     "fails in step": (stepping(fails), "step: RuntimeError, no licence for the simulator"),
     "fails in the second reset": (resetting(fails_again), "reset: RuntimeError"),
+    "ends the process": (stepping(exits), "step: SystemExit, 0"),
+    "ends it in reset": (resetting(exits), "reset: SystemExit, 0"),
+    "pays what has a gradient": (
+        stepping(with_reward(torch.ones(1, requires_grad=True))),
+        "a reward: RuntimeError",
+    ),
     "gives NaN": (stepping(with_observation(np.full(3, np.nan))), "observation is [nan nan nan]"),
     "resets to NaN": (
         resetting(with_observation(np.full(3, np.inf))),
@@ -136,6 +153,7 @@ ODD: dict[str, tuple[type[Plain], float]] = {
     ),
     "a list of numbers": (stepping(with_observation([0, 0, 0])), STEPS),
     "double precision": (stepping(with_observation(np.zeros(3))), STEPS),
+    "fails in close": (Unclosed, STEPS),
     # Ten times the log's longest episode, at least 1000.
     "no time limit": (Endless, 1000),
 }

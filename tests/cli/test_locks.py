@@ -75,18 +75,24 @@ def test_another_host_is_believed_unless_it_ran_the_same_job(
 ) -> None:
     lock = tmp_path / "run" / ".lock"
     lock.parent.mkdir()
-    owner = {"host": "elsewhere", "process": 7, "user": "ann", "since": time.time(), "job": "12"}
+    owner = {
+        "host": "elsewhere",
+        "process": 7,
+        "user": "ann",
+        "since": time.time() + 600,
+        "job": "12",
+    }
     lock.write_text(json.dumps(owner))
     line = refused(capsys, tiny, tmp_path / "run")
-    assert "process 7 of ann on elsewhere" in line
+    assert "process 7 of ann on elsewhere, started 0 minutes ago" in line
     assert f"delete '{lock}' if it has ended" in line
     monkeypatch.setenv("SLURM_JOB_ID", "12")
     fit(tiny, tmp_path / "run", *QUICK)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "\0\0\0"])
+@pytest.mark.parametrize("content", ["", "{", "[]", "\0\0\0", "\xff\xfe"])
 def test_a_broken_lock_file_is_no_lock(content: str, tiny: Path, tmp_path: Path) -> None:
     lock = tmp_path / "run" / ".lock"
     lock.parent.mkdir()
-    lock.write_text(content)
+    lock.write_text(content, "latin-1")
     fit(tiny, tmp_path / "run", *QUICK)

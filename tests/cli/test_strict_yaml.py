@@ -27,6 +27,8 @@ REFUSED = {
     "policy: !!python/object:os.system {}\n": "line 1: could not determine a constructor for the tag",
     "policy: {updates: 1}\n---\npolicy: {updates: 2}\n": "line 2: but found another document",
     "policy: \x07\n": "special characters are not allowed",
+    "policy: {<<: [{updates: 1}, {updates: 2}]}\n": "line 1: key 'updates' is given twice",
+    f"policy: {{updates: {'9' * 5000}}}\n": "line 1: a number has 5000 digits",
 }
 
 
@@ -55,6 +57,23 @@ def test_a_file_with_losses_gets_one_line(
         ("--policy.updates", "1.5", "policy.updates"),
         ("--policy.updates", "1e-3", "policy.updates"),
         ("--policy.updates", "1e400", "policy.updates"),
+        # Base 60, base 16 and half of a name.
+        ("--policy.updates", "1:30", "policy.updates: '1:30' is not an integer"),
+        ("--policy.updates", "0x10", "policy.updates: '0x10' is not an integer"),
+        ("--policy.updates", "null", "policy.updates: 'None' is not an integer"),
+        (
+            "--policy.module.actor_hidden",
+            "wide",
+            "policy.module.actor_hidden: 'wide' is not a list",
+        ),
+        ("--data.more", "[{dataset: 3}]", "data.more.dataset: '3' is not text"),
+        (
+            "--prior.module",
+            "lit_offrl.policy.Step",
+            "prior.module: 'lit_offrl.policy.Step' is no B",
+        ),
+        ("--policy", "lit_offrl.Mine", "policy: 'lit_offrl.Mine' is no file"),
+        ("--policy.imagination", "3", "policy.imagination: '3' is no class"),
     ],
 )
 def test_an_option_with_losses_gets_one_line(
@@ -62,6 +81,36 @@ def test_an_option_with_losses_gets_one_line(
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["fit", "--data.dataset", "robot/any-v0", option, value])
+    assert stopped.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert expected in line
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("policy: {updates: ~}", "policy.updates: 'None' is not an integer"),
+        ("prior: {module: {init_args: {hidden: ~}}}", "prior.module.hidden: 'None' is not a list"),
+        ("trainer: ~", "trainer: None is no block of settings"),
+        ("trainer: []", "trainer: [] is no block of settings"),
+        ("seeds: ~", "seeds: the value is not a positive integer"),
+        ("run_dir: 010", "run_dir: '10' is not text"),
+        ("policy: {1: 2}", "key [1] is no name of a setting"),
+        ("policy: {batch-size: 9}", "did you mean 'policy.batch_size'?"),
+        ("fit: {policy: {updates: 9}}", "did you mean 'policy.updates'?"),
+        (
+            "policy: {module: {init_args: {heads: 1}, discount: 0.6}}",
+            "policy.module: has keys beside class_path and init_args",
+        ),
+    ],
+)
+def test_a_key_of_another_type_gets_one_line(
+    text: str, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "odd.yaml"
+    file.write_text(text)
+    with pytest.raises(SystemExit) as stopped:
+        main(["fit", "--config", "mabe", "--config", str(file), "--data.dataset", "robot/any-v0"])
     assert stopped.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert expected in line

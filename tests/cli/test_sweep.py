@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from lit_offrl.cli import main
+from lit_offrl.cli.configs import read_yaml
 from lit_offrl.experiments import engines
 from lit_offrl.sweeps import trial as trials
 from lit_offrl.sweeps.objective import Objective
@@ -125,7 +126,7 @@ def test_the_same_seed_draws_the_same_and_any_number_is_an_objective(stand_in: P
 def test_a_trial_that_was_cut_short_goes_on_in_its_folder(stand_in: Path) -> None:
     study = Sweep(
         Path("sweep"),
-        read_space(Path("space.yaml")),
+        read_space(read_yaml(Path("space.yaml"))),
         Objective("policy.return_mean"),
         True,
         [],
@@ -166,6 +167,11 @@ def test_a_failed_run_is_no_trial_of_those_asked_for(
         ("", [], "--space"),
         ("x: 3", [], "x: 3"),
         ("x: []", [], "empty"),
+        (
+            "x: [1]\nx: [2]",
+            [],
+            "--space: space.yaml: cannot be read as YAML: line 2: key 'x' is given twice",
+        ),
         ("x: {low: 3, high: 1}", [], "low 3"),
         ("x: {low: 0, high: 1, log: true}", [], "log"),
         ("x: {low: a, high: b}", [], "not numbers"),

@@ -68,6 +68,17 @@ class Reacher(gym.Env[Any, Any]):
         return self.seen(), reward, False, self.steps == 20, {}
 
 
+class Swapped(Reacher):
+    """The same keys, two of which have the other's size."""
+
+    observation_space = Dict({**SPACE.spaces, "joint": SPACE["goal"], "goal": SPACE["joint"]})
+
+    def seen(self) -> dict[str, Any]:
+        seen = super().seen()
+        return {**seen, "joint": seen["goal"], "goal": seen["joint"]}
+
+
+gym.register("tests/Swapped-v0", entry_point="tests.datasets.test_dictionaries:Swapped")
 gym.register("tests/Reacher-v0", entry_point="tests.datasets.test_dictionaries:Reacher")
 
 
@@ -184,6 +195,40 @@ def test_a_log_in_the_layout_of_fetch_has_several_rewards(
             far = np.linalg.norm(point - target, axis=1)
             expected = np.where(far < epsilon, 1, 1 - np.tanh(steep * far) ** 2)
             np.testing.assert_allclose(rewards[task, number], expected, atol=1e-5)
+
+
+KEYS = ["--data.observation_keys", "[goal]"]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["--data.environment", "tests/Swapped-v0"], "environment 'tests/Swapped-v0' arms/left"),
+        (
+            [*KEYS, "--data.more", "[{dataset: tests/reacher-v0}]"],
+            "those of 'tests/reacher-v0' arms",
+        ),
+        (
+            [*KEYS, "--prior.data", "{dataset: tests/reacher-v0, observation_keys: [joint]}"],
+            "those of 'tests/reacher-v0' joint",
+        ),
+        (["--data.observation_keys", "[goal, goal]"], "names no key, or one twice"),
+        (["--data.observation_keys", "[]"], "names no key, or one twice"),
+    ],
+)
+def test_other_keys_are_refused(
+    given: list[str],
+    expected: str,
+    reacher: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = ["--data.dataset", reacher, "--run_dir", str(tmp_path / "run"), "--until", "prior"]
+    with pytest.raises(SystemExit, match="2"):
+        main(["fit", "--config", "bc", *run, *given])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "observation_keys: " in line
+    assert expected in line
 
 
 def test_discrete_actions_are_refused(

@@ -10,6 +10,7 @@ import pytest
 
 from lit_offrl.datasets import open_dataset
 from lit_offrl.datasets.jumps import find_jumps
+from lit_offrl.datasets.outliers import describe_outliers
 from tests.factories import Say
 from tests.runs import fit_clone
 from tests.tables import Columns, write
@@ -111,7 +112,21 @@ def test_rows_of_another_episode_are_named(kind: Any, dims: int, say: Say, tmp_p
 
 
 def test_real_data_have_none() -> None:
-    assert len(find_jumps(open_dataset("bundled/halfcheetah-mixed").read())) == 0
+    data = open_dataset("bundled/halfcheetah-mixed").read()
+    assert len(find_jumps(data)) == 0
+    assert list(describe_outliers(data)) == []
+
+
+@pytest.mark.parametrize("name", ["observations", "rewards", None])
+def test_a_single_value_far_outside_is_named(name: str | None, tmp_path: Path) -> None:
+    columns = walk()
+    columns["rewards"] += np.random.default_rng(2).normal(size=ROWS).astype(np.float32)
+    columns["rewards"][11] = 1000
+    if name is not None:
+        columns[name][7, ...] = 1e9
+    said = list(describe_outliers(open_dataset(write(columns, tmp_path / "log.npz")).read()))
+    assert len(said) == {"observations": 4, "rewards": 1, None: 0}[name]
+    assert all("is 1e+09 in row 7 (episode 0)" in line for line in said)
 
 
 def test_training_says_it_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
