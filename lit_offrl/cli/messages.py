@@ -12,6 +12,23 @@ from typing import Any, NoReturn
 
 from lit_offrl.errors import UserError, suggest, with_key
 
+KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "list": "a list, such as '[a, b]'",
+}
+KIND = re.compile(r"Expected a <class '(int|float|bool|list)'>\. Got value: (\S+)")
+KIND_OR_NULL = re.compile(
+    r"Errors: - Expected a <class '(int|float|bool|list)'> - Expected a <class 'NoneType'> Given value type: .* "
+    r"Given value: (\S+)"
+)
+CHOICE = re.compile(r"Expected a typing\.Literal\[([^\]]+)\]\. Got value: (\S+)")
+CHOICE_OR_NULL = re.compile(
+    r"Errors: - Expected a typing\.Literal\[([^\]]+)\] - Expected a <class 'NoneType'> Given value type: .* "
+    r"Given value: (\S+)"
+)
+
 
 def fail(message: str) -> NoReturn:
     """Print an error of one line and exit with code 2."""
@@ -109,9 +126,12 @@ def explain(message: str, options: Iterable[str], refused: Mapping[str, str]) ->
         names = {option.split(".")[-1] for option in options} | _arguments_of_parts()
         hint = suggest(argument.split(".")[-1], names)
         return f"{prefix}'{argument}' is not accepted here{hint}"
-    choice = re.search(r"Expected a typing\.Literal\[([^\]]+)\]\. Got value: (\S+)", message)
+    choice = CHOICE.search(message) or CHOICE_OR_NULL.search(" ".join(message.split()))
     if choice:
         return f"{prefix}'{choice[2]}' is none of {choice[1].replace(chr(39), '')}"
+    kind = KIND.search(message) or KIND_OR_NULL.search(" ".join(message.split()))
+    if kind:
+        return f"{prefix}'{kind[2]}' is not {KINDS[kind[1]]}"
     return " ".join(message.split())
 
 

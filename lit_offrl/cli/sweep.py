@@ -6,9 +6,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
-from lit_offrl.cli.configs import find_config
+from lit_offrl.cli.configs import find_config, read_yaml
 from lit_offrl.cli.data import VerbParser
-from lit_offrl.errors import UserError, check
+from lit_offrl.errors import UserError, check, with_key
 from lit_offrl.experiments.engines import EngineName, check_engine, make_engine
 from lit_offrl.sweeps.objective import Objective
 from lit_offrl.sweeps.space import read_space
@@ -72,7 +72,10 @@ def sweep(
     check(0 <= seed < 2**31, f"--seed: {seed} is not within 0 and 2^31; give another")
     compared = Objective(objective)
     check_objective(compared, prune)
-    settings = read_space(Path(space))
+    try:
+        settings = read_space(read_yaml(Path(space)))
+    except UserError as error:
+        raise UserError(with_key("--space", str(error))) from error
     find_config(config)
     folder = Path(run_dir or f"sweeps/{Path(config).stem}-{Path(space).stem}")
     arguments = ["--config", config, *fit]

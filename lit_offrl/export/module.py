@@ -78,9 +78,13 @@ class RobotPolicy(nn.Module):
             return action
         beyond = torch.relu(self.seen_low - observation) + torch.relu(observation - self.seen_high)
         distance = (beyond / self.seen_std).amax(dim=-1)
+        # A NaN would be above no threshold.
+        unknown = (torch.isnan(observation) | torch.isinf(observation)).any(dim=-1)
+        distance = torch.where(unknown, torch.inf, distance)
         if "density" not in self.networks:
             return action, distance
-        return action, distance, self.networks["density"].log_prob(observation, scaled)  # type: ignore[operator]
+        density = self.networks["density"].log_prob(observation, scaled)  # type: ignore[operator]
+        return action, distance, torch.where(unknown, -torch.inf, density)
 
     def act(self, observation: Tensor) -> Tensor:
         """The deterministic action in ``[-1, 1]``."""

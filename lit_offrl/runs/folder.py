@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from lit_offrl.training.block_module import BlockModule
 from lit_offrl.training.checkpoints import check_run_dir, load_module
 from lit_offrl.training.fingerprint import named_modules
 from lit_offrl.training.loggers import LoggerFactory, make_loggers
+from lit_offrl.training.stage_files import find_done
 
 CONFIG = "config.yaml"
 # Levels above a checkpoint at which its run's configuration is searched.
@@ -49,9 +50,24 @@ class FinishedRun:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The whole configuration of the run."""
-        found: dict[str, Any] = yaml.safe_load((self.folder / CONFIG).read_text())
-        return found
+        """The whole configuration of the run.
+
+        Raises:
+            UserError: The file is broken.
+        """
+        path = self.folder / CONFIG
+        try:
+            found = yaml.safe_load(path.read_text())
+            damage = None if isinstance(found, dict) else "it holds no settings"
+        except (ValueError, yaml.YAMLError) as error:
+            damage = first_line(error)
+        check(
+            damage is None and {"data", "trainer"} <= found.keys(),
+            f"'{path}': is no configuration of a run ({damage or 'settings are missing'}); copy it again, or give the same "
+            "fit command again",
+        )
+        whole: dict[str, Any] = found
+        return whole
 
     @cached_property
     def data(self) -> OfflineDataModule:
@@ -66,6 +82,9 @@ class FinishedRun:
         try:
             parsed = parser.parse_object({"data": self.config["data"]})
             module: OfflineDataModule = parser.instantiate(parsed).data
+            if not module.tasks:
+                # Opened here, so that the message names this file.
+                _ = module.log
         except Exception as error:
             raise UserError(
                 f"'{self.folder / CONFIG}': its data cannot be opened, {first_line(error)}"
@@ -94,9 +113,9 @@ class FinishedRun:
         taken = (self.config.get(stage) or {}).get("checkpoint")
         if taken:
             return Path(taken)
-        done = sorted(self.folder.glob(f"{stage}-*/done.json"), key=lambda p: p.stat().st_mtime)
+        done = find_done(self.folder, stage)
         kind = PolicyStage if stage == PolicyStage.name else Stage
-        return done[-1].parent / kind.keeps if done else None
+        return None if done is None else done / kind.keeps
 
     def load(self, stage: str) -> BlockModule | None:
         """Load the trained module of a stage, on the CPU; ``None`` if the run has none.
@@ -151,6 +170,11 @@ def seed_folders(path: Path) -> list[Path]:
     if not path.is_dir() or (path / CONFIG).is_file():
         return [path]
     return sorted(config.parent for config in path.glob(f"seed*/{CONFIG}")) or [path]
+
+
+def run_folders(paths: Sequence[str]) -> list[Path]:
+    """The run folders and checkpoints at ``paths``, each once."""
+    return list(dict.fromkeys(found for path in paths for found in seed_folders(Path(path))))
 
 
 def open_run(path: Path) -> FinishedRun | None:
