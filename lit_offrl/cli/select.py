@@ -72,10 +72,7 @@ def select(
     quiet_lightning()
     candidates = list(find_candidates(run_folders(paths), part, every))
     data = shared_data(candidates)
-    check(
-        not truth or data.environment_name is not None,
-        f"--truth: dataset '{data.dataset.name}' names no environment to run episodes in; leave it out",
-    )
+    check_truth(data, truth)
     data.seed = seed
     given = discount, horizon, starts, updates, tail, seed
     estimators = make_estimators(candidates, data, dynamics, behavior, *given)
@@ -124,6 +121,18 @@ def check_given(
     check(
         discount is None or 0 < discount <= 1,
         f"--discount: {discount} is not above 0 and at most 1; give another",
+    )
+
+
+def check_truth(data: OfflineDataModule, truth: bool) -> None:
+    """Check that there is an environment for true returns, if they are asked for.
+
+    Raises:
+        UserError: The data name none.
+    """
+    check(
+        not truth or data.environment_name is not None,
+        f"--truth: dataset '{data.dataset.name}' names no environment to run episodes in; leave it out",
     )
 
 

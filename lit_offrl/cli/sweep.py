@@ -11,7 +11,7 @@ from lit_offrl.cli.data import VerbParser
 from lit_offrl.errors import UserError, check, with_key
 from lit_offrl.experiments.engines import EngineName, check_engine, make_engine
 from lit_offrl.sweeps.objective import Objective
-from lit_offrl.sweeps.space import read_space
+from lit_offrl.sweeps.space import Setting, read_space
 from lit_offrl.training.lock import lock_folder
 
 
@@ -72,10 +72,7 @@ def sweep(
     check(0 <= seed < 2**31, f"--seed: {seed} is not within 0 and 2^31; give another")
     compared = Objective(objective)
     check_objective(compared, prune)
-    try:
-        settings = read_space(read_yaml(Path(space)))
-    except UserError as error:
-        raise UserError(with_key("--space", str(error))) from error
+    settings = read_settings(Path(space))
     find_config(config)
     folder = Path(run_dir or f"sweeps/{Path(config).stem}-{Path(space).stem}")
     arguments = ["--config", config, *fit]
@@ -89,6 +86,18 @@ def sweep(
     for key, value in best.params.items():
         print(f"  --{key} {value}")
     print(folder / study_module.TABLE, flush=True)
+
+
+def read_settings(path: Path) -> list[Setting]:
+    """The settings of the file ``--space``.
+
+    Raises:
+        UserError: The file is missing or invalid.
+    """
+    try:
+        return read_space(read_yaml(path))
+    except UserError as error:
+        raise UserError(with_key("--space", str(error))) from error
 
 
 def check_objective(objective: Objective, prune: bool) -> None:

@@ -68,11 +68,10 @@ def read_groups(found: Recognised) -> Recognised:
 
     firsts = np.cumsum([0, *rows[:-1]])
     begins = np.isin(np.arange(sum(rows)), firsts)
-    path = getattr(columns, "path", None)
     masks = [name for name in columns if name.startswith("mask/")]
     if masks:
         found.notes.append(f"{', '.join(masks)} are not read: all {len(order)} episodes are")
-    joined = replace(found, columns=LazyColumns(names, join, path))
+    joined = replace(found, columns=LazyColumns(names, join, getattr(columns, "path", None)))
     if extra:
         joined = replace(joined, observed=np.roll(begins, -1))
     return joined.with_episodes(begins)

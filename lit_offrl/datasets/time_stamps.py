@@ -49,7 +49,7 @@ def find_gaps(time: np.ndarray, kept: np.ndarray, longest: float | None, where: 
     usual = float(np.median(ahead))
     check(
         longest is None or longest >= usual,
-        f"{where}: its median step, {usual:g}, is above data.layout.time_gap ({longest}); give time_gap in the unit of "
+        f"{where}: its median step, {usual:g}, is above time_gap ({longest}); give time_gap in the unit of "
         "the column",
     )
     return np.asarray(back | (passed > (longest or 1.5 * usual)))

@@ -15,6 +15,7 @@ from lit_offrl.errors import check
 from lit_offrl.nets.mlp import ExactHead
 from lit_offrl.policy import PolicyLearner
 from lit_offrl.policy.networks import Networks
+from lit_offrl.policy.perturbation import PerturbationNet
 from lit_offrl.priors import BehaviorPrior
 
 # Modules that can be exported.
@@ -58,6 +59,10 @@ class RobotPolicy(nn.Module):
         if isinstance(part, PolicyLearner):
             self.acting, nets = part.acting, part.networks._asdict()
             used = {k: nets[k] for k in part.acting.uses if isinstance(nets[k], nn.Module)}
+        actor = used.get("actor")
+        if isinstance(actor, PerturbationNet):
+            # Copied with the actor, which holds the same module.
+            used["proposals"] = actor.proposals
         if guard and density is not None:
             used["density"] = density
         self.networks = nn.ModuleDict(deepcopy(used))

@@ -17,6 +17,7 @@ from lit_offrl.errors import UserError, check, first_line
 from lit_offrl.pipeline.policy import PolicyStage
 from lit_offrl.pipeline.stage import Stage
 from lit_offrl.policy import PolicyLearner
+from lit_offrl.policy.perturbation import PerturbationNet
 from lit_offrl.training.block_module import BlockModule
 from lit_offrl.training.checkpoints import check_run_dir, load_module
 from lit_offrl.training.fingerprint import named_modules
@@ -142,7 +143,9 @@ class FinishedRun:
         # Classes of the user's own are those of the run's configuration.
         trust = named_modules(self.config)
         part = load_part(path, trust)
-        if not isinstance(part, PolicyLearner) or not part.acting.needs_prior:
+        if not isinstance(part, PolicyLearner):
+            return part
+        if not part.acting.needs_prior and not isinstance(part.actor, PerturbationNet):
             return part
         prior = self.load("prior")
         check(

@@ -404,7 +404,11 @@ TIMES: dict[str, tuple[Any, dict[str, Any], str]] = {
     "disorder": ([3, 1, 2, 0, 5, 4], {}, "steps back after 3 of 6 rows; sort the rows by time"),
     "still": (np.zeros(6), {}, "never advances"),
     "unknown": ([0, 1, np.nan, 3], {}, "row 2: is NaN; fix it, or set drop_nan"),
-    "nanoseconds": (np.arange(6) * 10**8, {"time_gap": 5}, "its median step, 1e+08, is above data"),
+    "nanoseconds": (
+        np.arange(6) * 10**8,
+        {"time_gap": 5},
+        "its median step, 1e+08, is above time_gap (5)",
+    ),
 }
 
 
