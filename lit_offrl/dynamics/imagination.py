@@ -65,6 +65,7 @@ class Imagination(PerEpoch):
     def attach(self, data: OfflineDataModule, device: torch.device) -> None:
         """Give ``data`` an empty store on ``device``, and move the dynamics there."""
         self.data = data
+        self.rollouts.check_precision(data.dataset.chunks())
         self.termination = termination_of(self.rollouts, self.dynamics, data.environment_name)
         sizes = self.rollouts.capacity, data.obs_dim, data.act_dim
         data.imagined = TransitionStore(*sizes, device, self.rollouts.half)

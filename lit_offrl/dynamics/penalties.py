@@ -18,7 +18,7 @@ Values = Callable[[Tensor], Tensor]
 class Penalty(ABC):
     """Base class of penalties: uncertainty of each imagined row, in units of rewards.
 
-    The penalties below scale each dimension so that its standard deviation counts as the root mean square
+    Penalties of deviations scale each dimension so that its standard deviation counts as the root mean square
     of rewards (``ModelStep.in_reward_units``); for models of raw targets they use raw units.
 
     Rows are on the device of the rollouts, and on the CPU in the check before training.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,18 +10,23 @@ import torch
 from torch import Tensor
 
 from lit_offrl.batches import TransitionStore
+from lit_offrl.batches.store import LARGEST
 from lit_offrl.dynamics.base import Dynamics
 from lit_offrl.dynamics.data_range import DataRange
 from lit_offrl.dynamics.halting import Halting, HaltRule
 from lit_offrl.dynamics.penalties import Penalty, Values
 from lit_offrl.dynamics.terminations import Termination
 from lit_offrl.errors import check, check_at_least, check_numbers
+from lit_offrl.nets import Moments
 from lit_offrl.transitions import Transitions
 
 Act = Callable[[Tensor, torch.Generator], Tensor]
 
 # Number of rows stepped at once on a CPU, to stay in its cache.
 CPU_CHUNK = 5000
+
+# Root mean square of what float16 rounds off, in standard deviations of a column, up to which rows are stored in it.
+COARSEST = 0.05
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,29 @@ class Rollouts:
     def store_size(self, obs_dim: int, act_dim: int) -> int:
         """Size of the store in bytes."""
         return TransitionStore.size_of(self.capacity, obs_dim, act_dim, self.half)
+
+    def check_precision(self, chunks: Iterable[Transitions]) -> None:
+        """Check that the store holds observations like the data's well enough, if it is in float16.
+
+        Args:
+            chunks: All rows of the data, in chunks ``[n, ...]``.
+
+        Raises:
+            UserError: A column is rounded by more than a twentieth of its standard deviation.
+        """
+        if not self.half:
+            return
+        seen, lost = Moments(), Moments()
+        for rows in chunks:
+            seen.add(rows.observations)
+            lost.add(rows.observations.clamp(-LARGEST, LARGEST).half() - rows.observations)
+        share = (lost.mean.square() + lost.variance).sqrt() / seen.std
+        worst = int(share.argmax())
+        check(
+            float(share[worst]) <= COARSEST,
+            f"half: float16 rounds observation {worst} by {float(share[worst]):.2g} of its standard deviation (allowed: "
+            f"{COARSEST:g}); set it false",
+        )
 
     @torch.no_grad()
     def imagine(

@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from lit_offrl.dynamics.base import ModelStep
 from lit_offrl.dynamics.penalties import Penalty, Values
@@ -45,7 +46,9 @@ class TrueError(Penalty):
         )
         following = _true_next_observations(observations.cpu().double(), actions.cpu())
         error = step.mean_next_observations.double() - following.to(observations.device)
-        return torch.linalg.vector_norm(error, dim=-1).to(observations.dtype)
+        # As the members' deviations, whose first number is that of the reward.
+        in_units = step.in_reward_units(functional.pad(error, (1, 0)))[:, 1:]
+        return torch.linalg.vector_norm(in_units, dim=-1).to(observations.dtype)
 
     def check_environment(self, environment: str | None) -> None:
         slippery = task_of(environment).endswith("Slippery")

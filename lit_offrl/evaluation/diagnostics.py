@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from scipy import stats
 from torch import Tensor
 
@@ -117,6 +118,12 @@ def draw_penalty(axis: Axes, diagnosis: Diagnosis) -> None:
     if bool((penalty > 0).all()) and bool((diagnosis.errors > 0).all()):
         axis.set_xscale("log")
         axis.set_yscale("log")
+        for one, values in ((axis.xaxis, penalty), (axis.yaxis, diagnosis.errors)):
+            # Matplotlib's own labels overlap within a decade.
+            narrow = bool(values.max() < 100 * values.min())
+            one.set_major_locator(LogLocator(subs=(1, 2, 5) if narrow else (1,)))
+            one.set_major_formatter(StrMethodFormatter("{x:g}"))
+            one.set_minor_formatter(NullFormatter())
     rank = rank_correlation(penalty.tolist(), diagnosis.errors.tolist())
     shown = "none" if rank is None else f"{rank:.2f}"
     axis.set_title(f"penalty: rank correlation {shown}")

@@ -160,6 +160,8 @@ class PolicyStage(Stage[PolicyLearner]):
         report_short_episodes(self.data.dataset, settings.segment_length)
         if settings.imagination is not None and self.dynamics is not None:
             check_memory(settings.imagination, self.sizes()[1])
+            chunks = self.data.dataset.chunks()
+            attempt("policy.imagination", settings.imagination.check_precision, chunks)
             self._try_imagination(settings.imagination, self.dynamics.module)
 
     def sizes(self) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """The policy learner and its exchangeable parts: backups, improvements, constraints and so on."""
 
-from lit_offrl.policy.acting import Acting, ActorAction, BestCandidate, BestDraw
+from lit_offrl.policy.acting import Acting, ActorAction, BestCandidate, BestDraw, NoisyMode
 from lit_offrl.policy.advantages import (
     Advantage,
     SampledAdvantage,
@@ -69,6 +69,7 @@ __all__ = [
     "LayerNormScalars",
     "MeanDiscrepancy",
     "Networks",
+    "NoisyMode",
     "PenalizedBackup",
     "PenalizedGradient",
     "PerturbedPrior",

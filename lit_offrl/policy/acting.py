@@ -1,4 +1,4 @@
-"""How a learner chooses actions: by its actor, or by the best of several samples (IDQL, BCQ)."""
+"""How a learner chooses actions: by its actor (with noise, TD3), or by the best of several samples (IDQL, BCQ)."""
 
 from __future__ import annotations
 
@@ -57,6 +57,42 @@ class ActorAction(Acting):
     ) -> Tensor:
         policy = networks.actor(observations)
         return policy.mode if noise is None else policy.rsample_from(noise).clamp(-1, 1)
+
+
+@dataclass(frozen=True)
+class NoisyMode(Acting):
+    """Acts by the actor's mode, with normal noise in the environment and in rollouts of the model (TD3).
+
+    For actors whose standard deviation is not trained (TD3+BC, ReBRAC): samples of their distribution would
+    be of no meaning. Evaluations have no noise.
+
+    Args:
+        std: Standard deviation of the noise, which is added after squashing; the action is clipped to the box.
+
+    Raises:
+        UserError: ``std`` is negative.
+
+    Source: Fujimoto, van Hoof, Meger, "Addressing Function Approximation Error in Actor-Critic Methods", ICML
+    2018, algorithm 1; ``expl_noise`` in sfujim/TD3.
+    """
+
+    std: float = 0.1
+    uses: ClassVar[Collection[str]] = ("actor",)
+
+    def __post_init__(self) -> None:
+        check_at_least(0, self, "std")
+
+    def noise_dim(self, networks: Networks, obs_dim: int) -> int:
+        dim: int = networks.actor.noise_dim
+        return dim
+
+    def __call__(
+        self, networks: Networks, observations: Tensor, noise: Tensor | None = None
+    ) -> Tensor:
+        mode: Tensor = networks.actor(observations).mode
+        if noise is None:
+            return mode
+        return (mode + self.std * noise[..., : mode.shape[-1]]).clamp(-1, 1)
 
 
 @dataclass(frozen=True)

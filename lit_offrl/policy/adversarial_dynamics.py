@@ -12,6 +12,7 @@ from lit_offrl.errors import check, check_at_least, check_positive
 from lit_offrl.nets import sample_mixture, td_target
 from lit_offrl.policy.along import Rule, TrainedAlong
 from lit_offrl.policy.networks import Networks
+from lit_offrl.policy.row_means import share_of_rows
 from lit_offrl.training.blocks import Metrics
 from lit_offrl.training.objective import Losses, Shared
 from lit_offrl.transitions import Transitions
@@ -141,8 +142,3 @@ class AdversarialDynamics(TrainedAlong):
             target = td_target(rewards, ended, value, networks.discount)
             advantage = target - networks.critics(observations, actions).amin(dim=0)
         return advantage, log_density
-
-
-def share_of_rows(mask: Tensor) -> Tensor:
-    """``mask / mean(mask)``, a weight whose mean over all rows is the mean over masked rows; 0 without any."""
-    return mask / mask.mean().clamp(min=0.5 / len(mask))

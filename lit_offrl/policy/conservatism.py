@@ -12,6 +12,7 @@ from torch import Tensor
 from lit_offrl.errors import check_at_least
 from lit_offrl.nets import values_of_several
 from lit_offrl.policy.networks import Networks
+from lit_offrl.policy.row_means import mean_where
 from lit_offrl.transitions import Transitions
 
 
@@ -80,8 +81,3 @@ class Conservatism:
             actions.append(policy.rsample_from(drawn))
             densities.append(policy.log_prob(actions[-1]))
         return torch.cat(actions, dim=-2), torch.cat(densities, dim=-1)
-
-
-def mean_where(mask: Tensor, values: Tensor) -> Tensor:
-    """Mean of ``values [critics, batch]`` over the rows with ``mask [batch]`` 1; 0 if there are none."""
-    return (mask * values).sum(dim=-1) / mask.sum().clamp(min=1)

@@ -12,6 +12,7 @@ from lit_offrl.nets import ActionDistribution
 from lit_offrl.policy.backup import SmoothedBackup
 from lit_offrl.policy.improvement import Improvement
 from lit_offrl.policy.networks import Networks
+from lit_offrl.policy.row_means import of_real_rows
 from lit_offrl.training.blocks import Metrics
 from lit_offrl.training.objective import Losses, Shared
 from lit_offrl.transitions import Transitions
@@ -60,6 +61,8 @@ class PenalizedBackup(SmoothedBackup):
 class PenalizedGradient(Improvement):
     """Actor loss ``weight * |pi(s) - a|^2 - min_j Q_j(s, pi(s)) / mean|min_j Q_j|``, ``pi(s)`` deterministic (ReBRAC).
 
+    The distance is a mean over real rows: in imagined rows ``a`` is the policy's own action.
+
     Args:
         weight: Weight of the squared distance, summed over dimensions (beta_1).
 
@@ -87,5 +90,6 @@ class PenalizedGradient(Improvement):
         own = policy.mode
         values: Tensor = networks.critics(batch.observations, own).amin(dim=0)
         scale = values.detach().abs().mean().clamp(min=1e-6)
-        imitation = self.weight * (own - batch.actions).square().sum(dim=-1)
+        distances = (own - batch.actions).square().sum(dim=-1)
+        imitation = self.weight * of_real_rows(batch, distances)
         return {"imitation": imitation, "actor": -(values / scale)}, {}

@@ -16,6 +16,7 @@ from lit_offrl.nets.distributions import ACTION_BOUND
 from lit_offrl.policy.advantages import Advantage, StateValueAdvantage
 from lit_offrl.policy.along import TrainedAlong
 from lit_offrl.policy.networks import Networks
+from lit_offrl.policy.row_means import of_real_rows
 from lit_offrl.policy.weights import AdvantageWeights, Exponential
 from lit_offrl.training.blocks import Metrics
 from lit_offrl.training.objective import Losses, Shared
@@ -142,7 +143,7 @@ class SampledGradient(Improvement):
 class ImitatingGradient(Improvement):
     """Actor loss with imitation: ``-weight / mean|Q| * mean Q(s, pi(s)) + mean (pi(s) - a)^2``, ``pi(s)`` deterministic (TD3+BC).
 
-    ``Q`` is the first critic. Only for real rows: in imagined rows ``a`` would be the policy's own action.
+    ``Q`` is the first critic. The imitation is a mean over real rows: in imagined rows ``a`` is the policy's own action.
 
     Args:
         weight: Factor of the normalised value beside the imitation loss (alpha).
@@ -169,7 +170,7 @@ class ImitatingGradient(Improvement):
         own = policy.mode
         values: Tensor = networks.critics(batch.observations, own)[0]
         scale = self.weight / values.detach().abs().mean().clamp(min=1e-6)
-        imitation = (own - batch.actions).square().mean(dim=-1)
+        imitation = of_real_rows(batch, (own - batch.actions).square().mean(dim=-1))
         return {"imitation": imitation, "actor": -(scale * values)}, {}
 
 

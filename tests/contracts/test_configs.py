@@ -550,6 +550,10 @@ def test_constants_of_the_papers_that_are_defaults() -> None:
     found = arguments(resolve("td3_bc"))
     assert found["improvement"]["init_args"] == {"weight": 2.5}
     assert found["backup"]["init_args"] == {"std": 0.2, "clip": 0.5}
+    # The standard deviation of their actors is not trained.
+    for name in ("td3_bc", "rebrac"):
+        acting = arguments(resolve(name))["acting"]
+        assert acting == {"class_path": "lit_offrl.policy.NoisyMode", "init_args": {"std": 0.1}}
     assert arguments(resolve("iql"))["backup"]["init_args"] == {"expectile": 0.7}
 
 

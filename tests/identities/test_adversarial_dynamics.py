@@ -11,9 +11,9 @@ from lit_offrl.dynamics import DynamicsEnsemble
 from lit_offrl.errors import UserError
 from lit_offrl.nets import Critics, Gaussian, TanhGaussianNet
 from lit_offrl.policy import AdversarialDynamics
-from lit_offrl.policy.adversarial_dynamics import share_of_rows
 from lit_offrl.policy.networks import Networks
 from lit_offrl.policy.optimizers import optimizer_along
+from lit_offrl.policy.row_means import share_of_rows
 from lit_offrl.transitions import Transitions
 
 DISCOUNT = 0.9

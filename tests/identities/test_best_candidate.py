@@ -1,4 +1,4 @@
-"""The best of the prior's candidates, chosen in a loop."""
+"""Actions: the best of the prior's candidates, chosen in a loop, and the mode with noise."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from lit_offrl.errors import UserError
-from lit_offrl.nets import TanhGaussianNet
-from lit_offrl.policy import Acting, ActorAction, BestCandidate
+from lit_offrl.nets import TanhGaussian, TanhGaussianNet
+from lit_offrl.policy import Acting, ActorAction, BestCandidate, NoisyMode
 from lit_offrl.priors import BehaviorPrior
 
 
@@ -48,11 +48,22 @@ def test_best_candidate_equals_a_loop() -> None:
     assert acting.noise_dim(net, 3) == 10
 
 
-@pytest.mark.parametrize("acting", [BestCandidate(8), ActorAction()])
+@pytest.mark.parametrize("acting", [BestCandidate(8), ActorAction(), NoisyMode()])
 def test_actions_without_noise_are_deterministic(acting: Acting) -> None:
     net, observations = networks(), torch.randn(4, 3)
     assert torch.equal(acting(net, observations), acting(net, observations))
     assert acting(net, observations).shape == (4, 2)
+
+
+def test_noise_is_added_to_the_mode_whatever_the_actors_deviation() -> None:
+    mean = torch.tensor([[0.3, -4.0], [2.0, 0.0]], dtype=torch.float64)
+    policy = TanhGaussian(mean, torch.full_like(mean, 7.0))
+    noise = torch.tensor([[1.0, -2.0], [3.0, 0.5]], dtype=torch.float64)
+    net: Any = SimpleNamespace(actor=lambda observations: policy)
+    found = NoisyMode(0.2)(net, torch.zeros(2, 3), noise)
+    # tanh(0.3) + 0.2, tanh(-4) - 0.4 and tanh(2) + 0.6 within the box, tanh(0) + 0.1.
+    expected = torch.tensor([[0.4913126124515909, -1.0], [1.0, 0.1]], dtype=torch.float64)
+    torch.testing.assert_close(found, expected)
 
 
 def test_more_candidates_are_worth_more() -> None:

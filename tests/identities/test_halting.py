@@ -83,6 +83,14 @@ def test_rollouts_end_where_members_disagree_more_than_on_the_data(
     assert metrics["unknown_fraction"].item() == pytest.approx(2 / 6)
 
 
+def test_the_default_threshold_is_a_third_of_the_largest_disagreement() -> None:
+    # The release's hopper-medium: 0.1 times 2 is the largest, by a coefficient of pessimism of 3.
+    rule = Halting().fit(apart(0.1), [data()], torch.device("cpu"))
+    assert rule.threshold.item() == pytest.approx(0.2 / 3.0)
+    # For ever at the lowest reward of the data, -1, discounted by 0.99.
+    assert rule.reward == pytest.approx(-1.0 / (1.0 - 0.99))
+
+
 def test_what_is_not_finite_is_unknown_and_members_that_agree_are_refused() -> None:
     net = apart(torch.inf)
     rule = Halting().fit(apart(0.1), [data()], torch.device("cpu"))

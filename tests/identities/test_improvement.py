@@ -14,7 +14,9 @@ from lit_offrl.policy import (
     Exponential,
     GaussianActor,
     ImitatingGradient,
+    Improvement,
     Networks,
+    PenalizedGradient,
     SampledAdvantage,
     SampledGradient,
     Uniform,
@@ -90,6 +92,21 @@ def test_imitating_gradient_by_hand() -> None:
     (found,) = torch.autograd.grad(loss, policy.loc, retain_graph=True)
     by_hand = 2 * (own - batch.actions) / 6 - 2.5 * 3 / 6 / q.abs().mean()
     torch.testing.assert_close(found, by_hand * (1 - own**2))
+
+
+@pytest.mark.parametrize("part", [ImitatingGradient(), PenalizedGradient()])
+def test_only_real_rows_are_imitated(part: Improvement) -> None:
+    made, real = learner(improvement=part), seeded_rows()
+    rows = torch.arange(6) % 3 != 2
+    mixed = real.replace(imagined=~rows)
+
+    def imitation(batch: Transitions) -> Tensor:
+        policy = made.actor(batch.observations)
+        losses, _ = part.losses(made.networks, batch, policy, policy.mode, NO_NOISE, {})
+        return losses["imitation"]
+
+    torch.testing.assert_close(imitation(mixed).mean(), imitation(real)[rows].mean())
+    assert not imitation(mixed)[~rows].any()
 
 
 def test_sampled_gradient_climbs_the_mean_of_the_target_critics() -> None:

@@ -71,7 +71,7 @@ def cheetah(steps: int) -> tuple[Tensor, Tensor, Tensor]:
     return observations, actions, following
 
 
-def test_true_error_is_that_of_the_mean_of_the_member_that_stepped() -> None:
+def test_true_error_is_that_of_the_mean_of_the_member_that_stepped_in_units_of_rewards() -> None:
     observations, actions, following = cheetah(200)
     net = DynamicsEnsemble(17, 6, members=2, elites=1, hidden=(8,), weight_decay=(0.0, 0.0))
     exact = torch.cat([torch.full((200, 1), 7.0), following - observations], dim=1)
@@ -86,6 +86,12 @@ def test_true_error_is_that_of_the_mean_of_the_member_that_stepped() -> None:
         error = TrueError()(observations, actions, step)
         # What float32 rounds off, stepped on.
         torch.testing.assert_close(error, torch.full((200,), expected), atol=1e-3, rtol=0)
+    # Rewards of 3 with a deviation of 4 are of size 5; a deviation of 2.5 counts as much.
+    net.targets.mean[0], net.targets.std[:] = 3.0, 2.5
+    net.targets.std[0] = 4.0
+    step = net.sample(observations, actions, torch.Generator().manual_seed(0))
+    error = TrueError()(observations, actions, step)
+    torch.testing.assert_close(error, torch.full((200,), 10.0), atol=2e-3, rtol=0)
 
 
 def test_true_error_knows_halfcheetah_alone() -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lit_offrl.dynamics import MaxStd, Prediction, Rollouts
 from lit_offrl.dynamics import terminations as rules
+from lit_offrl.errors import UserError
 from lit_offrl.transitions import Transitions
 from tests.factories import ensemble
 
@@ -93,3 +94,24 @@ def test_uniform_actions_are_uniform_and_the_generators() -> None:
     assert actions.T.corrcoef()[0, 1].abs() < 0.05
     assert torch.equal(actions, imagine(0))
     assert not torch.equal(actions, imagine(1))
+
+
+def test_observations_that_float16_would_round_are_refused_before_they_are_stored() -> None:
+    steps = torch.arange(4.0)
+    flags = torch.zeros(4, dtype=torch.bool)
+
+    def check(column: Tensor) -> None:
+        seen = torch.stack([steps, column], dim=1)
+        data = Transitions(seen, steps.unsqueeze(1), steps, seen, flags, flags)
+        Rollouts(half=True).check_precision([data[:1], data[1:]])
+        Rollouts().check_precision([data])
+
+    # Even numbers alone from 2048 on: 2049 and 2051 are off by 1, of a deviation of sqrt(1.25).
+    with pytest.raises(UserError, match=r"half: float16 rounds observation 1 by 0\.63 of"):
+        check(2048 + steps)
+    # Pascals, beyond the largest number of float16, 65 504.
+    with pytest.raises(UserError, match="half: float16 rounds observation 1 by"):
+        check(101_325 + 500 * steps)
+    # Exact, though constant; and numbers of a robot.
+    check(torch.full((4,), 300.0))
+    check(1.25 + 0.01 * steps)
