@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,7 +18,7 @@ from lit_offrl.evaluation.episodes import EpisodeStats
 from lit_offrl.evaluation.statistics import interval_of_mean
 from lit_offrl.evaluation.tasks import MultitaskStats
 from lit_offrl.evaluation.video import record_episode
-from lit_offrl.runs.folder import FinishedRun, load_part, open_run, seed_folders
+from lit_offrl.runs.folder import FinishedRun, load_part, open_run, run_folders
 from lit_offrl.training.block_module import BlockModule
 from lit_offrl.training.files import write_json
 from lit_offrl.training.loggers import log_video
@@ -57,22 +57,15 @@ def evaluate(
     """
     check(episodes >= 1, f"--episodes: {episodes} is too small; give at least 1")
     check(0 <= seed < 2**31, f"--seed: {seed} is not within 0 and 2^31; give another")
-    folders = [folder for path in paths for folder in seed_folders(Path(path))]
-    found = [one for folder in folders for one in acting_parts(folder, part)]
+    found = [one for folder in run_folders(paths) for one in acting_parts(folder, part)]
     results: dict[Path, dict[str, Any]] = {}
     width = max(len(one.name) for one in found)
-    print(f"{'':<{width}}  episodes    return    95 % interval   length   score")
+    print(f"{'':<{width}}  episodes      return           95 % interval   length   score")
     for one in found:
         evaluator = one.evaluator(episodes, environment)
         outcome = evaluator.run(one.module.act, seed)  # type: ignore[arg-type]
         summary = one.summary(outcome, evaluator)
-        low, high = summary["return_interval"]
-        interval, score = f"{low:.5g} to {high:.5g}", summary["score"]
-        print(
-            f"{one.name:<{width}}{episodes:>10}{summary['return_mean']:>10.5g}{interval:>17}"
-            f"{summary['length_mean']:>9.0f}" + ("" if score is None else f"{score:>8.1f}"),
-            flush=True,
-        )
+        print(f"{one.name:<{width}}" + format_row(episodes, summary), flush=True)
         target = Path(output) if output else one.folder / OUTPUT
         results.setdefault(target, {})[one.name] = {**summary, "seed": seed}
         write_json(results[target], target)
@@ -80,6 +73,16 @@ def evaluate(
             film(one, evaluator, target.parent, seed)
     for target in results:
         print(target)
+
+
+def format_row(episodes: int, summary: Mapping[str, Any]) -> str:
+    """A row of the table: episodes, return, its interval, length, score."""
+    low, high = summary["return_interval"]
+    interval, score = f"{low:.5g} to {high:.5g}", summary["score"]
+    row = (
+        f"{episodes:>10}{summary['return_mean']:>12.5g}{interval:>24}{summary['length_mean']:>9.0f}"
+    )
+    return row + ("" if score is None else f"{score:>8.1f}")
 
 
 @dataclass(frozen=True)

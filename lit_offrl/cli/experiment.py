@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -89,13 +91,10 @@ def read_file(file: str, scale: str | None, output: str | None) -> Experiment:
     """
     path = find_file(file, "experiments", "file")
     values = read_yaml(path)
-    if output is not None:
-        scales = values.get("scale")
-        for block in [values, *(scales.values() if isinstance(scales, dict) else [])]:
-            if isinstance(block, dict):
-                block.pop("output", None)
-        values["output"] = output
-    return read_experiment(values, path, scale)
+    found = read_experiment(values, path, scale)
+    if output is None:
+        return found
+    return replace(found, values={**found.values, "output": output}, output=Path(output))
 
 
 def run_all(

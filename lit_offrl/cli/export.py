@@ -59,6 +59,11 @@ def export(
     check(
         target.parent.is_dir(), f"--output: no folder '{target.parent}'; make it, or give another"
     )
+    others = {one.ending for one in FORMATS.values()} - {form.ending}
+    check(
+        target.suffix not in others,
+        f"--output: '{target}' ends with {target.suffix}, which is not --to {to}; give {form.ending}",
+    )
     module, metadata = prepare_export(found, guard)
     form.write(module, metadata, target)
     report(found, form, module, target)

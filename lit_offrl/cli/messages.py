@@ -12,6 +12,12 @@ from typing import Any, NoReturn
 
 from lit_offrl.errors import UserError, suggest, with_key
 
+CHOICE = re.compile(r"Expected a typing\.Literal\[([^\]]+)\]\. Got value: (\S+)")
+CHOICE_OR_NULL = re.compile(
+    r"Errors: - Expected a typing\.Literal\[([^\]]+)\] - Expected a <class 'NoneType'> Given value type: .* "
+    r"Given value: (\S+)"
+)
+
 
 def fail(message: str) -> NoReturn:
     """Print an error of one line and exit with code 2."""
@@ -130,7 +136,7 @@ def explain(
         names = {option.split(".")[-1] for option in options} | _arguments_of_parts()
         hint = suggest(argument.split(".")[-1], names)
         return f"{prefix}'{argument}' is not accepted here{hint}"
-    choice = re.search(r"Expected a typing\.Literal\[([^\]]+)\]\. Got value: (\S+)", message)
+    choice = CHOICE.search(message) or CHOICE_OR_NULL.search(" ".join(message.split()))
     if choice:
         return f"{prefix}'{choice[2]}' is none of {choice[1].replace(chr(39), '')}"
     return wrong_value(prefix, message) or " ".join(message.split())

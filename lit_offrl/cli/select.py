@@ -15,7 +15,7 @@ from lit_offrl.estimates.horizon import horizon_for
 from lit_offrl.estimates.ranking import DECIDING, RANKED, compare
 from lit_offrl.evaluation.diagnostics import draw_estimates
 from lit_offrl.runs.candidates import Candidate, find_candidates, shared_data
-from lit_offrl.runs.folder import seed_folders
+from lit_offrl.runs.folder import run_folders
 from lit_offrl.runs.shared_parts import find_behavior, find_rollouts
 from lit_offrl.training.files import write_json
 
@@ -68,11 +68,11 @@ def select(
     Raises:
         UserError: A path is no run or checkpoint, datasets differ, or nothing can be estimated.
     """
-    check_given(discount, updates, starts, horizon)
+    check_given(discount, updates, starts, horizon, episodes, seed)
     quiet_lightning()
-    folders = [folder for path in paths for folder in seed_folders(Path(path))]
-    candidates = list(find_candidates(folders, part, every))
+    candidates = list(find_candidates(run_folders(paths), part, every))
     data = shared_data(candidates)
+    check_truth(data, truth)
     data.seed = seed
     given = discount, horizon, starts, updates, tail, seed
     estimators = make_estimators(candidates, data, dynamics, behavior, *given)
@@ -97,7 +97,14 @@ def estimate_candidate(
     return {**entry, "estimates": estimates, "return": real}
 
 
-def check_given(discount: float | None, updates: int, starts: int, horizon: int | None) -> None:
+def check_given(
+    discount: float | None,
+    updates: int,
+    starts: int,
+    horizon: int | None,
+    episodes: int,
+    seed: int,
+) -> None:
     """Check the numbers of the command line.
 
     Raises:
@@ -107,11 +114,25 @@ def check_given(discount: float | None, updates: int, starts: int, horizon: int 
         ("updates", updates, 0),
         ("starts", starts, 1),
         ("horizon", horizon, 1),
+        ("episodes", episodes, 1),
+        ("seed", seed, 0),
     ):
         check(value is None or value >= low, f"--{name}: {value} is too small; give at least {low}")
     check(
         discount is None or 0 < discount <= 1,
         f"--discount: {discount} is not above 0 and at most 1; give another",
+    )
+
+
+def check_truth(data: OfflineDataModule, truth: bool) -> None:
+    """Check that there is an environment for true returns, if they are asked for.
+
+    Raises:
+        UserError: The data name none.
+    """
+    check(
+        not truth or data.environment_name is not None,
+        f"--truth: dataset '{data.dataset.name}' names no environment to run episodes in; leave it out",
     )
 
 
@@ -141,7 +162,7 @@ def make_estimators(
         bool(updates) or rollouts is not None,
         "--updates: 0 leaves out fitted Q evaluation, and no run has a dynamics model; raise it, or give --dynamics",
     )
-    prior = find_behavior(runs, behavior) if updates else None
+    prior = find_behavior(runs, behavior, data) if updates else None
     return Estimators(data, discount, updates, rollouts, prior, tail, seed)
 
 

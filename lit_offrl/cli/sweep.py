@@ -8,7 +8,7 @@ from typing import Literal
 
 from lit_offrl.cli.configs import find_config, read_yaml
 from lit_offrl.cli.data import VerbParser
-from lit_offrl.errors import UserError, check
+from lit_offrl.errors import UserError, check, with_key
 from lit_offrl.experiments.engines import EngineName, check_engine, make_engine
 from lit_offrl.sweeps.objective import Objective
 from lit_offrl.sweeps.space import Setting, read_space
@@ -88,16 +88,16 @@ def sweep(
     print(folder / study_module.TABLE, flush=True)
 
 
-def read_settings(space: Path) -> list[Setting]:
-    """The settings to search, of the YAML file ``space``.
+def read_settings(path: Path) -> list[Setting]:
+    """The settings of the file ``--space``.
 
     Raises:
         UserError: The file is missing or invalid.
     """
     try:
-        return read_space(read_yaml(space))
+        return read_space(read_yaml(path))
     except UserError as error:
-        raise UserError(f"--space: {error}") from None
+        raise UserError(with_key("--space", str(error))) from error
 
 
 def check_objective(objective: Objective, prune: bool) -> None:

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
-from lit_offrl.datasets.columns import ACTION_KEYS, Layout, name_numbers
+from lit_offrl.datasets.columns import ACTION_KEYS, Layout, describe_rounding, name_numbers
 from lit_offrl.datasets.episode import LoggedEpisode
 from lit_offrl.datasets.layouts import recognise
 from lit_offrl.datasets.lazy import Columns, LazyColumns, is_number
 from lit_offrl.datasets.reader import DatasetReader
+from lit_offrl.datasets.time_stamps import find_gaps, in_seconds
 from lit_offrl.errors import UserError, attempt, check
 
 # Prefixes of the names of further logged columns (infos).
@@ -62,6 +63,8 @@ class ArrayReader(DatasetReader):
         self.arrays = {kind: self._joined(columns, kind) for kind in self.found}
         self.observation_names = self.names["observations"]
         self.action_names = self.names["actions"]
+        rounded = describe_rounding(self.arrays["observations"], self.observation_names)
+        self.notes = [*self.notes, *filter(None, [rounded])]
         self.steps = len(self.arrays["actions"])
         self.has_rewards = "rewards" in self.found
         for kind, values in self.arrays.items():
@@ -148,9 +151,8 @@ class ArrayReader(DatasetReader):
 
     def _jumps(self) -> np.ndarray:
         """Whether the time stamps jump after each row, ``[steps - 1]``."""
-        passed = np.diff(self.arrays["time"])
-        gap = self.layout.time_gap or 1.5 * float(np.median(passed[passed > 0]))
-        return (passed < 0) | (passed > gap)
+        where = f"dataset '{self.name}', {self._shown('time')}"
+        return find_gaps(self.arrays["time"], ~self.left_out, self.layout.time_gap, where)
 
     def _drop_nan(self) -> None:
         """Drop rows that hold NaN."""
@@ -171,7 +173,7 @@ class ArrayReader(DatasetReader):
         begins[kept[1:]] = names[kept[1:]] != names[kept[:-1]]
         for row in np.flatnonzero(begins).tolist():
             where, name = f"dataset '{self.name}', row {row}: {self._shown('episodes')}", names[row]
-            check(name == name, f"{where} is {name}; name the episode")
+            check(name == name and name != "", f"{where} is {name or 'empty'}; name the episode")
             check(
                 name not in known,
                 f"{where} is {name} again; sort the rows by episode and step, and give each episode its own name",
@@ -184,8 +186,9 @@ class ArrayReader(DatasetReader):
         for name, part in zip(self.found[kind], parts, strict=True):
             where = f"dataset '{self.name}', column '{name}'"
             check(part.ndim > 0, f"{where}: is one number; give one for each row")
-            number = part.dtype == bool or np.issubdtype(part.dtype, np.number)
-            if not number and kind != "episodes" and not np.issubdtype(part.dtype, np.datetime64):
+            # Booleans, integers, floats; of time also dates and durations.
+            number = part.dtype.kind in ("biufmM" if kind == "time" else "biuf")
+            if not number and kind != "episodes":
                 row = next((row for row, value in enumerate(part) if not is_number(value)), 0)
                 held = f"'{part[row]}'" if len(part) else "nothing"
                 raise UserError(
@@ -202,9 +205,7 @@ class ArrayReader(DatasetReader):
                 len(parts) == 1 and whole[:1].size == len(whole[:1]),
                 f"dataset '{self.name}': {self._shown(kind)} have shape {whole.shape}; give one for each row",
             )
-            if np.issubdtype(whole.dtype, np.datetime64):
-                whole = (whole - whole[:1]) / np.timedelta64(1, "s")
-            return whole.reshape(len(whole))
+            return in_seconds(whole.reshape(len(whole))) if kind == "time" else whole.reshape(-1)
         if len(parts) == 1:
             return parts[0]
         lengths = {len(part) for part in parts}

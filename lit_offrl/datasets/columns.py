@@ -33,6 +33,8 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     # Not recognised by name.
     "time": (),
 }
+# Number of steps of float32 that a column has to span.
+FEWEST = 64
 NEEDED = ("observations", "actions")
 # True at an episode's end, terminated or truncated, as in Gym 0.21, stable-baselines3 and LeRobot.
 DONES = ("dones", "done", "next.done")
@@ -165,6 +167,29 @@ class Layout:
 def name_numbers(name: str, count: int) -> list[str]:
     """Names of the ``count`` numbers in a row of a column: ``speed``, or ``observations[0]`` and so on."""
     return [name] if count == 1 else [f"{name}[{number}]" for number in range(count)]
+
+
+@np.errstate(over="ignore")
+def describe_rounding(values: np.ndarray, names: Sequence[str]) -> str | None:
+    """A line on columns that vary too little to be held in float32, such as Unix times; ``None`` without any.
+
+    Args:
+        values: Observations ``[N, ...]``.
+        names: Name of each number of a row.
+    """
+    if values.dtype.itemsize < 8 or not len(values):
+        return None
+    rows = values.reshape(len(values), -1)
+    low, high = (bound(axis=0).astype(float) for bound in (rows.min, rows.max))
+    step = np.spacing(np.maximum(abs(low), abs(high)).astype(np.float32))
+    lost = np.flatnonzero((high > low) & (high - low < FEWEST * step))
+    if not len(lost):
+        return None
+    first = lost[0]
+    return (
+        f"'{names[first]}' varies by {high[first] - low[first]:.3g} around {low[first]:.3g}, where float32 has steps of "
+        f"{step[first]:.3g}; subtract its first value, or leave it out"
+    )
 
 
 def missing(name: str, columns: Collection[str], file: str) -> str:

@@ -16,6 +16,8 @@ from lit_offrl.datasets.arrays import ArrayReader
 from lit_offrl.datasets.columns import Layout
 from lit_offrl.datasets.download import cache_folder, fetched
 from lit_offrl.datasets.files import read_columns
+from lit_offrl.datasets.layouts import ENDS, STARTS
+from lit_offrl.datasets.recognised import named
 from lit_offrl.datasets.references import References
 from lit_offrl.errors import UserError
 
@@ -119,6 +121,12 @@ def d4rl_environment(name: str) -> str | None:
     return None if robot is None else robot.environment
 
 
+def marks_ends(columns: Collection[str], layout: Layout) -> bool:
+    """Whether a column marks the ends of episodes, also those that are not terminal."""
+    kinds = any(named(layout, kind, columns) for kind in ("truncations", "episodes", "time"))
+    return kinds or any(name in columns for name in (*STARTS, *ENDS, "is_first", "is_last"))
+
+
 def array_reader(
     path: Path, layout: Layout, keys: Collection[str] | None, name: str, one: bool = False
 ) -> ArrayReader:
@@ -137,7 +145,7 @@ def array_reader(
     robot, columns = robot_of(path.name), read_columns(path)
     if robot is not None and keys is None:
         steps = layout.episode_steps
-        if "timeouts" not in columns:
+        if not marks_ends(columns, layout):
             steps = steps or robot.steps
         spec = None
         if robot.environment is not None:

@@ -10,8 +10,8 @@ import numpy as np
 
 from lit_offrl.datasets import tables
 from lit_offrl.datasets.lazy import Columns, LazyColumns
-from lit_offrl.datasets.tables import is_lerobot
-from lit_offrl.errors import UserError, first_line
+from lit_offrl.datasets.tables import is_lerobot, is_partitioned
+from lit_offrl.errors import UserError, check, first_line
 
 
 def read_columns(path: Path) -> Columns:
@@ -23,7 +23,9 @@ def read_columns(path: Path) -> Columns:
     try:
         if is_lerobot(path):
             return tables.read_lerobot(path)
-        if not path.is_file() and not (path.suffix == ".parquet" and path.is_dir()):
+        if is_partitioned(path):
+            return tables.read_parquet(path)
+        if not path.is_file():
             raise UserError(f"data.dataset: no file '{path}'; correct the path")
         if path.stat().st_size == 0:
             raise UserError(f"data.dataset: '{path}' is empty; re-download the file")
@@ -41,7 +43,7 @@ def read_columns(path: Path) -> Columns:
         ) from error
     except Exception as error:
         raise UserError(
-            f"data.dataset: '{path}' cannot be read as {path.suffix}, {first_line(error)}; re-download "
+            f"data.dataset: '{path}' cannot be read as {path.suffix or 'LeRobot'}, {first_line(error)}; re-download "
             "the file, or write it again"
         ) from error
 
@@ -50,14 +52,20 @@ def _hdf5(path: Path) -> Columns:
     import h5py
 
     names: list[str] = []
-
-    def visit(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and item.ndim > 0:
-            names.append(name)
-
+    broken: list[str] = []
     check_self_contained(path)
     with h5py.File(path) as file:
-        file.visititems(visit)
+
+        def visit(name: str, link: Any) -> None:
+            item = file.get(name)
+            if isinstance(link, h5py.SoftLink) and not isinstance(item, h5py.Dataset):
+                broken.append(f"'{name}' is a link to {link.path}")
+            if isinstance(item, h5py.Dataset) and item.ndim > 0:
+                names.append(name)
+
+        # Also what a link names, or has a second name.
+        file.visititems_links(visit)
+    check(not broken, f"'{path}': {broken and broken[0]}, which is no array; copy the arrays there")
 
     def read(name: str) -> np.ndarray:
         with h5py.File(path) as file:
@@ -116,4 +124,5 @@ FORMATS: dict[str, Callable[[Path], Columns]] = {
     ".npz": _npz,
     ".parquet": tables.read_parquet,
     ".csv": tables.read_csv,
+    ".tsv": tables.read_csv,
 }

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 from lit_offrl.datasets.columns import DONES, SYNONYMS, Layout, Name
-from lit_offrl.datasets.lazy import Columns, LazyColumns, natural
-from lit_offrl.datasets.recognised import (
-    Recognised,
-    children,
-    named,
-    observe_next,
-    without_parent,
-)
+from lit_offrl.datasets.groups import read_groups
+from lit_offrl.datasets.lazy import Columns
+from lit_offrl.datasets.recognised import Recognised, children, observe_next, without_parent
 from lit_offrl.errors import check
 
 # Columns of the first rows, or last rows, of episodes: NeoRL's and others'.
 STARTS = ("index", "episode_starts", "starts")
 ENDS = ("episode_ends", "meta/episode_ends", "ends")
-GROUP = re.compile(r"(.*?\d+)/(.+)")
 IMAGE = re.compile(r"image|rgb|depth|pixels|camera", re.IGNORECASE)
 
 
@@ -44,50 +38,10 @@ def recognise(columns: Columns, layout: Layout, keys: Collection[str] | None = N
         UserError: The file is in one of these layouts, and broken.
     """
     found = Recognised(without_parent(columns, layout), layout)
+    check_filled(found)
     for read in (read_groups, read_environments, read_rlds, read_bounds, read_dones):
         found = read(found)
     return observe_next(read_dictionary(found, keys))
-
-
-def read_groups(found: Recognised) -> Recognised:
-    """Concatenate groups of one episode each: ``data/demo_0/actions``, ``traj_0/actions`` and the like."""
-    if found.name("actions") is not None:
-        return found
-    groups: dict[str, list[str]] = {}
-    for matched in filter(None, map(GROUP.fullmatch, found.columns)):
-        groups.setdefault(matched[1], []).append(matched[2])
-    order = [g for g in sorted(groups, key=natural) if named(found.layout, "actions", groups[g])]
-    if not order:
-        return found
-    columns = found.columns
-    shared = [name for name in groups[order[0]] if all(name in groups[group] for group in order)]
-    action = named(found.layout, "actions", shared)
-    steps = [len(columns[f"{group}/{action}"]) for group in order]
-    members = children(shared, SYNONYMS["observations"]).values()
-    seen = next(iter(members), named(found.layout, "observations", shared))
-    check(seen is not None, f"'{order[0]}' has actions but no observations; add them")
-    extra = len(columns[f"{order[0]}/{seen}"]) > steps[0]
-    rows = [count + extra for count in steps]
-
-    def join(name: str) -> np.ndarray:
-        parts = []
-        for group, count, length in zip(order, steps, rows, strict=True):
-            part = np.asarray(columns[f"{group}/{name}"])
-            check(
-                len(part) in (count, length),
-                f"'{group}/{name}' has {len(part)} rows, its actions have {count}; make them equal",
-            )
-            # Columns of steps have no row for the last observation.
-            parts.append(np.concatenate([part, part[:1]]) if len(part) < length else part)
-        return np.concatenate(parts)
-
-    firsts = np.cumsum([0, *rows[:-1]])
-    begins = np.isin(np.arange(sum(rows)), firsts)
-    path = getattr(columns, "path", None)
-    joined = replace(found, columns=LazyColumns(shared, join, path))
-    if extra:
-        joined = replace(joined, observed=np.roll(begins, -1))
-    return joined.with_episodes(begins)
 
 
 def read_environments(found: Recognised) -> Recognised:
@@ -99,10 +53,10 @@ def read_environments(found: Recognised) -> Recognised:
     rewards = found.read("rewards")
     if rewards is None or rewards.ndim != 2 or 1 in rewards.shape:
         return found
-    shape, observations = rewards.shape, found.read("observations")
-    if observations is None or observations.ndim < 3 or observations.shape[:2] != shape:
+    shape, observations = rewards.shape, first_of(found, "observations")
+    if observations is None or observations.shape[:2] != shape:
         return found
-    following = found.read("next_observations")
+    following = first_of(found, "next_observations")
     matches = [0.0, 0.0]
     if following is not None:
         # The step dimension is the one along which next observations are the next row's observations.
@@ -135,15 +89,44 @@ def read_environments(found: Recognised) -> Recognised:
     return replace(flattened, layout=episodes).with_episodes(begins)
 
 
+def first_of(found: Recognised, kind: str) -> np.ndarray | None:
+    """The column of a kind, or the first one of a dictionary; ``None`` if there is none."""
+    name = found.name(kind) or next(iter(children(found.columns, SYNONYMS[kind]).values()), None)
+    return None if name is None else np.asarray(found.columns[name])
+
+
+def check_filled(found: Recognised) -> None:
+    """Check that a replay buffer of stable-baselines3 has no unused rows, which are zero.
+
+    Raises:
+        UserError: The last rows are unused.
+    """
+    parts = [first_of(found, "observations"), found.read("actions"), found.read("rewards")]
+    if done_of(found) is None or any(part is None or len(part) < 2 for part in parts):
+        return
+    used = np.zeros(min(len(part) for part in parts if part is not None), bool)
+    for part in parts:
+        if part is not None and np.issubdtype(part.dtype, np.number):
+            used |= (part[: len(used)] != 0).reshape(len(used), -1).any(axis=1)
+    last = len(used) - int(np.argmax(used[::-1])) if used.any() else len(used)
+    check(
+        len(used) - last < 2,
+        f"the last {len(used) - last} rows are zero, as the unused rows of a replay buffer; write its first {last}",
+    )
+
+
 def read_rlds(found: Recognised) -> Recognised:
     """Read RLDS's steps: the last of an episode has an observation but no action or reward."""
-    if "is_last" not in found.columns or found.name("next_observations") is not None:
+    marked = found.name("truncations") or found.name("episodes")
+    rlds = "is_last" in found.columns or ("is_first" in found.columns and not marked)
+    if not rlds or found.name("next_observations") is not None:
         return found
     names = [name for name in ("is_first", "is_last", "is_terminal") if name in found.columns]
     flags = {name: np.asarray(found.columns[name]).ravel().astype(bool) for name in names}
-    last = flags["is_last"]
-    none = np.zeros_like(last)
-    first, terminal = flags.get("is_first", none), flags.get("is_terminal", none)
+    none = np.zeros(len(flags[names[0]]), bool)
+    first, last, terminal = (
+        flags.get(f"is_{mark}", none) for mark in ("first", "last", "terminal")
+    )
     # An episode without a last step ends where the next one begins.
     observed = last | np.append(first[1:], True)
     terminated = np.append(terminal[1:], False)
@@ -164,7 +147,7 @@ def read_bounds(found: Recognised) -> Recognised:
     if name is None or actions is None or found.name("episodes") is not None:
         return found
     bounds = np.asarray(found.columns[name]).ravel()
-    if len(bounds) >= len(actions) or bounds.dtype == bool:
+    if 2 * len(bounds) > len(actions) or bounds.dtype == bool:
         return found
     ends = name in ENDS
     starts = np.append(0, bounds[:-1]) if ends else bounds
@@ -227,7 +210,7 @@ def read_dictionary(found: Recognised, keys: Collection[str] | None) -> Recognis
             key in members,
             f"no '{key}' among {', '.join(members)}; choose observation_keys from these",
         )
-    pictures = [key for key in members if IMAGE.search(key)] if keys is None else []
+    pictures = [] if keys is not None else find_pictures(found, members)
     chosen = [key for key in members if (keys is None or key in keys) and key not in pictures]
     check(
         bool(chosen),
@@ -242,3 +225,15 @@ def read_dictionary(found: Recognised, keys: Collection[str] | None) -> Recognis
     if all(key in following for key in chosen):
         more["next_observations"] = [following[key] for key in chosen]
     return found.with_columns({}, **more)
+
+
+def find_pictures(found: Recognised, members: Mapping[str, str]) -> list[str]:
+    """The keys of images, by their names or the shapes of their rows."""
+
+    def is_picture(key: str) -> bool:
+        if IMAGE.search(key):
+            return True
+        values = np.asarray(found.columns[members[key]])
+        return values.ndim > 3 or (values.ndim == 3 and values.dtype == np.uint8)
+
+    return [key for key in members if is_picture(key)]

@@ -55,7 +55,9 @@ def natural(name: str) -> list[tuple[int, str]]:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a cell of a table holds a number, possibly as text."""
+    """Whether a cell of a table holds a real number, possibly as text."""
+    if np.iscomplexobj(value):
+        return False
     try:
         float(value)
     except (TypeError, ValueError):

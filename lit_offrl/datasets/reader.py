@@ -244,7 +244,7 @@ def named_columns(rows: Transitions) -> list[tuple[str, Tensor]]:
     return [(name, column) for name, column in vars(rows).items() if column is not None]
 
 
+@np.errstate(over="ignore")
 def flat(values: np.ndarray) -> np.ndarray:
-    """``[steps, ...]`` as ``[steps, numbers]`` float32."""
-    found = np.asarray(values, np.float32)
-    return found.reshape(len(found), -1) if found.ndim != 1 else found[:, None]
+    """``[steps, ...]`` as ``[steps, numbers]`` float32; infinite where a number is too large."""
+    return np.asarray(values, np.float32).reshape(len(values), int(np.prod(np.shape(values)[1:])))

@@ -13,7 +13,7 @@ from lit_offrl.datasets.episode import LoggedEpisode
 from lit_offrl.datasets.files import FORMATS
 from lit_offrl.datasets.lazy import natural
 from lit_offrl.datasets.reader import DatasetReader
-from lit_offrl.datasets.tables import is_lerobot
+from lit_offrl.datasets.tables import is_lerobot, is_partitioned
 from lit_offrl.errors import UserError, check
 
 _ARRAYS = "write its arrays as one .npz by numpy.savez"
@@ -71,6 +71,13 @@ class SeveralFiles(DatasetReader):
         super().__init__(name)
         self.readers, first = readers, readers[0]
         for other in readers:
+            for kind in sorted({*first.found, *other.found}):
+                here, there = first.names.get(kind), other.names.get(kind)
+                check(
+                    here == there or kind == "next_observations",
+                    f"dataset '{name}': '{other.name}' has as {kind} {shown_names(there)}, '{first.name}' "
+                    f"{shown_names(here)}; give files with the same columns",
+                )
             sizes = (first.obs_dim, first.act_dim), (other.obs_dim, other.act_dim)
             check(
                 sizes[0] == sizes[1] and first.has_rewards == other.has_rewards,
@@ -85,11 +92,19 @@ class SeveralFiles(DatasetReader):
         self.obs_dim, self.act_dim = first.obs_dim, first.act_dim
         self.low, self.high, self.env_spec = first.low, first.high, first.env_spec
         self.references = first.references
+        self.observation_names, self.action_names = first.observation_names, first.action_names
 
     def read_episodes(self) -> Iterator[LoggedEpisode]:
         for reader in self.readers:
             for episode in reader.read_episodes():
                 yield replace(episode, number=f"{episode.number} of '{reader.name}'")
+
+
+def shown_names(names: Sequence[str] | None) -> str:
+    """Names of columns for a message of one line."""
+    return (
+        "nothing" if names is None else ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
+    )
 
 
 def data_files(path: Path) -> list[Path]:
@@ -102,17 +117,24 @@ def data_files(path: Path) -> list[Path]:
         UserError: The format is known but not read, or no file is there.
     """
     pattern = not path.exists() and re.search(r"[*?\[]", str(path))
-    if is_lerobot(path) or (path.suffix.lower() in FORMATS and not pattern):
+    named = path.suffix.lower() in FORMATS and (path.suffix == ".parquet" or not path.is_dir())
+    if is_lerobot(path) or is_partitioned(path) or (named and not pattern):
         return [path]
     if is_minari(path):
         return []
     refuse_known(path)
-    named = path.iterdir() if path.is_dir() else map(Path, glob(str(path), recursive=True))
-    found = [file for file in named if file.suffix.lower() in FORMATS]
-    kinds = sorted({file.suffix for file in found})
+    inside = path.iterdir() if path.is_dir() else map(Path, glob(str(path), recursive=True))
+    found = [file for file in inside if of_data(file)]
+    kinds = sorted({file.suffix.lower() for file in found})
     check(
         bool(found) or not pattern,
         f"dataset: no file {', '.join(FORMATS)} matches '{path}'; correct the pattern",
+    )
+    deeper = next(filter(of_data, path.rglob("*")), None) if path.is_dir() and not found else None
+    check(
+        deeper is None,
+        f"dataset: '{path}' holds files only in folders below; select them by a pattern, such as '{path}/**/*"
+        f"{deeper and deeper.suffix}'",
     )
     check(
         len(kinds) < 2,
@@ -120,6 +142,11 @@ def data_files(path: Path) -> list[Path]:
         f"'{path}/*{kinds[0] if kinds else ''}'",
     )
     return sorted(found, key=lambda file: natural(str(file)))
+
+
+def of_data(file: Path) -> bool:
+    """Whether a file is one of arrays or a table; files of the system such as ``._log.csv`` are not."""
+    return file.suffix.lower() in FORMATS and not file.name.startswith((".", "_"))
 
 
 def is_minari(folder: Path) -> bool:
@@ -139,5 +166,9 @@ def refuse_known(path: Path) -> None:
         what = what or next(inside, None)
         if what is None and any(path.glob("*.tfrecord*")):
             what = _TFDS
+        if what is None and any(map(any, map(path.glob, ("data/chunk-*", "chunk-*")))):
+            what = "LeRobot's without meta/info.json; give the folder that holds meta/ and data/"
+    elif path.exists() and what is None and path.suffix.lower() not in FORMATS:
+        what = f"no file of {', '.join(FORMATS)}; unpack it, or write its columns as one of these"
     if what is not None:
         raise UserError(f"dataset: '{path}' is {what}")

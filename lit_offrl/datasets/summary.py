@@ -21,6 +21,8 @@ from lit_offrl.transitions import Transitions
 LOOKED_AT = 100_000
 # Number of values used to compute the principal directions.
 LARGEST = 20_000_000
+# Number of observations in the table.
+MOST_COLUMNS = 20
 
 
 def described(data: OfflineDataset) -> Iterator[str]:
@@ -45,8 +47,31 @@ def described(data: OfflineDataset) -> Iterator[str]:
     still = (std < 1e-6).nonzero().flatten().tolist()
     if still:
         yield f"constant observations: dimensions {still}"
-    yield f"standard deviations of observations: {numbers(std)}"
+    yield from tabulate_columns(data)
     yield from cautions(data)
+
+
+def tabulate_columns(data: OfflineDataset) -> Iterator[str]:
+    """Lines of a table: lowest, mean and highest value and standard deviation of each column, in its units."""
+    rows = sample(data)
+    actions = rows.actions.double()
+    if data.action_box is not None:
+        low, high = (torch.from_numpy(bound).double() for bound in data.action_box)
+        actions = low + (actions + 1) / 2 * (high - low)
+    names = [*data.name_columns("observation"), *data.name_columns("action")]
+    values = torch.cat([rows.observations.double(), actions], dim=1)
+    # Large observations are shown in part, actions in whole.
+    hidden = range(MOST_COLUMNS, data.obs_dim)
+    width = max(len(name) for name in names) + 2
+    yield f"{'column, in its units':<{max(width, 20)}}{'lowest':>12}{'mean':>12}{'highest':>12}{'sd':>12}"
+    for number, (name, column) in enumerate(zip(names, values.T, strict=True)):
+        if number in hidden:
+            if number == hidden[0]:
+                yield f"... and {len(hidden)} more observations"
+            continue
+        found = column.min(), column.mean(), column.max(), column.std(correction=0)
+        cells = "".join(f"{float(value):>12.4g}" for value in found)
+        yield f"{name:<{max(width, 20)}}{cells}"
 
 
 def cautions(data: OfflineDataset) -> Iterator[str]:

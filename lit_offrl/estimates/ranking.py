@@ -23,7 +23,7 @@ DECIDING = ("fitted_q", "model_low", "doubly_robust")
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
     """Spearman's rank correlation; ``None`` for fewer than two values, or if all values of one are equal."""
-    if len(first) < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
+    if len(set(first)) < 2 or len(set(second)) < 2:
         return None
     found = float(stats.spearmanr(first, second).statistic)
     return found if math.isfinite(found) else None
@@ -67,15 +67,18 @@ def compare(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     values: dict[str, list[float]] = {}
     for name, (estimate, number) in RANKED.items():
         if all(estimate in one["estimates"] for one in found):
-            values[name] = [one["estimates"][estimate][number] for one in found]
+            # A policy without an estimate, such as one that has diverged, ranks last.
+            numbers = [one["estimates"][estimate][number] for one in found]
+            values[name] = [one if math.isfinite(one) else -math.inf for one in numbers]
     deciding = {name: values[name] for name in DECIDING if name in values}
     values["mean_rank"] = [-rank for rank in mean_ranks(deciding)]
     names = [one["name"] for one in found]
     order = {n: sorted(range(len(found)), key=lambda i: -v[i]) for n, v in values.items()}
-    known = [i for i, one in enumerate(found) if one["return"] is not None]
+    returned = [math.nan if one["return"] is None else one["return"] for one in found]
+    known = [i for i, value in enumerate(returned) if math.isfinite(value)]
     quality = {}
     if len(known) > 1:
-        returns = [found[i]["return"] for i in known]
+        returns = [returned[i] for i in known]
         quality = {n: ranking_quality([v[i] for i in known], returns) for n, v in values.items()}
     pairs = [(a, b) for a in deciding for b in deciding if a < b]
     return {

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from lit_offrl.errors import UserError, check, suggest
-from lit_offrl.experiments.settings import Experiment, Part
+from lit_offrl.experiments.settings import STORE, Experiment, Part
 from lit_offrl.runs.identity import hash_config
 
 # Maps arguments of fit to the whole configuration.
 Resolve = Callable[[list[str]], dict[str, Any]]
-STORE = "stages"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
@@ -11,6 +12,8 @@ from typing import Any
 from lit_offrl.errors import UserError, check
 from lit_offrl.experiments.keys import check_keys, names_of, read_options
 
+# Folder of shared stages, beside those of datasets.
+STORE = "stages"
 # Keys whose values in a scale are appended to the file's; values of other keys replace them.
 ADDED = ("settings", "exclude")
 
@@ -160,10 +163,16 @@ def read_parts(key: str, given: Any, file_key: bool = False) -> list[Part]:
         UserError: A value is invalid.
     """
     if isinstance(given, list):
-        given = {
-            Path(str(one)).stem if file_key else str(one).replace("/", "-").replace(":", "-"): one
+        names = [
+            Path(str(one)).stem if file_key else str(one).replace("/", "-").replace(":", "-")
             for one in given
-        }
+        ]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        check(
+            twice is None,
+            f"{key}: two have the name '{twice}'; give each another, such as {key}: {{a: ..., b: ...}}",
+        )
+        given = dict(zip(names, given, strict=True))
     check(
         isinstance(given, dict),
         f"{key}: {given!r} is neither a list nor a block of names; give one, such as {key}: [...]",
@@ -172,7 +181,10 @@ def read_parts(key: str, given: Any, file_key: bool = False) -> list[Part]:
     for name, value in given.items():
         where, block = f"{key}.{name}", value
         check(
-            isinstance(name, str) and "/" not in name and name not in (".", ".."),
+            isinstance(name, str)
+            and not re.search(r"[/\n]|^\.\.?$", name)
+            and (name or key == "variants")
+            and (name, key) != (STORE, "datasets"),
             f"{key}: {name!r} cannot be the name of a folder; give another",
         )
         if file_key:

@@ -88,4 +88,6 @@ def _body(data: dict[str, Any], results: dict[str, Any], config: dict[str, Any])
 def _table(data: dict[str, Any], kind: str) -> Iterator[str]:
     columns = (data[f"{kind}_{what}"] for what in ("names", "low", "high"))
     for number, (name, low, high) in enumerate(zip(*columns, strict=True)):
-        yield f"| {number} | {name} | {low:.4g} | {high:.4g} |"
+        # A name with a bar would be two cells.
+        shown = name.replace("|", r"\|")
+        yield f"| {number} | {shown} | {low:.4g} | {high:.4g} |"

@@ -12,7 +12,7 @@ from lit_offrl.runs.folder import CONFIG, RESULTS, FinishedRun, read_results
 from lit_offrl.training.files import write_whole
 
 # Files of a run that are copied with the checkpoints, if they exist.
-COPIED = (CONFIG, RESULTS, "evaluation.json", "figures/return.png")
+COPIED = (CONFIG, RESULTS, "stages.json", "evaluation.json", "figures/return.png")
 # Stages whose checkpoints are copied: not dynamics and value.
 STAGES = ("policy", "prior")
 

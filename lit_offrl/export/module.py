@@ -15,6 +15,7 @@ from lit_offrl.errors import check
 from lit_offrl.nets.mlp import ExactHead
 from lit_offrl.policy import PolicyLearner
 from lit_offrl.policy.networks import Networks
+from lit_offrl.policy.perturbation import PerturbationNet
 from lit_offrl.priors import BehaviorPrior
 
 # Modules that can be exported.
@@ -58,6 +59,10 @@ class RobotPolicy(nn.Module):
         if isinstance(part, PolicyLearner):
             self.acting, nets = part.acting, part.networks._asdict()
             used = {k: nets[k] for k in part.acting.uses if isinstance(nets[k], nn.Module)}
+        actor = used.get("actor")
+        if isinstance(actor, PerturbationNet):
+            # Copied with the actor, which holds the same module.
+            used["proposals"] = actor.proposals
         if guard and density is not None:
             used["density"] = density
         self.networks = nn.ModuleDict(deepcopy(used))
@@ -78,9 +83,13 @@ class RobotPolicy(nn.Module):
             return action
         beyond = torch.relu(self.seen_low - observation) + torch.relu(observation - self.seen_high)
         distance = (beyond / self.seen_std).amax(dim=-1)
+        # A NaN would be above no threshold.
+        unknown = (torch.isnan(observation) | torch.isinf(observation)).any(dim=-1)
+        distance = torch.where(unknown, torch.inf, distance)
         if "density" not in self.networks:
             return action, distance
-        return action, distance, self.networks["density"].log_prob(observation, scaled)  # type: ignore[operator]
+        density = self.networks["density"].log_prob(observation, scaled)  # type: ignore[operator]
+        return action, distance, torch.where(unknown, -torch.inf, density)
 
     def act(self, observation: Tensor) -> Tensor:
         """The deterministic action in ``[-1, 1]``."""

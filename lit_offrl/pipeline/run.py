@@ -28,6 +28,7 @@ from lit_offrl.training.files import write_whole
 from lit_offrl.training.lock import lock_folder
 from lit_offrl.training.peers import PEERS
 from lit_offrl.training.places import check_places, check_space
+from lit_offrl.training.stage_files import write_stages
 from lit_offrl.training.trainers import make_trainer
 
 STAGES = ("dynamics", "value", "prior", "policy")
@@ -117,6 +118,7 @@ class Run:
             check_space(run.run_dir, *(sum(column) for column in zip((0, 0), *sizes, strict=True)))
         header = f"# lit-offrl {__version__}\n"
         write_whole((header + self.config_text).encode(), run.run_dir / CONFIG)
+        write_stages(run.run_dir, {stage.name: stage.folder for stage in own})
         PEERS.share(run.run_dir, CONFIG)
         run.make_link()
         print(f"data: {data.summary()}", flush=True)

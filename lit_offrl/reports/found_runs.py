@@ -16,7 +16,7 @@ from lit_offrl.reports.names import describe_data, name_system, with_distinct_na
 from lit_offrl.reports.records import EvaluatedRun, Run, UnusedRun, group_by
 from lit_offrl.runs.folder import CONFIG, FinishedRun, read_results
 from lit_offrl.training.files import read_object
-from lit_offrl.training.stage_files import check_unchanged
+from lit_offrl.training.stage_files import check_unchanged, find_done
 
 # Name of an experiment's summary of its cells.
 SUMMARY = "summary.json"
@@ -45,7 +45,10 @@ def find_runs(paths: Sequence[Path]) -> tuple[list[EvaluatedRun], list[UnusedRun
     if not evaluated:
         first = unused[0]
         command = f"lit-offrl fit --config {first.folder / CONFIG} --run_dir {first.folder}"
-        check(False, f"'{first.folder}': {first.reason}; finish a run first, such as by: {command}")
+        hint = f"; finish a run first, such as by: {command}"
+        check(
+            False, f"'{first.folder}': {first.reason}{hint if 'unfinished' in first.reason else ''}"
+        )
     check_comparable(evaluated)
     return evaluated, unused
 
@@ -78,9 +81,9 @@ def read_run(folder: Path) -> Run:
     Raises:
         UserError: The folder holds no run, or its configuration is broken.
     """
-    run = FinishedRun(folder)
+    config = FinishedRun(folder).config
     try:
-        config, data = run.config, run.config["data"]
+        data = config["data"]
         seed = int(config["seed_everything"])
         known = describe_data(data), name_system(folder, seed), seed
     except Exception as error:
@@ -88,15 +91,21 @@ def read_run(folder: Path) -> Run:
         raise
     try:
         results = read_results(folder)
+        final = read_evaluation(folder) or results["policy"] or results["prior"]
+        if final is None:
+            reason = (
+                "finished without an environment to evaluate in; lit-offrl select ranks such runs"
+            )
+            return UnusedRun(folder, *known, reason)
+        evaluations = read_curve(folder) if results["policy"] else []
+        returns = [final["return_mean"], *(entry["return_mean"] for entry in evaluations)]
     except FileNotFoundError:
         return UnusedRun(folder, *known, describe_progress(folder, config))
     except UserError as error:
         return UnusedRun(folder, *known, str(error))
-    final = read_evaluation(folder) or results["policy"] or results["prior"]
-    if final is None:
-        return UnusedRun(folder, *known, "finished without an environment to evaluate in")
-    evaluations = read_curve(folder) if results["policy"] else []
-    returns = [final["return_mean"], *(entry["return_mean"] for entry in evaluations)]
+    except (ValueError, KeyError, TypeError) as error:
+        reason = f"its results are broken ({first_line(error)}); the same fit again rewrites results.json"
+        return UnusedRun(folder, *known, reason)
     if not all(map(math.isfinite, returns)):
         return UnusedRun(folder, *known, "failed: a return is not finite")
     header = (folder / CONFIG).read_text().partition("\n")[0]
@@ -124,11 +133,11 @@ def read_evaluation(folder: Path) -> dict[str, Any] | None:
 
 
 def read_curve(folder: Path) -> list[dict[str, float]]:
-    """Evaluations of the run's policy; of several policies, the one that was finished last."""
-    done = sorted(folder.glob("policy-*/done.json"), key=lambda path: path.stat().st_mtime)
-    if not done:
+    """Evaluations of the run's policy."""
+    done = find_done(folder, "policy")
+    if done is None:
         return []
-    path = done[-1].parent / EVALUATIONS
+    path = done / EVALUATIONS
     check_unchanged(path)
     return read_evaluations(path)
 

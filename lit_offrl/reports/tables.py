@@ -16,6 +16,9 @@ LATEX = {
     "$": r"\$",
     "±": r"$\pm$",
     "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
 }
 LATEX |= {"{": r"\{", "}": r"\}", "\\": r"\textbackslash{}", "^": r"\textasciicircum{}"}
 
@@ -42,7 +45,7 @@ class Table:
         """The table in Markdown."""
         rule = ["---"] * len(self.headers)
         lines = [self.headers, rule, *self.rows]
-        escaped = [[cell.replace("|", r"\|") for cell in line] for line in lines]
+        escaped = [[escape_markdown(cell) for cell in line] for line in lines]
         return "".join(f"| {' | '.join(line)} |\n" for line in escaped)
 
     def csv(self) -> str:
@@ -59,6 +62,11 @@ class Table:
         columns = "l" * len(self.headers)
         lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule", *body]
         return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def escape_markdown(text: str) -> str:
+    """``text`` as it is, in a cell of Markdown: no columns, tags, emphasis or code."""
+    return re.sub(r"([|<*`])", r"\\\1", text.replace("\n", " "))
 
 
 def escape_latex(text: str) -> str:

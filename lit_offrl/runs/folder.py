@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,11 +18,12 @@ from lit_offrl.errors import UserError, check, first_line
 from lit_offrl.pipeline.policy import PolicyStage
 from lit_offrl.pipeline.stage import Stage
 from lit_offrl.policy import PolicyLearner
+from lit_offrl.policy.perturbation import PerturbationNet
 from lit_offrl.training.block_module import BlockModule
 from lit_offrl.training.checkpoints import check_run_dir, load_module
 from lit_offrl.training.fingerprint import named_modules
 from lit_offrl.training.loggers import LoggerFactory, make_loggers
-from lit_offrl.training.stage_files import check_unchanged
+from lit_offrl.training.stage_files import check_unchanged, find_done
 
 CONFIG = "config.yaml"
 RESULTS = "results.json"
@@ -82,6 +83,9 @@ class FinishedRun:
         try:
             parsed = parser.parse_object({"data": self.config["data"]})
             module: OfflineDataModule = parser.instantiate(parsed).data
+            if not module.tasks:
+                # Opened here, so that the message names this file.
+                _ = module.log
         except Exception as error:
             raise UserError(
                 f"'{self.folder / CONFIG}': its data cannot be opened, {first_line(error)}"
@@ -110,9 +114,9 @@ class FinishedRun:
         taken = (self.config.get(stage) or {}).get("checkpoint")
         if taken:
             return Path(taken)
-        done = sorted(self.folder.glob(f"{stage}-*/done.json"), key=lambda p: p.stat().st_mtime)
+        done = find_done(self.folder, stage)
         kind = PolicyStage if stage == PolicyStage.name else Stage
-        return done[-1].parent / kind.keeps if done else None
+        return None if done is None else done / kind.keeps
 
     def load(self, stage: str) -> BlockModule | None:
         """Load the trained module of a stage, on the CPU; ``None`` if the run has none.
@@ -140,7 +144,9 @@ class FinishedRun:
         trust = named_modules(self.config)
         check_unchanged(path)
         part = load_part(path, trust)
-        if not isinstance(part, PolicyLearner) or not part.acting.needs_prior:
+        if not isinstance(part, PolicyLearner):
+            return part
+        if not part.acting.needs_prior and not isinstance(part.actor, PerturbationNet):
             return part
         prior = self.load("prior")
         check(
@@ -186,6 +192,11 @@ def seed_folders(path: Path) -> list[Path]:
     if not path.is_dir() or (path / CONFIG).is_file():
         return [path]
     return sorted(config.parent for config in path.glob(f"seed*/{CONFIG}")) or [path]
+
+
+def run_folders(paths: Sequence[str]) -> list[Path]:
+    """The run folders and checkpoints at ``paths``, each once."""
+    return list(dict.fromkeys(found for path in paths for found in seed_folders(Path(path))))
 
 
 def open_run(path: Path) -> FinishedRun | None:

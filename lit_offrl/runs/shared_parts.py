@@ -46,6 +46,7 @@ def find_rollouts(
         )
         print("model: left out, as no run has trained dynamics; give them by --dynamics")
         return None
+    check_sizes(part, data, f"--dynamics: '{given}'")
     if data.tasks:
         print(
             "model: left out, as the dynamics predict the reward of one task and the data have several"
@@ -60,7 +61,24 @@ def find_rollouts(
     return ModelRollouts(part, data.dataset, rule, *settings)
 
 
-def find_behavior(runs: list[FinishedRun], given: str | None) -> BehaviorPrior | None:
+def check_sizes(part: BlockModule, data: OfflineDataModule, where: str) -> None:
+    """Check that a part is of the data's robot.
+
+    Raises:
+        UserError: Sizes of observations or actions differ.
+    """
+    made = part.init_arguments()
+    for name in ("obs_dim", "act_dim"):
+        needed = getattr(data, name)
+        check(
+            made.get(name, needed) == needed,
+            f"{where} is of another robot, {name} {made.get(name)}, where the data have {needed}; give one of this data",
+        )
+
+
+def find_behavior(
+    runs: list[FinishedRun], given: str | None, data: OfflineDataModule
+) -> BehaviorPrior | None:
     """A prior with the density of the logged actions; ``None``, and a printed line, if there is none.
 
     Raises:
@@ -69,6 +87,7 @@ def find_behavior(runs: list[FinishedRun], given: str | None) -> BehaviorPrior |
     said = "doubly robust: left out, as no run has a trained prior; give one by --behavior"
     for part, _ in find_part(runs, "prior", given):
         if isinstance(part, BehaviorPrior):
+            check_sizes(part, data, f"--behavior: '{given}'")
             try:
                 check_density(part)
                 return part

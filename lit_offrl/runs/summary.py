@@ -13,8 +13,10 @@ import numpy as np
 
 from lit_offrl.evaluation import read_evaluations
 from lit_offrl.evaluation.statistics import interquartile_mean, mean_of_last_tenth
+from lit_offrl.pipeline.policy import EVALUATIONS
 from lit_offrl.runs.folder import read_results
 from lit_offrl.training.files import write_json
+from lit_offrl.training.stage_files import find_done
 
 SUMMARY = "summary.json"
 # Results by their names in an evaluation; of the prior if it was trained along and evaluated.
@@ -63,10 +65,10 @@ class RunOfMany:
         acting = found["policy"] or found["prior"] or {}
         if self.evaluation is not None and self.evaluation.is_file():
             acting = next(iter(json.loads(self.evaluation.read_text()).values()))
-        files = sorted(
-            self.folder.glob("policy-*/evaluations.json"), key=lambda path: path.stat().st_mtime
+        done = find_done(self.folder, "policy")
+        entries = (
+            [] if done is None or not found["policy"] else read_evaluations(done / EVALUATIONS)
         )
-        entries = read_evaluations(files[-1]) if files and found["policy"] else []
         means = {
             f"{key}_{name}": mean([entry[column] for entry in entries])
             for key, column in curves_of(entries).items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from optuna import Trial
 
 NUMBERS = {"low", "high", "step", "log"}
+# Options of fit that a sweep gives itself.
+OF_A_TRIAL = ("run_dir", "config", "seeds")
 EXAMPLE = "give a list of values, or {low: 0.1, high: 10, log: true}"
 
 
@@ -45,8 +48,15 @@ class Setting:
         numbers = [self.low, self.high, 1 if self.step is None else self.step]
         check(
             all(isinstance(n, (int, float)) and not isinstance(n, bool) for n in numbers)
+            and all(map(math.isfinite, numbers))
             and isinstance(self.log, bool),
             f"{self.key}: {numbers} are not numbers; {EXAMPLE}",
+        )
+        whole = all(isinstance(n, int) for n in (self.low, self.high))
+        check(
+            not whole or self.step is None or isinstance(self.step, int),
+            f"{self.key}: step {self.step} is no integer, as low and high are; write these as {self.low}.0 and "
+            f"{self.high}.0 to draw numbers",
         )
         check(self.low < self.high, f"{self.key}: low {self.low} is not below high {self.high}")
         check(not self.log or self.low > 0, f"{self.key}: log needs low above 0, not {self.low}")
@@ -63,7 +73,7 @@ class Setting:
             drawn = json.loads(trial.suggest_categorical(self.key, texts))
             return drawn if isinstance(drawn, str) else json.dumps(drawn)
         if isinstance(self.low, int) and isinstance(self.high, int):
-            step = 1 if self.step is None else int(self.step)
+            step = int(self.step or 1)
             return str(trial.suggest_int(self.key, self.low, self.high, step=step, log=self.log))
         return repr(
             trial.suggest_float(self.key, self.low, self.high, step=self.step, log=self.log)
@@ -77,9 +87,12 @@ def read_space(content: Mapping[str, Any]) -> list[Setting]:
         content: Keys and values of the file.
 
     Raises:
-        UserError: A value is invalid.
+        UserError: A key or value is invalid.
     """
-    return [_setting(key, value) for key, value in content.items()]
+    check(bool(content), "--space: names no setting; give lines such as 'seed_everything: [0, 1]'")
+    own = next((key for key in content if key in OF_A_TRIAL), None)
+    check(own is None, f"{own}: the sweep sets it for each trial; leave it out of --space")
+    return [_setting(str(key), value) for key, value in content.items()]
 
 
 def _setting(key: str, value: Any) -> Setting:

@@ -111,6 +111,16 @@ class Sweep:
             "choose another folder",
         )
         study.set_user_attr("objective", self.objective.name)
+        # Trials of other spaces or budgets cannot be compared.
+        space = [str(one) for one in self.space]
+        for name, now in {"space": space, "arguments": list(self.arguments)}.items():
+            before = study.user_attrs.get(name, now)
+            check(
+                before == now,
+                f"--run_dir: '{self.folder}' holds a sweep with another {name.removesuffix('s')}, {before} rather than "
+                f"{now}; choose another folder",
+            )
+            study.set_user_attr(name, now)
         return study
 
     def restore(self, study: optuna.Study) -> None:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lit_offrl.errors import check, first_line
-from lit_offrl.training.files import checksum, find_damage, read_checked, write_checked
+from lit_offrl.training.files import (
+    checksum,
+    find_damage,
+    read_checked,
+    write_checked,
+    write_json,
+)
+
+STAGES = "stages.json"
 
 # Checkpoints of a stage's results.
 KEPT = ("best.ckpt", "last.ckpt")
@@ -32,6 +41,40 @@ def write_done(
         "checksums": {path.name: checksum(path.read_bytes()) for path in others},
     }
     write_checked(content, folder / "done.json")
+
+
+def write_stages(run_dir: Path, folders: Mapping[str, Path]) -> None:
+    """Write ``stages.json``, the folder of each stage of the present configuration.
+
+    Results of other settings are deleted; stages that are not given keep their folders if no other has changed.
+
+    Args:
+        run_dir: The run's folder.
+        folders: Folder of each stage that is trained or reused.
+    """
+    known = read_stages(run_dir) or {}
+    now = {name: folder.name for name, folder in folders.items()}
+    if any(known.get(name, folder) != folder for name, folder in now.items()):
+        (run_dir / "results.json").unlink(missing_ok=True)
+        known = {}
+    write_json({**known, **now}, run_dir / STAGES)
+
+
+def read_stages(run_dir: Path) -> dict[str, str] | None:
+    """Name of each stage's folder; ``None`` for a run of an older version."""
+    try:
+        found: dict[str, str] = json.loads((run_dir / STAGES).read_text())
+    except (OSError, ValueError):
+        return None
+    return found
+
+
+def find_done(run_dir: Path, stage: str) -> Path | None:
+    """The folder of a stage that is finished, of the configuration that was used last; ``None`` without one."""
+    known = read_stages(run_dir)
+    names = f"{stage}-*" if known is None else known.get(stage, "none")
+    done = sorted(run_dir.glob(f"{names}/done.json"), key=lambda path: path.stat().st_mtime)
+    return done[-1].parent if done else None
 
 
 def read_done(folder: Path, keeps: str) -> float:

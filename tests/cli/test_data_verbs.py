@@ -36,6 +36,8 @@ def test_a_dataset_is_described_and_drawn(
     assert "lengths: 21.5 on average, 20 to 23" in said
     assert "ends: 0 terminated, 4 truncated" in said
     assert "constant observations: dimensions [1]" in said
+    (row,) = (line.split() for line in said.splitlines() if line.startswith("observation[1]"))
+    assert row == ["observation[1]", "3", "3", "3", "0"]
     assert (tmp_path / "a" / "picture.png").stat().st_size > 10_000
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lit_offrl.cli import main
+from lit_offrl.cli.evaluate import format_row
 from lit_offrl.evaluation.statistics import interval_of_mean
 from tests.runs import fit
 
@@ -82,6 +83,38 @@ def test_what_cannot_be_evaluated_gets_one_line(
     error = capsys.readouterr().err
     assert named in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "- 1", "data: {a: 1}\n  b", "data: !!python/object/apply:os.system [true]", "data: {}"],
+)
+@pytest.mark.parametrize("verb", ["evaluate", "export", "select", "report"])
+def test_a_broken_configuration_of_a_run_is_named(
+    verb: str, text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.yaml").write_text(f"# lit-offrl 0.2.0\n{text}\n")
+    with pytest.raises(SystemExit, match="2"):
+        main([verb, str(tmp_path)])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"'{tmp_path / 'config.yaml'}': is no configuration of a run" in line
+
+
+def test_data_that_were_moved_are_named_with_the_runs_file(
+    whole: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = whole / "config.yaml"
+    config.write_text(config.read_text().replace("pendulum/random-v0", "/other/log.npz"))
+    with pytest.raises(SystemExit, match="2"):
+        evaluate(whole, "--episodes", 1)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"'{config}': its data cannot be opened, data.dataset: no file '/other/log.npz'" in line
+
+
+def test_long_numbers_of_the_table_are_apart() -> None:
+    long = {"return_mean": -1142.82, "return_interval": (-1181.55, -1104.24), "length_mean": 1000}
+    row = format_row(1000, {**long, "score": -10.0})
+    assert row.split() == ["1000", "-1142.8", "-1181.5", "to", "-1104.2", "1000", "-10.0"]
 
 
 def test_seeds_of_a_run_are_all_evaluated(tiny: Path, tmp_path: Path) -> None:

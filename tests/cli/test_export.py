@@ -106,6 +106,15 @@ def test_onnx_acts_as_the_policy_does_and_says_what_it_is(
     with torch.no_grad():
         density = prior.log_prob(torch.from_numpy(observations), ours / 2)  # type: ignore[union-attr, operator]
     np.testing.assert_allclose(found["log_density"], density.numpy(), rtol=1e-3, atol=1e-2)
+    # A broken sensor is beyond every threshold.
+    broken = observations[:3].copy()
+    broken[1, 0], broken[2, 1] = np.nan, np.inf
+    np.save(tmp_path / "observations.npy", broken)
+    alone(ACTIONS, tmp_path, "policy.onnx")
+    guard = np.load(tmp_path / "found.npz")
+    assert np.isinf(guard["distance"]).tolist() == [False, True, True]
+    assert np.isneginf(guard["log_density"]).tolist() == [False, True, True]
+    np.save(tmp_path / "observations.npy", observations)
 
     said = alone(
         "import onnxruntime; s = onnxruntime.InferenceSession('policy.onnx')\n"
@@ -314,7 +323,8 @@ def test_a_run_is_pushed_to_the_hub(run: Path, tmp_path: Path, there: bool) -> N
         (["nowhere"], "nowhere"),
         (["{run}", "--to", "pickle"], "to"),
         (["{run}", "--output", "nowhere/policy.onnx"], "--output"),
-        (["{run}", "--part", "critic"], "part"),
+        (["{run}", "--part", "critic"], "part: 'critic' is none of policy, prior"),
+        (["{run}", "--to", "torchscript", "--output", "{run}/policy.onnx"], "give .pt"),
         (["{dynamics}"], "DynamicsEnsemble"),
         (["{run}", "--push", "me/policy"], "--push"),
         (["{dynamics}", "--to", "hub-folder"], "hub-folder"),

@@ -228,7 +228,18 @@ def test_what_cannot_be_reported_gets_one_line(
     write_run(tmp_path / "begun" / "seed0", HOPPER, 0, [1.0], finished=False)
     write_run(tmp_path / "scaled" / "seed0", HOPPER, 0, [1.0], references=[0.0, 1.0])
     write_run(tmp_path / "again" / "mopo" / "seed0", HOPPER, 0, [1.0])
+    broken = {
+        "torn": ("policy-0123456789/evaluations.json", "{"),
+        "older": ("results.json", "{}"),
+        "other": ("results.json", "[]"),
+    }
+    for name, (file, text) in broken.items():
+        write_run(tmp_path / name / "seed0", HOPPER, 0, [1.0])
+        (tmp_path / name / "seed0" / file).write_text(text)
+    write_run(tmp_path / "nan" / "seed0", HOPPER, 0, [float("nan")])
     for arguments, named in (
+        *[([tmp_path / name], "its results are broken") for name in broken],
+        ([tmp_path / "nan"], "a return is not finite\n"),
         (["nowhere"], "no such folder"),
         ([tmp_path / "scaled" / "seed0" / "policy-0123456789"], "no run there"),
         ([tmp_path / "begun"], "lit-offrl fit --config"),

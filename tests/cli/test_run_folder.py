@@ -13,6 +13,7 @@ import pytest
 
 from lit_offrl.cli import main
 from lit_offrl.pipeline.run import Run
+from lit_offrl.runs.folder import FinishedRun
 from tests.runs import fit, weights
 
 # Of any part, of the data, of how it is trained, and of who looks on.
@@ -124,3 +125,13 @@ def test_another_configurations_results_are_left_alone(
     fit(tiny, run, "--prior.patience", "9", "--reuse", "true", "--until", "prior")
     assert len(weights(run)) == len(before) + 1
     assert "reuse: false" in (run / "config.yaml").read_text()
+    # What the present configuration trained is evaluated and exported, not what was trained last.
+    other = FinishedRun(run).checkpoint("prior")
+    (run / "results.json").write_text("{}")
+    fit(tiny, run, "--reuse", "true", "--until", "prior")
+    assert other is not None
+    assert other.parent.name not in before
+    first = FinishedRun(run).checkpoint("prior")
+    assert first is not None
+    assert first.parent.name in before
+    assert not (run / "results.json").exists()

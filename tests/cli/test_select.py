@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from lit_offrl.cli import main
-from lit_offrl.dynamics import Dynamics
+from lit_offrl.dynamics import Dynamics, DynamicsEnsemble
 from lit_offrl.estimates import ModelRollouts, Policy, find_termination
 from lit_offrl.estimates.deployment import deployment_warnings, quick_estimates
+from lit_offrl.estimates.ranking import compare
 from lit_offrl.priors import UniformWeighting
 from lit_offrl.runs.folder import FinishedRun
 from lit_offrl.training.checkpoints import save_module
@@ -133,7 +134,11 @@ def test_truth_judges_the_ranking(whole: Path, tmp_path: Path) -> None:
         (["{run}", "--starts", "0"], "--starts"),
         (["{run}", "--discount", "2"], "--discount"),
         (["{run}", "--updates", "-1"], "--updates"),
-        (["{run}", "--part", "critic"], "part"),
+        (["{run}", "--part", "critic"], "part: 'critic' is none of policy, prior, all"),
+        (["{run}", "--episodes", "0"], "--episodes"),
+        (["{run}", "--seed", "-1"], "--seed"),
+        (["{run}", "--truth", "true"], "--truth: dataset"),
+        (["{run}", "--dynamics", "{robot}"], "is of another robot, obs_dim 3"),
         (["{dynamics}"], "DynamicsEnsemble"),
         (["{run}", "--dynamics", "{prior}"], "--dynamics"),
         (["{run}", "--behavior", "{run}"], "--behavior"),
@@ -162,13 +167,29 @@ def test_what_cannot_be_selected_gets_one_line(
     config = tmp_path / "otherlog" / "config.yaml"
     log = str(run.parent / "arm.npz")
     config.write_text(config.read_text().replace(log, arm_log(tmp_path / "other.npz", steps=300)))
-    places = {"run": run, "prior": prior, "dynamics": dynamics, "alone": alone}
+    robot = tmp_path / "robot.ckpt"
+    save_module(DynamicsEnsemble(3, 1, members=1, elites=1, hidden=[8], weight_decay=[0, 0]), robot)
+    places = {"run": run, "prior": prior, "dynamics": dynamics, "alone": alone, "robot": robot}
     places |= {name: tmp_path / name for name in ("unfinished", "otherlog")}
     with pytest.raises(SystemExit, match="2"):
         select(*[argument.format(**places) for argument in arguments])
     error = capsys.readouterr().err
     assert named in error
     assert error.count("\n") == 1
+
+
+def test_a_policy_without_an_estimate_ranks_last() -> None:
+    values = {"good": 3.0, "diverged": float("nan"), "bad": 1.0, "lost": float("-inf")}
+    found = [
+        {"name": name, "estimates": {"fitted_q": {"value": value}}, "return": value}
+        for name, value in values.items()
+    ]
+    result = compare(found)
+    assert result["ranking"]["mean_rank"][:2] == ["good", "bad"]
+    assert result["quality_of"] == 2
+    assert result["quality"]["fitted_q"] == pytest.approx(
+        {"spearman": 1, "regret": 0, "regret_share": 0}
+    )
 
 
 class Joints(nn.Module):

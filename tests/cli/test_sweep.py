@@ -166,6 +166,10 @@ def test_a_failed_run_is_no_trial_of_those_asked_for(
         (None, [], "--space"),
         ("", [], "--space"),
         ("x: 3", [], "x: 3"),
+        ("x: [1]\nx: [2]", [], "key 'x' is given twice"),
+        ("run_dir: [a, b]", [], "run_dir: the sweep sets it"),
+        ("x: {low: 0, high: .inf}", [], "not numbers"),
+        ("x: {low: 0, high: 4, step: 2.5}", [], "step 2.5 is no integer"),
         ("x: []", [], "empty"),
         (
             "x: [1]\nx: [2]",
@@ -209,3 +213,10 @@ def test_a_sweep_of_another_objective_is_refused(
     with pytest.raises(SystemExit, match="2"):
         sweep("--trials", 2, "--objective", "estimate.policy")
     assert "policy.return_mean" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        sweep("--trials", 2, "--", "--slow", "1")
+    assert "another argument" in capsys.readouterr().err
+    Path("space.yaml").write_text("x: {low: 0.0, high: 10.0}")
+    with pytest.raises(SystemExit, match="2"):
+        sweep("--trials", 2)
+    assert "another space" in capsys.readouterr().err

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +72,8 @@ def robomimic(folder: Path) -> str:
             for name, seen in (("obs", e.seen[:-1]), ("next_obs", e.seen[1:])):
                 group[f"{name}/a_eef_pos"], group[f"{name}/object"] = seen[:, :1], seen[:, 1:]
                 group[f"{name}/agentview_image"] = np.zeros((len(seen), 3, 3, 3), np.uint8)
+                group[f"{name}/eye_in_hand"] = np.zeros((len(seen), 3, 3), np.uint8)
+                group[f"{name}/front_segmentation"] = np.zeros((len(seen), 3, 3, 1), np.int32)
             group["actions"], group["rewards"] = e.actions, e.rewards
             group["states"], group["dones"] = np.zeros((len(e.rewards), 30)), e.last & e.ended
         file["mask/train"] = np.array([b"demo_2"])
@@ -157,6 +161,34 @@ def rlds(folder: Path) -> str:
     return write(columns, folder / "rlds.npz")
 
 
+def rlds_of_first_steps(folder: Path) -> str:
+    """Only the first steps are marked, as numbers of one column."""
+    columns = dict(np.load(rlds(folder)))
+    del columns["steps/is_last"]
+    columns["steps/is_first"] = columns["steps/is_first"].astype("u1")[:, None]
+    return write(columns, folder / "rlds.npz")
+
+
+def linked(folder: Path) -> str:
+    """HDF5 whose columns are links within the file, and a second name."""
+    columns = rows(episodes(), terminals=lambda e: e.last & e.ended)
+    with h5py.File(folder / "linked.hdf5", "w") as file:
+        for name, values in columns.items():
+            file[f"raw/x_{name}"] = values
+            file[name] = h5py.SoftLink(f"/raw/x_{name}")
+        file["raw/run"] = np.repeat(np.arange(3), LENGTHS)
+        file["episode"] = file["raw/run"]
+    return str(folder / "linked.hdf5")
+
+
+def named_as_d4rls(folder: Path) -> str:
+    """A robot's name and sizes, and marked episodes that are longer than the robot's."""
+    count = 1500
+    columns = {**made(2 * count, 17, 6), "episode": np.repeat(np.arange(2), count)}
+    del columns["timeouts"]
+    return write(columns, folder / "halfcheetah_mine.npz")
+
+
 def neorl(folder: Path) -> str:
     columns = rows(episodes(), done=lambda e: e.last)
     names = {"observations": "obs", "next_observations": "next_obs"}
@@ -189,6 +221,34 @@ def several(folder: Path, ending: str, numbers: tuple[int, ...] = (2, 9, 10)) ->
             write(columns, folder / f"day{number}{ending}")
     (folder / "README.txt").write_text("a log")
     return folder
+
+
+def european(folder: Path, separator: str = ";", decimal: str = ",", **written: Any) -> Path:
+    """CSV of a spreadsheet."""
+    several(folder, ".csv")
+    for path in folder.glob("*.csv"):
+        header, table = path.read_text().split("\n", 1)
+        text = (
+            header.replace(",", separator)
+            + "\n"
+            + table.replace(",", separator).replace(".", decimal)
+        )
+        path.write_text(text, **written)
+    return folder
+
+
+def partitioned(folder: Path) -> str:
+    """Parquet by Hive, whose files have other columns and types."""
+    for number, e in zip((2, 9, 10), episodes(), strict=True):
+        columns = rows([e], terminals=lambda e: e.last & e.ended)
+        if number == 2:
+            del columns["terminals"]
+            columns["rewards"] = columns["rewards"].astype("f8")
+        path = folder / f"episode={number}" / "part.parquet"
+        path.parent.mkdir()
+        write(columns, path)
+    (folder / "_SUCCESS").touch()
+    return str(folder)
 
 
 def part_files(folder: Path) -> str:
@@ -233,6 +293,10 @@ LAYOUTS: dict[str, tuple[Callable[[Path], Any], Layout]] = {
     "folder of npz": (lambda f: several(f, ".npz"), Layout()),
     "pattern": (lambda f: several(f, ".hdf5") / "day*.hdf5", Layout()),
     "pattern of csv": (lambda f: several(f, ".csv") / "*.csv", CSV),
+    "semicolons": (european, CSV),
+    "tabs": (lambda f: european(f, "\t", ".", encoding="utf-16"), CSV),
+    "links": (linked, Layout()),
+    "RLDS, first steps": (rlds_of_first_steps, Layout()),
     "Parquet in parts": (part_files, Layout()),
     "matrices": (matrices, Layout()),
 }
@@ -336,6 +400,71 @@ def test_time_stamps_end_episodes(gap: float | None, tmp_path: Path) -> None:
     assert open_dataset(path, None, layout).read().lengths.tolist() == expected
 
 
+TIMES: dict[str, tuple[Any, dict[str, Any], str]] = {
+    "disorder": ([3, 1, 2, 0, 5, 4], {}, "steps back after 3 of 6 rows; sort the rows by time"),
+    "still": (np.zeros(6), {}, "never advances"),
+    "unknown": ([0, 1, np.nan, 3], {}, "row 2: is NaN; fix it, or set drop_nan"),
+    "nanoseconds": (
+        np.arange(6) * 10**8,
+        {"time_gap": 5},
+        "its median step, 1e+08, is above time_gap (5)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TIMES)
+def test_time_stamps_that_mark_no_episodes_are_refused(name: str, tmp_path: Path) -> None:
+    times, more, message = TIMES[name]
+    of_times(tmp_path, times)
+    with pytest.raises(UserError, match=re.escape(message)):
+        open_dataset(str(tmp_path / "log.npz"), None, Layout(time="t", **more)).read()
+
+
+def test_durations_and_one_row_are_times(tmp_path: Path) -> None:
+    of_times(tmp_path, np.array([0, 1, 2, 9, 10]).astype("m8[s]"))
+    path = str(tmp_path / "log.npz")
+    assert open_dataset(path, None, Layout(time="t")).read().lengths.tolist() == [2, 1]
+    of_times(tmp_path, [7.0], next_observations=np.ones((1, 3)))
+    assert open_dataset(path, None, Layout(time="t")).read().lengths.tolist() == [1]
+
+
+def test_numbers_that_float32_cannot_hold_are_named(tmp_path: Path) -> None:
+    columns = made(20)
+    columns["observations"] = columns["observations"].astype(float)
+    columns["observations"][:, 1] = 1.7e9 + np.arange(20)
+    (note,) = open_dataset(write(columns, tmp_path / "log.npz")).notes
+    assert "'observations[1]' varies by 19 around 1.7e+09, where float32 has steps of 128" in note
+
+
+def test_marked_ends_are_not_cut_at_a_robots_limit(tmp_path: Path) -> None:
+    data = open_dataset(named_as_d4rls(tmp_path)).read()
+    assert data.lengths.tolist() == [1499, 1499]
+    assert data.env_spec is not None
+
+
+def test_parts_of_a_table_may_have_other_columns(tmp_path: Path, say: Say) -> None:
+    path = partitioned(tmp_path)
+    # Unknown in the first part: neither ended nor not.
+    assert "row 0: terminations (terminals) is nan" in say("check", path)
+    (tmp_path / "episode=2" / "part.parquet").unlink()
+    data = open_dataset(path).read()
+    assert data.lengths.tolist() == list(LENGTHS[1:])
+    assert data.transitions.terminations.nonzero().flatten().tolist() == [4]
+
+
+def test_environments_with_dictionaries(tmp_path: Path) -> None:
+    """A buffer of stable-baselines3 for dictionaries of observations."""
+    columns = side_by_side(episodes()[2])
+    for kind in ("observations", "next_observations"):
+        values = columns.pop(kind)
+        columns |= {f"{kind}/a": values[..., :1], f"{kind}/b": values[..., 1:]}
+    columns |= {"dones": np.zeros((11, 3)), "timeouts": np.zeros((11, 3))}
+    data = open_dataset(write(columns, tmp_path / "buffer.npz")).read()
+    assert data.lengths.tolist() == [11] * 3
+    seen = episodes()[2].seen
+    np.testing.assert_array_equal(data.transitions.observations[11:22], seen[:-1] + np.float32(1))
+
+
 @pytest.mark.parametrize("ending", [".npz", ".parquet", ".csv"])
 def test_rows_with_nan_are_left_out_on_request(ending: str, tmp_path: Path) -> None:
     columns = {"x": np.arange(20.0), "u": np.linspace(-1, 1, 20), "r": np.arange(20.0)}
@@ -363,7 +492,7 @@ def test_rows_with_nan_are_left_out_on_request(ending: str, tmp_path: Path) -> N
 
 def test_a_fault_in_one_of_several_files_is_found_there(tmp_path: Path, say: Say) -> None:
     several(tmp_path, ".npz")
-    columns = rows([episodes()[1]])
+    columns = rows([episodes()[1]], terminals=lambda e: e.last)
     columns["observations"][3] = np.nan
     write(columns, tmp_path / "day9.npz")
     assert "of 'day9.npz', row 3: observations hold NaN" in say("check", str(tmp_path))
@@ -396,6 +525,47 @@ def test_files_of_d4rl_are_known_by_their_names(
     assert data.lengths.tolist() == [min(steps + 10, steps + 10), 18]
 
 
+def changed(folder: Path, edit: Callable[[Any], None]) -> None:
+    """robomimic's file with another group of one episode."""
+    with h5py.File(robomimic(folder), "a") as file:
+        edit(file["data/demo_10"])
+
+
+def partly_filled(folder: Path) -> None:
+    columns = {**made(9), "dones": np.zeros(9)}
+    del columns["terminals"]
+    both = {name: np.concatenate([values, 0 * values]) for name, values in columns.items()}
+    write(both, folder / "buffer.npz")
+
+
+def nested(folder: Path) -> None:
+    (folder / "log" / "day1").mkdir()
+    write(made(9), folder / "log" / "day1" / "a.npz")
+
+
+def disordered(folder: Path) -> None:
+    path = sorted(Path(lerobot(folder, "v2.1")).rglob("*.parquet"))[0]
+    table = parquet.read_table(path)
+    parquet.write_table(table.take([1, 0, *range(2, len(table))]), path)
+
+
+def of_times(folder: Path, times: Any, **more: np.ndarray) -> None:
+    columns = {**made(len(times)), "t": np.asarray(times), **more}
+    del columns["timeouts"]
+    write(columns, folder / "log.npz")
+
+
+def others(folder: Path, **changed: np.ndarray) -> None:
+    """Two files, of which the second has other columns."""
+    columns = {**made(20), "obs/a": np.zeros(20), "obs/b": np.ones(20)}
+    del columns["observations"]
+    write(columns, folder / "log" / "a.npz")
+    for name, values in changed.items():
+        columns[name.replace("__", "/")] = values
+    del columns["obs/b" if "obs__c" in changed else "terminals"]
+    write(columns, folder / "log" / "b.npz")
+
+
 REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "pickle": (
         lambda f: (f / "buffer.pkl").write_bytes(b"\x80\x04."),
@@ -418,6 +588,43 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "LeRobot, part of it": (
         lambda f: lerobot_of(f, 3, keep=2),
         "3 episodes, but its data/ holds 2",
+    ),
+    "LeRobot without meta": (
+        lambda f: shutil.rmtree(Path(lerobot(f, "v3.0")) / "meta"),
+        "LeRobot's without meta/info.json",
+    ),
+    "LeRobot with a broken meta": (
+        lambda f: (Path(lerobot(f, "v3.0")) / "meta" / "info.json").write_text("{"),
+        "cannot be read as LeRobot",
+    ),
+    "LeRobot in disorder": (disordered, "in episode 0, frame 0 follows 1; sort its files"),
+    "a demonstration without a key": (
+        lambda f: changed(f, lambda demo: demo["obs"].pop("object")),
+        "'data/demo_10' has no 'obs/object', unlike 'data/demo_2'",
+    ),
+    "a demonstration without rewards": (
+        lambda f: changed(f, lambda demo: demo.pop("rewards")),
+        "'data/demo_10' has no 'rewards'",
+    ),
+    "unused rows of a buffer": (
+        partly_filled,
+        "the last 9 rows are zero, as the unused rows of a replay buffer; write its first 9",
+    ),
+    "compressed": (lambda f: (f / "log.csv.gz").write_bytes(b"x"), "unpack it, or write its"),
+    "another format": (lambda f: (f / "log.xlsx").write_bytes(b"x"), "is no file of .hdf5, .h5"),
+    "folders in a folder": (nested, "/log/**/*.npz'"),
+    "files of other observations": (
+        lambda f: others(f, obs__c=np.ones(20)),
+        "'b.npz' has as observations obs/a, obs/c, 'a.npz' obs/a, obs/b",
+    ),
+    "files of other flags": (others, "'b.npz' has as terminations nothing, 'a.npz' terminals"),
+    "a dangling link": (
+        lambda f: h5py.File(f / "a.hdf5", "w").__setitem__("obs", h5py.SoftLink("/gone")),
+        "'obs' is a link to /gone, which is no array",
+    ),
+    "complex numbers": (
+        lambda f: write({**made(9), "observations": np.ones(9) * 1j}, f / "log.npz"),
+        "row 0: holds '1j', not numbers",
     ),
     "starts in disorder": (
         lambda f: write({**made(30), "index": np.array([5, 0])}, f / "neorl.npz"),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from lit_offrl.errors import UserError
+from lit_offrl.export.formats import run_torchscript, write_torchscript
+from lit_offrl.export.module import RobotPolicy
 from lit_offrl.policy import BestDraw, PerturbedPrior, PolicyLearner, PriorDivergence, SampledBackup
 from lit_offrl.policy.perturbation import PerturbationNet
 from lit_offrl.priors import VariationalPrior
@@ -69,3 +73,17 @@ def test_what_it_lacks_is_refused() -> None:
         bcq(constraint=PriorDivergence(in_target=False))
     with pytest.raises(UserError, match="lowest_share"):
         SampledBackup(lowest_share=2)
+
+
+def test_an_exported_policy_holds_the_prior_that_it_perturbs(tmp_path: Path) -> None:
+    policy = bcq(acting=BestDraw(5))
+    data = {f"action_{end}": [value] * policy.act_dim for end, value in (("low", -1), ("high", 1))}
+    ends = (("low", -1), ("high", 1), ("std", 1))
+    data |= {f"observation_{end}": [value] * policy.obs_dim for end, value in ends}
+    module = RobotPolicy(policy.eval(), data)
+    rows = module.example(7)
+    expected = policy.act(rows)
+    torch.testing.assert_close(module(rows), expected)
+    write_torchscript(module, {}, tmp_path / "policy.pt")
+    found = torch.from_numpy(run_torchscript(tmp_path / "policy.pt", rows))
+    torch.testing.assert_close(found, expected)
