@@ -126,7 +126,8 @@ def explain(
         return no_option(f"{group[1]}.{group[2]}", options, refused)
     if "arguments are required: fit.data.dataset" in message:
         return "data.dataset: name the dataset, such as --data.dataset bundled/halfcheetah-mixed"
-    if "arguments are required: dataset" in message:
+    unnamed = key.startswith("prior.data.") and key.endswith(".dataset") and "None" in message
+    if "arguments are required: dataset" in message or unnamed:
         return "prior.data.dataset: is missing; name the dataset that the prior is fitted to, or set prior.data null"
     slot = _found(r"argument (--[\w.]+\.help): expected one argument", message)
     if slot:
