@@ -112,12 +112,14 @@ class DynamicsStage(Stage[Dynamics]):
             return
         scale = self.data.dataset.transitions.observations.std(dim=0)
         errors = step_errors(imagined, held_out, scale)
-        draw_segments(
-            imagined, held_out, errors, self.data.dataset.name_columns("observation"), path
-        )
+        unlogged = path.with_name("unlogged.png")
+        names = self.data.dataset.name_columns("observation")
+        draw_segments(imagined, held_out, errors, names, unlogged)
         draw_diagnosis(diagnosis, errors, drawn)
         loggers, updates = self.loggers, self.module.updates
         by_step = {f"dynamics/error_of_step_{n}": e for n, e in enumerate(errors.tolist(), start=1)}
         log_points(loggers, by_step, updates)
-        log_picture(loggers, "dynamics/imagined_segments", path, updates)
+        log_picture(loggers, "dynamics/imagined_segments", unlogged, updates)
         log_picture(loggers, "dynamics/model_diagnosis", drawn, updates)
+        # The figure's name tells that all is logged: a kill before this loses no point.
+        unlogged.replace(path)

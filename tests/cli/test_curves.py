@@ -5,6 +5,9 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+import pytest
+
+import lit_offrl.pipeline.dynamics
 from tests.runs import STAGES, curves, fit, fit_and_signal
 
 
@@ -47,6 +50,28 @@ def test_a_kill_doubles_no_point_and_loses_none(finished: Path, tiny: Path, tmp_
         assert ran.returncode == -signal.SIGKILL, ran.stderr
     fit(tiny, killed)
     assert curves(killed) == curves(finished)
+
+
+class Killed(BaseException):
+    """In place of SIGKILL: nothing catches it."""
+
+
+def test_a_kill_before_the_errors_of_the_dynamics_are_logged_loses_none(
+    finished: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(*given: object) -> None:
+        raise Killed
+
+    run = ["--until", "dynamics"]
+    with monkeypatch.context() as patch:
+        patch.setattr(lit_offrl.pipeline.dynamics, "log_points", kill)
+        with pytest.raises(Killed):
+            fit(tiny, tmp_path / "run", *run)
+    fit(tiny, tmp_path / "run", *run)
+    expected = {tag: v for tag, v in curves(finished).items() if tag.startswith("dynamics/")}
+    assert curves(tmp_path / "run") == expected
+    fit(tiny, tmp_path / "run", *run)
+    assert curves(tmp_path / "run") == expected
 
 
 def test_a_finished_command_repeated_adds_nothing(tiny: Path, whole: Path) -> None:
