@@ -92,6 +92,8 @@ class Peers:
         Returns:
             Which process this is, to end its message with.
         """
+        if self.count == 1:
+            return ""
         if self.rank:
             if not self.state["ready"]:
                 self.first_is_ready.wait()
