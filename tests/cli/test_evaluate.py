@@ -97,7 +97,7 @@ def test_a_broken_configuration_of_a_run_is_named(
     with pytest.raises(SystemExit, match="2"):
         main([verb, str(tmp_path)])
     (line,) = capsys.readouterr().err.splitlines()
-    assert f"'{tmp_path / 'config.yaml'}': is no configuration of a run" in line
+    assert f"'{tmp_path / 'config.yaml'}' is broken" in line
 
 
 def test_data_that_were_moved_are_named_with_the_runs_file(

@@ -162,7 +162,7 @@ GRID: dict[str, Any] = {"configs": ["mopo", "mabe"], "datasets": ["bundled/halfc
         ({"configs": ["a/mopo.yaml", "b/mopo.yaml"]}, [], "two have the name 'mopo'"),
         ({}, ["--only", '["nobody/*"]'], "--only"),
         ({}, ["--only", "*/mopo/*"], "only: '*/mopo/*' is not a list"),
-        ({}, ["--jobs", "1.5"], "jobs: '1.5' is not a whole number"),
+        ({}, ["--jobs", "1.5"], "jobs: '1.5' is not an integer"),
         ({}, ["--jobs", "0"], "--jobs"),
         ({}, ["--gpus", "1"], "--gpus"),
         ({}, ["--engine", "cloud"], "'cloud' is none of local, ray"),

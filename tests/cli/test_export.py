@@ -240,6 +240,7 @@ def test_a_run_becomes_a_repository_of_the_hub(
         "prior/best.ckpt",
         "prior/done.json",
         "results.json",
+        "stages.json",
     ]
     # It is a run again.
     main(["evaluate", str(folder), "--episodes", "1"])
