@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 from lit_offrl import __version__
-from lit_offrl.cli.messages import fail
+from lit_offrl.cli.messages import Refused, fail
 from lit_offrl.errors import Stopped, UserError, first_line
 from lit_offrl.training.peers import PEERS
 from lit_offrl.training.processes import FAMILY, stopping_once
@@ -108,7 +108,7 @@ def main(args: list[str] | None = None) -> None:
         try:
             run_verb(args)
             PEERS.leave()
-        except UserError as error:
+        except (UserError, Refused) as error:
             if FAMILY.is_rank:
                 # The first process prints the same error and ends both.
                 FAMILY.wait_for_verdict()

@@ -15,6 +15,7 @@ from lit_offrl.cli.configs import expand_configs, find_file, read_yaml
 from lit_offrl.cli.data import run_function
 from lit_offrl.cli.fit import without_enums
 from lit_offrl.cli.fit_parser import make_fit_parser
+from lit_offrl.cli.messages import Refused
 from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.errors import UserError
 from lit_offrl.experiments.engines import Engine, EngineName, check_engine, make_engine
@@ -137,7 +138,10 @@ def make_resolve() -> Resolve:
         expanded, _ = expand_configs(arguments)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=DeprecationWarning)
-            parsed = parser.parse_args(expanded)
+            try:
+                parsed = parser.parse_args(expanded)
+            except Refused as error:
+                raise UserError(str(error)) from error
             parsed.pop("config", None)
             text = parser.dump(without_enums(parsed), skip_none=False, skip_check=True)
         config: dict[str, Any] = yaml.safe_load(text)

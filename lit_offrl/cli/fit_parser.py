@@ -21,13 +21,12 @@ from lit_offrl.cli.help import (
     only,
     order_groups,
 )
-from lit_offrl.cli.messages import explain, key_above
+from lit_offrl.cli.messages import Refused, explain, key_above
 from lit_offrl.cli.trainer_options import OF_A_STAGE, REFUSED, refused_options
 from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.datasets import Layout
 from lit_offrl.datasets.subset import ExtraDataset, Subset
 from lit_offrl.dynamics import Rollouts
-from lit_offrl.errors import UserError
 from lit_offrl.pipeline.dynamics import DynamicsSettings
 from lit_offrl.pipeline.policy_settings import PolicySettings
 from lit_offrl.pipeline.prior import PriorSettings
@@ -69,7 +68,7 @@ class FitParser(LightningArgumentParser):
         return super().parse_args(given, *more, **options)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        raise UserError(self.reason(message)) from ex
+        raise Refused(self.reason(message)) from ex
 
     def reason(self, message: str) -> str:
         """The parser's error message as one line."""
@@ -108,7 +107,7 @@ class FitParser(LightningArgumentParser):
 
 
 def make_fit_parser() -> FitParser:
-    """The parser of the options of ``fit`` alone, which raises ``UserError``."""
+    """The parser of the options of ``fit`` alone."""
     parser = FitParser()
     add_config(parser)
     add_options(parser)

@@ -19,6 +19,13 @@ CHOICE_OR_NULL = re.compile(
 )
 
 
+class Refused(BaseException):
+    """Raised by the parser of ``fit`` with its error as one line.
+
+    Not an ``Exception``: of a key that takes several types the parser catches those and tries the next type.
+    """
+
+
 def fail(message: str) -> NoReturn:
     """Print an error of one line and exit with code 2."""
     print(f"lit-offrl: error: {' '.join(message.split())}", file=sys.stderr)
