@@ -87,7 +87,9 @@ def test_all_checkpoints_of_a_run_and_what_a_run_knows_of_their_returns(
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
     (folder,) = copy.glob("policy-*")
-    (copy / "results.json").write_text(json.dumps({"updates": 30, "policy": {"return_mean": 7.0}}))
+    results = json.loads((copy / "results.json").read_text())
+    results["policy"] = {"return_mean": 7.0}
+    (copy / "results.json").write_text(json.dumps(results))
     select(copy, "--every", "true", *QUICK, "--output", tmp_path / "a.json")
     found = json.loads((tmp_path / "a.json").read_text())
     assert [Path(one["checkpoint"]).name for one in found["candidates"]] == [
