@@ -8,7 +8,7 @@ from typing import Literal
 
 from lit_offrl.cli.configs import find_config, read_yaml
 from lit_offrl.cli.data import VerbParser
-from lit_offrl.errors import UserError, check, with_key
+from lit_offrl.errors import UserError, check
 from lit_offrl.experiments.engines import EngineName, check_engine, make_engine
 from lit_offrl.sweeps.objective import Objective
 from lit_offrl.sweeps.space import Setting, read_space
@@ -97,7 +97,8 @@ def read_settings(path: Path) -> list[Setting]:
     try:
         return read_space(read_yaml(path))
     except UserError as error:
-        raise UserError(with_key("--space", str(error))) from error
+        text = str(error).removeprefix("--space: ")
+        raise UserError(f"--space: {text}") from error
 
 
 def check_objective(objective: Objective, prune: bool) -> None:

@@ -13,9 +13,10 @@ from minari.data_collector.episode_buffer import EpisodeBuffer
 from lit_offrl.collect.environment import make_learnable_env
 from lit_offrl.collect.write import check_free, write
 from lit_offrl.datasets import open_dataset
-from lit_offrl.datasets.columns import Layout, check_same_box
+from lit_offrl.datasets.columns import Layout
 from lit_offrl.datasets.episode import LoggedEpisode
 from lit_offrl.datasets.reader import DatasetReader
+from lit_offrl.datasets.same_robot import check_same_box
 from lit_offrl.environments.recorded import check_registered
 from lit_offrl.errors import attempt, check
 from lit_offrl.transitions import Transitions

@@ -14,11 +14,12 @@ import torch
 from gymnasium.envs.registration import EnvSpec
 from torch import Tensor
 
-from lit_offrl.datasets.columns import ACTION_KEYS, shown_box
+from lit_offrl.datasets.columns import ACTION_KEYS
 from lit_offrl.datasets.dataset import OfflineDataset
 from lit_offrl.datasets.episode import LoggedEpisode
 from lit_offrl.datasets.references import References, references_of
 from lit_offrl.datasets.rewards import Reward, name_of, rewards_of
+from lit_offrl.datasets.same_robot import shown_box
 from lit_offrl.environments import task_of
 from lit_offrl.errors import UserError, check, first_line
 from lit_offrl.transitions import Transitions
@@ -219,7 +220,6 @@ class DatasetReader(ABC):
         low, high = torch.from_numpy(self.low), torch.from_numpy(self.high)
         width = high - low
         actions = (2 * (tensors["actions"] - low) / width - 1).clamp(-1, 1)
-        # A dimension whose bounds are equal is scaled to 0.
         actions[:, width == 0] = 0
         rows = Transitions(**{**tensors, "actions": actions.float()})
         if self.reward is None:
@@ -233,9 +233,9 @@ class DatasetReader(ABC):
         if not inside.all():
             row = int(np.argmin(inside))
             raise UserError(
-                f"{where}, row {first_row + row}: actions {actions[row].tolist()} lie outside the "
-                f"action space, {shown_box((self.low, self.high))}; give the bounds in the data's units as "
-                f"{ACTION_KEYS}, or log the actions that were sent to the robot"
+                f"{where}, row {first_row + row}: actions {actions[row].tolist()} lie outside the action space, "
+                f"{shown_box((self.low, self.high))}; give the bounds in the data's units as {ACTION_KEYS}, or log the "
+                "actions that were sent to the robot"
             )
 
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lit_offrl.datasets.columns import Layout, check_same_box, check_same_keys
+from lit_offrl.datasets.columns import Layout
 from lit_offrl.datasets.dataset import OfflineDataset
 from lit_offrl.datasets.open_dataset import Source, open_dataset
 from lit_offrl.datasets.reader import DatasetReader
 from lit_offrl.datasets.rewards import Reward
+from lit_offrl.datasets.same_robot import check_same_box, check_same_keys
 from lit_offrl.errors import check, check_at_least, check_positive
 from lit_offrl.training.blocks import seeded
 from lit_offrl.transitions import Transitions

@@ -10,10 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from lit_offrl.datasets.columns import ACTION_KEYS, shown_box
+from lit_offrl.datasets.columns import ACTION_KEYS
 from lit_offrl.datasets.dataset import OfflineDataset
 from lit_offrl.datasets.jumps import describe_jumps
 from lit_offrl.datasets.outliers import describe_outliers
+from lit_offrl.datasets.same_robot import shown_box
 from lit_offrl.errors import UserError
 from lit_offrl.transitions import Transitions
 

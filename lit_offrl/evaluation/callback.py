@@ -13,8 +13,8 @@ from gymnasium.spaces import Dict
 from tqdm.auto import tqdm
 
 from lit_offrl.datamodule import OfflineDataModule
-from lit_offrl.datasets.columns import check_same_box, check_same_keys
 from lit_offrl.datasets.dataset import OfflineDataset
+from lit_offrl.datasets.same_robot import check_same_box, check_same_keys
 from lit_offrl.datasets.tasks import one_hot
 from lit_offrl.environments.recorded import check_registered
 from lit_offrl.environments.spaces import in_order, name_observations, spaces_of

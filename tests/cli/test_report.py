@@ -238,7 +238,10 @@ def test_what_cannot_be_reported_gets_one_line(
         (tmp_path / name / "seed0" / file).write_text(text)
     write_run(tmp_path / "nan" / "seed0", HOPPER, 0, [float("nan")])
     for arguments, named in (
-        *[([tmp_path / name], "its results are broken") for name in broken],
+        *[
+            ([tmp_path / name], f"{Path(file).name}' is broken")
+            for name, (file, _) in broken.items()
+        ],
         ([tmp_path / "nan"], "a return is not finite\n"),
         (["nowhere"], "no such folder"),
         ([tmp_path / "scaled" / "seed0" / "policy-0123456789"], "no run there"),

@@ -129,7 +129,7 @@ def test_a_trial_that_was_cut_short_goes_on_in_its_folder(stand_in: Path) -> Non
         read_space(read_yaml(Path("space.yaml"))),
         Objective("policy.return_mean"),
         True,
-        [],
+        ["--config", "config.yaml"],
         False,
         0,
     )
