@@ -11,6 +11,7 @@ from lit_offrl.errors import UserError, check, check_at_least, check_positive, s
 
 Name = str | list[str]
 ACTION_KEYS = "data.layout.action_low and action_high"
+OBSERVATION_KEYS = "data.observation_keys"
 # Smallest and largest action, each [act].
 ActionBox = tuple[np.ndarray, np.ndarray]
 

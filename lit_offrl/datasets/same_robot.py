@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lit_offrl.datasets.columns import ACTION_KEYS, SYNONYMS, ActionBox
+from lit_offrl.datasets.columns import ACTION_KEYS, OBSERVATION_KEYS, SYNONYMS, ActionBox
 from lit_offrl.errors import check
 
 
@@ -47,7 +47,7 @@ def check_same_keys(first: Sequence[str], name: str, other: Sequence[str], other
     here, there = keys_of(first), keys_of(other)
     check(
         not here or not there or here == there,
-        f"data.observation_keys: observations of {name} are {', '.join(here[:12])}, those of {other_name} "
+        f"{OBSERVATION_KEYS}: observations of {name} are {', '.join(here[:12])}, those of {other_name} "
         f"{', '.join(there[:12])}; choose keys of each log by observation_keys that give the same numbers",
     )
 

@@ -41,7 +41,7 @@ class Peers:
         self.state: dict[str, Any] = {"host": socket.gethostname(), "news": 0, "ready": False}
         self.state |= {"over": False, "code": None}
         self.found: dict[int, dict[str, Any]] = {}
-        self.heard: dict[int, float] = {}
+        self.answered: dict[int, float] = {}
         self.lost = self.doubts = False
         self.published, self.first_is_ready = threading.Event(), threading.Event()
 
@@ -62,7 +62,7 @@ class Peers:
         self.start = START if self.rank == 0 or has_agent_store() else SILENCE
         self.address = f"{host}:{port}"
         others = range(1, self.count) if self.rank == 0 else [0]
-        self.heard = dict.fromkeys(others, time.monotonic())
+        self.answered = dict.fromkeys(others, time.monotonic())
         self._start(self._exchange, store)
         self._start(self._watch, signals_sent())
 
@@ -124,7 +124,7 @@ class Peers:
                 store.set(str(self.rank), json.dumps(state))
                 if state["over"] or state["code"] is not None:
                     self.published.set()
-                for other in self.heard:
+                for other in self.answered:
                     if store.check([str(other)]):
                         self._hear(other, json.loads(store.get(str(other))))
                 time.sleep(1)
@@ -134,7 +134,7 @@ class Peers:
 
     def _hear(self, other: int, found: dict[str, Any]) -> None:
         if found != self.found.get(other):
-            self.heard[other] = time.monotonic()
+            self.answered[other] = time.monotonic()
         self.found[other] = found
         if other == 0 and found["ready"]:
             self.first_is_ready.set()
@@ -153,10 +153,10 @@ class Peers:
                 self._end_by(number)
             if self.lost:
                 self._end(1, f"the connection to {self.address} was lost; {continues}")
-            for other, heard in self.heard.items():
+            for other, answered in self.answered.items():
                 known = self.found.get(other)
                 limit = self.start if known is None else DOUBT if self.doubts else SILENCE
-                if time.monotonic() - heard < limit or (known is not None and known["over"]):
+                if time.monotonic() - answered < limit or (known is not None and known["over"]):
                     continue
                 where = "" if known is None else f" on {known['host']}"
                 self._end(1, f"process {other}{where} has not answered for {limit} s; {continues}")
@@ -186,7 +186,7 @@ class Peers:
         self.published.wait(DOUBT)
         ends = time.monotonic() + DOUBT
         while self.rank == 0 and (self.state["over"] or time.monotonic() < ends):
-            states = [self.found.get(other, {}) for other in self.heard]
+            states = [self.found.get(other, {}) for other in self.answered]
             if all(s.get("over") or s.get("code") is not None for s in states):
                 break
             time.sleep(1)
