@@ -11,7 +11,7 @@ import pytest
 from lit_offrl.cli import VERBS, main
 from lit_offrl.cli.data import VERBS as DATA_VERBS
 from lit_offrl.cli.fit_parser import FitParser, make_fit_parser
-from lit_offrl.errors import UserError
+from lit_offrl.cli.messages import Refused
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_parts_have_help_of_their_own(
 
 
 def test_the_help_of_a_slot_asks_for_a_class(parser: FitParser) -> None:
-    with pytest.raises(UserError, match=r"^--prior.module.help: name a class"):
+    with pytest.raises(Refused, match=r"^--prior.module.help: name a class"):
         parser.parse_args(["--prior.module.help"])
 
 
