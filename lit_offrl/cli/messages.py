@@ -131,10 +131,11 @@ def explain(
     group = re.search(r"Group '([\w.]+)' does not accept option '([^']+)'", message)
     if group:
         return no_option(f"{group[1]}.{group[2]}", options, refused)
-    if "arguments are required: fit.data.dataset" in message:
+    unnamed = key.endswith(".dataset") and "None" in message
+    if "arguments are required: fit.data.dataset" in message or (unnamed and key == "data.dataset"):
         return "data.dataset: name the dataset, such as --data.dataset bundled/halfcheetah-mixed"
-    unnamed = key.startswith("prior.data.") and key.endswith(".dataset") and "None" in message
-    if "arguments are required: dataset" in message or unnamed:
+    of_prior = unnamed and key.startswith("prior.data.")
+    if "arguments are required: dataset" in message or of_prior:
         return "prior.data.dataset: is missing; name the dataset that the prior is fitted to, or set prior.data null"
     slot = _found(r"argument (--[\w.]+\.help): expected one argument", message)
     if slot:
