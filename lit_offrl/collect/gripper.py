@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lit_offrl.environments.gripper import BLOCK, GREEN, HAND, OPENING, RELEASED, YELLOW
+from lit_offrl.environments.gripper_tasks import BLOCK, GREEN, HAND, OPENING, RELEASED, YELLOW
 
 Policy = Callable[[np.ndarray], np.ndarray]
 # Tasks that the behaviour has in mind. To stack is to place, too.

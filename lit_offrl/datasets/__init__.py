@@ -1,5 +1,7 @@
 """Datasets of logged transitions: readers for every file format, validation, subsets, rewards."""
 
+# Its rewards are among those that the help of data.reward lists.
+import lit_offrl.datasets.gripper  # noqa: F401
 from lit_offrl.datasets.arrays import ArrayReader
 from lit_offrl.datasets.columns import Layout
 from lit_offrl.datasets.dataset import OfflineDataset

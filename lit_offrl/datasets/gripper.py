@@ -7,7 +7,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from lit_offrl.datasets.rewards import Reward
-from lit_offrl.environments.gripper import OBS_DIM, TASKS
+from lit_offrl.environments.gripper_tasks import OBS_DIM, TASKS
 from lit_offrl.transitions import Transitions
 
 

@@ -11,7 +11,7 @@ import torch
 from lit_offrl.cli import main
 from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.datasets import gripper, open_dataset
-from lit_offrl.environments.gripper import TASKS
+from lit_offrl.environments.gripper_tasks import TASKS
 
 STEPS = 230
 

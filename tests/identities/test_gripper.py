@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lit_offrl.collect.gripper import scripted
-from lit_offrl.environments.gripper import OBS_DIM, TASKS
+from lit_offrl.environments.gripper_tasks import OBS_DIM, TASKS
 
 
 def seen(hand: list[float], opening: float, green: list[float], yellow: list[float]) -> list[float]:
