@@ -8,7 +8,8 @@ from pathlib import Path
 from lit_offrl.errors import UserError, check, first_line
 from lit_offrl.export.card import write_card
 from lit_offrl.export.metadata import describe_data
-from lit_offrl.runs.folder import CONFIG, RESULTS, FinishedRun, read_results
+from lit_offrl.pipeline.run import CONFIG
+from lit_offrl.runs.folder import RESULTS, FinishedRun, read_results
 from lit_offrl.training.files import write_whole
 
 # Files of a run that are copied with the checkpoints, if they exist.

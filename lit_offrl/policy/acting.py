@@ -60,7 +60,7 @@ class ActorAction(Acting):
 
 
 @dataclass(frozen=True)
-class NoisyMode(Acting):
+class NoisyMode(ActorAction):
     """Acts by the actor's mode, with normal noise in the environment and in rollouts of the model (TD3).
 
     For actors whose standard deviation is not trained (TD3+BC, ReBRAC): samples of their distribution would
@@ -77,14 +77,9 @@ class NoisyMode(Acting):
     """
 
     std: float = 0.1
-    uses: ClassVar[Collection[str]] = ("actor",)
 
     def __post_init__(self) -> None:
         check_at_least(0, self, "std")
-
-    def noise_dim(self, networks: Networks, obs_dim: int) -> int:
-        dim: int = networks.actor.noise_dim
-        return dim
 
     def __call__(
         self, networks: Networks, observations: Tensor, noise: Tensor | None = None

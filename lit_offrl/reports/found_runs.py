@@ -11,10 +11,10 @@ from typing import Any
 from lit_offrl.errors import UserError, check, first_line
 from lit_offrl.evaluation import read_evaluations
 from lit_offrl.pipeline.policy import EVALUATIONS
-from lit_offrl.pipeline.run import STAGES
+from lit_offrl.pipeline.run import CONFIG, STAGES
 from lit_offrl.reports.names import describe_data, name_system, with_distinct_names
 from lit_offrl.reports.records import EvaluatedRun, Run, UnusedRun, group_by
-from lit_offrl.runs.folder import CONFIG, FinishedRun, read_results
+from lit_offrl.runs.folder import FinishedRun, read_results
 from lit_offrl.training.files import read_object
 from lit_offrl.training.stage_files import check_unchanged, find_done
 

@@ -16,6 +16,7 @@ from lightning.pytorch.loggers import Logger
 from lit_offrl.datamodule import OfflineDataModule
 from lit_offrl.errors import UserError, check, first_line
 from lit_offrl.pipeline.policy import PolicyStage
+from lit_offrl.pipeline.run import CONFIG
 from lit_offrl.pipeline.stage import Stage
 from lit_offrl.policy import PolicyLearner
 from lit_offrl.policy.perturbation import PerturbationNet
@@ -25,7 +26,6 @@ from lit_offrl.training.fingerprint import named_modules
 from lit_offrl.training.loggers import LoggerFactory, make_loggers
 from lit_offrl.training.stage_files import check_unchanged, find_done
 
-CONFIG = "config.yaml"
 RESULTS = "results.json"
 # Keys of results.json that every version writes.
 NEEDED = {"prior", "policy", "seconds"}
